@@ -1,0 +1,81 @@
+//! Identifiers: 128-bit UUIDs, one type for each kind of thing, so that a pool's id cannot be taken
+//! for a department's. The shell makes them (version 7, from its clock and randomness).
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal),+ $(,)?) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+            pub struct $name(u128);
+
+            impl Id for $name {
+                const PREFIX: &'static str = $prefix;
+                fn from_u128(value: u128) -> Self {
+                    Self(value)
+                }
+                fn as_u128(self) -> u128 {
+                    self.0
+                }
+            }
+
+            impl std::fmt::Debug for $name {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    write!(f, "{}:{:032x}", $prefix, self.0)
+                }
+            }
+
+            column!(
+                $name,
+                stringify!($name),
+                sea_orm::prelude::Uuid,
+                |uuid| Some($name(uuid.as_u128())),
+                |id| sea_orm::prelude::Uuid::from_u128(id.0)
+            );
+        )+
+    };
+}
+
+/// What all identifiers have in common.
+pub trait Id: Copy + Ord + std::fmt::Debug {
+    /// The type prefix of the identifier as clients see it.
+    const PREFIX: &'static str;
+    /// The identifier with these 128 bits.
+    fn from_u128(value: u128) -> Self;
+    /// The 128 bits.
+    fn as_u128(self) -> u128;
+}
+
+ids! {
+    /// An organization: the tenant.
+    OrganizationId = "org",
+    /// A person, in whatever organizations.
+    UserId = "user",
+    /// A person's place in one organization.
+    MembershipId = "member",
+    /// A department of an organization.
+    DepartmentId = "dept",
+    /// A pool of credits.
+    PoolId = "pool",
+    /// An account of a pool that holds credits. A department's is its allocation.
+    AccountId = "alloc",
+    /// Credits that came in together.
+    LotId = "lot",
+    /// A service that costs credits.
+    ServiceId = "svc",
+    /// One version of a service's price.
+    ServiceVersionId = "svcver",
+    /// A package of credits for sale.
+    PackageId = "pkg",
+    /// One version of a package.
+    PackageVersionId = "pkgver",
+    /// A purchase of a package.
+    PurchaseId = "purchase",
+    /// One attempt at paying a purchase.
+    PaymentId = "payment",
+    /// A charge.
+    ChargeId = "charge",
+    /// A journal entry: an accepted ledger command that is not a charge.
+    EntryId = "entry",
+    /// One entry of the audit log.
+    AuditEventId = "audit",
+}

@@ -1,0 +1,26 @@
+//! The rules of Bursar, pure: no input or output, no clock, no randomness, no async.
+//!
+//! Whatever decides about credits, money and permissions stands here and is tested here; the server
+//! around it loads rows, asks this crate, and writes what it answers. Times and identifiers come in
+//! as arguments. Amounts are integers with checked arithmetic throughout.
+//!
+//! The feature `sea-orm` lets the enums and newtypes of this crate be columns of entities; it adds
+//! no behaviour.
+
+#[macro_use]
+mod column;
+
+pub mod actor;
+pub mod credits;
+pub mod id;
+pub mod ledger;
+pub mod money;
+pub mod organization;
+pub mod permission;
+pub mod pricing;
+pub mod purchase;
+pub mod time;
+
+pub use credits::Credits;
+pub use money::{Currency, Money};
+pub use time::Timestamp;

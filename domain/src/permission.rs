@@ -1,0 +1,225 @@
+//! Who may do what: one pure table. The shell finds out which grants a caller has on a target and
+//! asks [`permits`]; no other place decides about permissions.
+
+use crate::organization::Role;
+
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$item_doc:meta])* $item:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$item_doc])* $item),+ }
+
+        impl $name {
+            /// Every value, in the order of declaration.
+            pub const ALL: &'static [$name] = &[$($name::$item),+];
+
+            /// The name as it stands in the printed table.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$item => stringify!($item)),+ }
+            }
+        }
+    };
+}
+
+named! {
+    /// What a caller is to the thing that an action is about.
+    Grant {
+        /// The vendor's staff.
+        Operator,
+        /// An owner of the organization.
+        Owner,
+        /// An administrator of the organization.
+        Admin,
+        /// An auditor of the organization.
+        Auditor,
+        /// A member of the organization, whatever the role.
+        Member,
+        /// An administrator of the pool (or, for a department, of any pool of its organization).
+        PoolAdministrator,
+        /// A manager of the department (or, for a pool, of a department that has credits there).
+        DepartmentManager,
+        /// A member of the department (or, for a pool, of a department that has credits there).
+        DepartmentMember,
+    }
+}
+
+named! {
+    /// What can be done.
+    Action {
+        /// Found an organization.
+        CreateOrganization,
+        /// See the organization, its name, state and catalog.
+        ReadOrganization,
+        /// Change the organization's name, time zone and state.
+        UpdateOrganization,
+        /// See who belongs to the organization.
+        ReadMembers,
+        /// Add and remove members below owner, and change their roles.
+        ManageMembers,
+        /// Make and unmake owners.
+        ManageOwners,
+        /// See a department and who is in it.
+        ReadDepartment,
+        /// Create, change and archive departments.
+        ManageDepartments,
+        /// Add and remove a department's members.
+        ManageDepartmentMembers,
+        /// See a pool and its balances.
+        ReadPool,
+        /// Create, change and archive pools.
+        ManagePools,
+        /// Name and dismiss a pool's administrators.
+        ManagePoolAdministrators,
+        /// See all movements and lots of a pool, and what every department has.
+        ReadLedger,
+        /// Move credits between unallocated and departments.
+        AllocateCredits,
+        /// Charge credits that no department has.
+        ChargeUnallocated,
+        /// See a department's allocations and charges.
+        ReadDepartmentCharges,
+        /// Charge a department's credits.
+        ChargeDepartment,
+        /// See purchases.
+        ReadPurchases,
+        /// Ask for a purchase, start its checkout, withdraw it.
+        ManagePurchases,
+        /// See the audit log.
+        ReadAudit,
+    }
+}
+
+impl Grant {
+    /// The grant that a role gives.
+    pub const fn of(role: Role) -> Grant {
+        match role {
+            Role::Owner => Grant::Owner,
+            Role::Admin => Grant::Admin,
+            Role::Auditor => Grant::Auditor,
+            Role::Member => Grant::Member,
+        }
+    }
+}
+
+/// Whether a grant on the target allows the action.
+pub const fn permits(grant: Grant, action: Action) -> bool {
+    use Action::*;
+    match grant {
+        Grant::Operator => matches!(
+            action,
+            CreateOrganization
+                | ReadOrganization
+                | UpdateOrganization
+                | ReadMembers
+                | ManageMembers
+                | ManageOwners
+                | ReadDepartment
+                | ReadPool
+                | ReadLedger
+                | ChargeUnallocated
+                | ReadDepartmentCharges
+                | ChargeDepartment
+                | ReadPurchases
+                | ReadAudit
+        ),
+        Grant::Owner => !matches!(action, CreateOrganization),
+        Grant::Admin => !matches!(action, CreateOrganization | UpdateOrganization | ManageOwners),
+        Grant::Auditor => matches!(
+            action,
+            ReadOrganization
+                | ReadMembers
+                | ReadDepartment
+                | ReadPool
+                | ReadLedger
+                | ReadDepartmentCharges
+                | ReadPurchases
+                | ReadAudit
+        ),
+        Grant::Member => matches!(action, ReadOrganization),
+        Grant::PoolAdministrator => matches!(
+            action,
+            ReadOrganization
+                | ReadDepartment
+                | ReadPool
+                | ReadLedger
+                | AllocateCredits
+                | ChargeUnallocated
+                | ReadDepartmentCharges
+                | ChargeDepartment
+                | ReadPurchases
+                | ManagePurchases
+        ),
+        Grant::DepartmentManager => matches!(
+            action,
+            ReadOrganization
+                | ReadDepartment
+                | ManageDepartmentMembers
+                | ReadPool
+                | ReadDepartmentCharges
+                | ChargeDepartment
+        ),
+        Grant::DepartmentMember => {
+            matches!(
+                action,
+                ReadOrganization | ReadDepartment | ReadPool | ReadDepartmentCharges | ChargeDepartment
+            )
+        }
+    }
+}
+
+/// The table as a Markdown document, checked in as `docs/permissions.md`.
+pub fn table() -> String {
+    let mut text = String::from(
+        "# Permissions\n\nPrinted from `domain/src/permission.rs`; a test compares it. Rows are actions, columns \
+         are what the\ncaller is to the thing that the action is about.\n\n| |",
+    );
+    for grant in Grant::ALL {
+        text += &format!(" {} |", grant.name());
+    }
+    text += "\n|---|";
+    text += &":-:|".repeat(Grant::ALL.len());
+    for action in Action::ALL {
+        text += &format!("\n| {} |", action.name());
+        for grant in Grant::ALL {
+            text += if permits(*grant, *action) { " yes |" } else { " |" };
+        }
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auditors_change_nothing() {
+        for action in Action::ALL {
+            assert!(!permits(Grant::Auditor, *action) || action.name().starts_with("Read"), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_below_owner_makes_owners() {
+        for grant in Grant::ALL {
+            let may = permits(*grant, Action::ManageOwners);
+            assert_eq!(may, matches!(grant, Grant::Owner | Grant::Operator), "{grant:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_changes_also_sees() {
+        for grant in Grant::ALL {
+            for (change, see) in [
+                (Action::ManageMembers, Action::ReadMembers),
+                (Action::ManageDepartments, Action::ReadDepartment),
+                (Action::ManagePools, Action::ReadPool),
+                (Action::AllocateCredits, Action::ReadLedger),
+                (Action::ChargeDepartment, Action::ReadDepartmentCharges),
+                (Action::ManagePurchases, Action::ReadPurchases),
+            ] {
+                assert!(!permits(*grant, change) || permits(*grant, see), "{grant:?} {change:?}");
+            }
+        }
+    }
+}

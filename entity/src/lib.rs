@@ -1,0 +1,27 @@
+//! The tables of Bursar as SeaORM entities, one file a table, without behaviour.
+//!
+//! Enums and newtypes of columns are defined once, in `bursar-domain`. No entity declares relations:
+//! every query of a tenant table begins with its organization, which generated joins would leave out.
+
+pub mod account;
+pub mod audit_event;
+pub mod charge;
+pub mod department;
+pub mod department_member;
+pub mod journal_entry;
+pub mod lot;
+pub mod lot_position;
+pub mod membership;
+pub mod organization;
+pub mod package;
+pub mod package_price;
+pub mod package_version;
+pub mod payment;
+pub mod pool;
+pub mod pool_administrator;
+pub mod pool_head;
+pub mod purchase;
+pub mod service;
+pub mod service_version;
+pub mod transfer;
+pub mod user;

@@ -1,0 +1,42 @@
+//! Attempts at paying a purchase.
+
+use bursar_domain::id::{OrganizationId, PaymentId, PurchaseId};
+use bursar_domain::ledger::{Key, RequestHash};
+use bursar_domain::purchase::{PaymentProvider, PaymentState};
+use bursar_domain::{Currency, Timestamp};
+use sea_orm::entity::prelude::*;
+
+/// One row of the table `payment`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "payment")]
+pub struct Model {
+    /// The organization.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization_id: OrganizationId,
+    /// The payment.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: PaymentId,
+    /// The purchase.
+    pub purchase_id: PurchaseId,
+    /// Who takes the money.
+    pub provider: PaymentProvider,
+    /// The provider's own name of the payment.
+    pub provider_payment: Option<String>,
+    /// Where it stands.
+    pub state: PaymentState,
+    /// How much, in minor units.
+    pub amount: i64,
+    /// In which currency.
+    pub currency: Currency,
+    /// The digest of its key.
+    pub idempotency_key: Key,
+    /// The digest of what was asked for.
+    pub request_hash: RequestHash,
+    /// When it was started.
+    pub created_at: Timestamp,
+    /// When the money arrived.
+    pub paid_at: Option<Timestamp>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

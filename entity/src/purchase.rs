@@ -1,0 +1,52 @@
+//! Purchases of packages.
+
+use bursar_domain::id::{OrganizationId, PackageVersionId, PoolId, PurchaseId, UserId};
+use bursar_domain::ledger::{Key, RequestHash};
+use bursar_domain::purchase::{ApprovalBasis, PurchaseState};
+use bursar_domain::{Credits, Currency, Timestamp};
+use sea_orm::entity::prelude::*;
+
+/// One row of the table `purchase`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "purchase")]
+pub struct Model {
+    /// The organization.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization_id: OrganizationId,
+    /// The purchase.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: PurchaseId,
+    /// The pool that the credits are for.
+    pub pool_id: PoolId,
+    /// What is bought.
+    pub package_version_id: PackageVersionId,
+    /// Who asked for it.
+    pub requested_by: UserId,
+    /// Where it stands.
+    pub state: PurchaseState,
+    /// Why it counts as approved; none while it does not.
+    pub approval_basis: Option<ApprovalBasis>,
+    /// How many credits, pinned.
+    pub credits: Credits,
+    /// The price, pinned, in minor units.
+    pub total: i64,
+    /// The currency of the price.
+    pub currency: Currency,
+    /// For how many days the credits can be used once paid; none: for ever.
+    pub lifetime_days: Option<i64>,
+    /// Until when the price holds.
+    pub valid_until: Timestamp,
+    /// Why it is wanted, in the requester's words.
+    pub note: Option<String>,
+    /// The digest of its key.
+    pub idempotency_key: Key,
+    /// The digest of what was asked for.
+    pub request_hash: RequestHash,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it was paid and the credits came in.
+    pub completed_at: Option<Timestamp>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

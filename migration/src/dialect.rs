@@ -1,0 +1,102 @@
+//! What differs between the two databases: names of types, row-level security, triggers.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseBackend};
+
+/// Runs `sql` with the type names of the database at hand: `{uuid}`, `{int}` (64 bits), `{small}`
+/// (16 bits), `{bool}`, `{bytes}`, and `{table}` for what follows the column list of a table.
+///
+/// SQLite's tables are STRICT, so that no float can slip into an amount, and are stored in the order
+/// of their primary keys.
+pub async fn run(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
+    let words = match manager.get_database_backend() {
+        DatabaseBackend::Postgres => [
+            ("{uuid}", "uuid"),
+            ("{int}", "bigint"),
+            ("{small}", "smallint"),
+            ("{bool}", "boolean"),
+            ("{bytes}", "bytea"),
+            ("{table}", ""),
+        ],
+        _ => [
+            ("{uuid}", "BLOB"),
+            ("{int}", "INTEGER"),
+            ("{small}", "INTEGER"),
+            ("{bool}", "INTEGER"),
+            ("{bytes}", "BLOB"),
+            ("{table}", "STRICT, WITHOUT ROWID"),
+        ],
+    };
+    let sql = words.iter().fold(sql.to_owned(), |sql, (word, name)| sql.replace(word, name));
+    manager.get_connection().execute_unprepared(&sql).await.map(drop)
+}
+
+/// Runs `sql` on PostgreSQL only.
+pub async fn postgres(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
+    match manager.get_database_backend() {
+        DatabaseBackend::Postgres => manager.get_connection().execute_unprepared(sql).await.map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// The value of a setting of the transaction, as a UUID; null when it is not set.
+pub fn setting(name: &str) -> String {
+    format!("(SELECT nullif(current_setting('app.{name}', true), '')::uuid)")
+}
+
+/// Puts row-level security on a tenant table: rows of the transaction's organization can be read and
+/// written, the operator's read scope reads all, and without a setting there are no rows.
+///
+/// `visible` adds another condition under which a row can be read (not written).
+pub async fn isolate(
+    manager: &SchemaManager<'_>,
+    table: &str,
+    organization: &str,
+    visible: Option<&str>,
+) -> Result<(), DbErr> {
+    let own = format!("{organization} = {}", setting("organization_id"));
+    let mut sql = format!(
+        "ALTER TABLE \"{table}\" ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE \"{table}\" FORCE ROW LEVEL SECURITY;
+         CREATE POLICY organization ON \"{table}\" USING ({own}) WITH CHECK ({own});
+         CREATE POLICY operator ON \"{table}\" FOR SELECT USING ({OPERATOR});"
+    );
+    if let Some(visible) = visible {
+        sql += &format!("CREATE POLICY person ON \"{table}\" FOR SELECT USING ({visible});");
+    }
+    postgres(manager, &sql).await
+}
+
+/// The condition that holds in the operator's read scope.
+pub const OPERATOR: &str = "(SELECT current_setting('app.operator', true)) = 'on'";
+
+/// Makes a table append-only: UPDATE, DELETE and TRUNCATE are refused, for whomever.
+pub async fn append_only(manager: &SchemaManager<'_>, table: &str) -> Result<(), DbErr> {
+    let sql = match manager.get_database_backend() {
+        DatabaseBackend::Postgres => format!(
+            "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation'; END $$;
+             CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON \"{table}\"
+                 FOR EACH ROW EXECUTE FUNCTION refuse_change();
+             CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON \"{table}\"
+                 FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();"
+        ),
+        _ => ["UPDATE", "DELETE"]
+            .map(|verb| {
+                format!(
+                    "CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON \"{table}\"
+                     BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;"
+                )
+            })
+            .concat(),
+    };
+    manager.get_connection().execute_unprepared(&sql).await.map(drop)
+}
+
+/// Drops tables, in the order given.
+pub async fn drop_tables(manager: &SchemaManager<'_>, tables: &[&str]) -> Result<(), DbErr> {
+    for table in tables {
+        manager.get_connection().execute_unprepared(&format!("DROP TABLE \"{table}\"")).await?;
+    }
+    Ok(())
+}

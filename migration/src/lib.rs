@@ -1,0 +1,32 @@
+//! The schema of Bursar's database, step by step, for SQLite and PostgreSQL alike.
+//!
+//! Each migration is written once, in the SQL that both databases share; [`dialect`] fills in what
+//! differs. Every tenant table has `organization_id` first in all of its keys, row-level security on
+//! PostgreSQL, and CHECK constraints as the last guard of its amounts.
+
+mod dialect;
+mod m20261122_000001_tenants;
+mod m20261122_000002_catalog;
+mod m20261122_000003_ledger;
+mod m20261122_000004_purchases;
+mod m20261122_000005_audit;
+pub mod privileges;
+
+use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
+pub use sea_orm_migration::{MigratorTrait, SchemaManager};
+
+/// All migrations, in order.
+pub struct Migrator;
+
+#[async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261122_000001_tenants::Migration),
+            Box::new(m20261122_000002_catalog::Migration),
+            Box::new(m20261122_000003_ledger::Migration),
+            Box::new(m20261122_000004_purchases::Migration),
+            Box::new(m20261122_000005_audit::Migration),
+        ]
+    }
+}

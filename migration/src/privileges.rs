@@ -1,0 +1,52 @@
+//! What the application's role may do with each table on PostgreSQL, where migrations run under
+//! another role. The role that owns the tables is never the one that serves.
+
+/// Tables and what the application's role may do with their rows.
+const PRIVILEGES: &[(&str, &str)] = &[
+    ("user", "SELECT, INSERT, UPDATE"),
+    ("organization", "SELECT, INSERT, UPDATE"),
+    ("membership", "SELECT, INSERT, UPDATE, DELETE"),
+    ("department", "SELECT, INSERT, UPDATE"),
+    ("department_member", "SELECT, INSERT, UPDATE, DELETE"),
+    ("pool", "SELECT, INSERT, UPDATE"),
+    ("pool_administrator", "SELECT, INSERT, DELETE"),
+    ("service", "SELECT, INSERT, UPDATE"),
+    ("service_version", "SELECT, INSERT"),
+    ("package", "SELECT, INSERT, UPDATE"),
+    ("package_version", "SELECT, INSERT"),
+    ("package_price", "SELECT, INSERT"),
+    ("pool_head", "SELECT, INSERT, UPDATE"),
+    ("account", "SELECT, INSERT, UPDATE"),
+    ("lot", "SELECT, INSERT"),
+    ("lot_position", "SELECT, INSERT, UPDATE"),
+    ("transfer", "SELECT, INSERT"),
+    ("charge", "SELECT, INSERT"),
+    ("journal_entry", "SELECT, INSERT"),
+    ("purchase", "SELECT, INSERT, UPDATE"),
+    ("payment", "SELECT, INSERT, UPDATE"),
+    ("audit_event", "SELECT, INSERT"),
+    ("seaql_migrations", "SELECT"),
+];
+
+/// The names of all tables, without the one that records the migrations.
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    PRIVILEGES.iter().map(|(table, _)| *table).filter(|table| *table != "seaql_migrations")
+}
+
+/// The tables that take no UPDATE and no DELETE.
+pub fn append_only_tables() -> impl Iterator<Item = &'static str> {
+    PRIVILEGES
+        .iter()
+        .filter(|(table, rights)| *rights == "SELECT, INSERT" && *table != "seaql_migrations")
+        .map(|(table, _)| *table)
+}
+
+/// The statements that give `role` what it needs and nothing more. Safe to run again.
+pub fn grants(role: &str) -> String {
+    let role = format!("\"{}\"", role.replace('"', "\"\""));
+    let mut sql = format!("GRANT USAGE ON SCHEMA public TO {role};");
+    for (table, rights) in PRIVILEGES {
+        sql += &format!("REVOKE ALL ON \"{table}\" FROM {role}; GRANT {rights} ON \"{table}\" TO {role};");
+    }
+    sql
+}

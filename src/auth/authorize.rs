@@ -1,0 +1,306 @@
+//! Looking things up is authorizing them: the only place that asks the permission table.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, RwLock};
+
+use bursar_domain::id::{DepartmentId, OrganizationId, PoolId};
+use bursar_domain::permission::{Action, Grant, permits};
+use bursar_entity::{account, department, organization, pool};
+use sea_orm::sea_query::SimpleExpr;
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, Select};
+
+use super::{Actor, Caller, Member};
+use crate::db::scope::find_across;
+use crate::db::{Scope, Snapshots, Tenant, TenantEntity};
+use crate::error::{Error, Result};
+
+/// A thing that the caller may do the asked-for action with. Only this file makes one.
+#[derive(Clone, Debug)]
+pub struct Authorized<T> {
+    value: T,
+    tenant: Tenant,
+    actor: Actor,
+}
+
+impl<T> Authorized<T> {
+    /// The scope of the organization that the thing belongs to.
+    pub fn tenant(&self) -> Tenant {
+        self.tenant
+    }
+
+    /// Who was authorized.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// The thing itself.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+}
+
+impl<T> std::ops::Deref for Authorized<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// Which organization a pool belongs to. That never changes, so it is remembered.
+#[derive(Clone, Default)]
+pub struct PoolDirectory(Arc<RwLock<HashMap<PoolId, OrganizationId>>>);
+
+/// How many pools are remembered; then the directory begins anew.
+const DIRECTORY_CAPACITY: usize = 100_000;
+
+impl PoolDirectory {
+    fn get(&self, pool: PoolId) -> Option<OrganizationId> {
+        self.0.read().ok()?.get(&pool).copied()
+    }
+
+    fn remember(&self, pool: PoolId, organization: OrganizationId) {
+        if let Ok(mut known) = self.0.write() {
+            if known.len() >= DIRECTORY_CAPACITY {
+                known.clear();
+            }
+            known.insert(pool, organization);
+        }
+    }
+}
+
+impl Caller {
+    /// Whether the caller may found organizations.
+    pub fn may_create_organizations(&self) -> Result<()> {
+        let allowed = self.user.operator && permits(Grant::Operator, Action::CreateOrganization);
+        if allowed { Ok(()) } else { Err(Error::Forbidden) }
+    }
+
+    /// The organization, for an action on it as a whole.
+    pub async fn organization(
+        &self,
+        snapshots: &Snapshots,
+        id: OrganizationId,
+        action: Action,
+    ) -> Result<Authorized<organization::Model>> {
+        let row = self
+            .find_row::<organization::Entity>(snapshots, Some(id), organization::Column::Id.eq(id))
+            .await?;
+        let row = row.ok_or(Error::not_found("organization"))?;
+        self.check(row.id, action, |_, _| {}, Action::ReadOrganization, "organization")?;
+        Ok(self.authorized(row.id, row))
+    }
+
+    /// The organization with a short name.
+    pub async fn organization_by_slug(
+        &self,
+        snapshots: &Snapshots,
+        slug: &str,
+        action: Action,
+    ) -> Result<Authorized<organization::Model>> {
+        let row = self
+            .find_row::<organization::Entity>(snapshots, None, organization::Column::Slug.eq(slug))
+            .await?;
+        let row = row.ok_or(Error::not_found("organization"))?;
+        self.check(row.id, action, |_, _| {}, Action::ReadOrganization, "organization")?;
+        Ok(self.authorized(row.id, row))
+    }
+
+    /// A pool, for an action on it.
+    pub async fn pool(
+        &self,
+        snapshots: &Snapshots,
+        directory: &PoolDirectory,
+        id: PoolId,
+        action: Action,
+    ) -> Result<Authorized<pool::Model>> {
+        let known = directory.get(id);
+        let row = self.find_row::<pool::Entity>(snapshots, known, pool::Column::Id.eq(id)).await?;
+        let row = row.ok_or(Error::not_found("pool"))?;
+        directory.remember(id, row.organization_id);
+        let departments = self.departments_of_pool(snapshots, row.organization_id, id).await?;
+        self.check(row.organization_id, action, on_pool(id, &departments), Action::ReadPool, "pool")?;
+        Ok(self.authorized(row.organization_id, row))
+    }
+
+    /// A department, for an action on it.
+    pub async fn department(
+        &self,
+        snapshots: &Snapshots,
+        id: DepartmentId,
+        action: Action,
+    ) -> Result<Authorized<department::Model>> {
+        let row = self.find_row::<department::Entity>(snapshots, None, department::Column::Id.eq(id)).await?;
+        let row = row.ok_or(Error::not_found("department"))?;
+        self.check(row.organization_id, action, on_department(id), Action::ReadDepartment, "department")?;
+        Ok(self.authorized(row.organization_id, row))
+    }
+
+    /// Another row of an organization, by a condition that names it; for an action on the organization.
+    pub async fn row<E: TenantEntity>(
+        &self,
+        snapshots: &Snapshots,
+        condition: SimpleExpr,
+        organization_of: impl Fn(&E::Model) -> OrganizationId,
+        what: &'static str,
+    ) -> Result<(OrganizationId, E::Model)>
+    where
+        E::Model: Send + Sync,
+    {
+        let row = self.find_row::<E>(snapshots, None, condition).await?;
+        let row = row.ok_or(Error::not_found(what))?;
+        Ok((organization_of(&row), row))
+    }
+
+    /// Checks an action on something in a pool (a charge, a transfer): the grants on the pool count.
+    pub async fn may_in_pool(
+        &self,
+        snapshots: &Snapshots,
+        organization: OrganizationId,
+        pool: PoolId,
+        action: Action,
+    ) -> Result<bool> {
+        let departments = self.departments_of_pool(snapshots, organization, pool).await?;
+        Ok(self.allowed(organization, action, on_pool(pool, &departments)))
+    }
+
+    /// Whether the caller may do something with the organization as a whole.
+    pub fn may_in_organization(&self, organization: OrganizationId, action: Action) -> bool {
+        self.allowed(organization, action, |_, _| {})
+    }
+
+    /// Whether the caller may do something with a department.
+    pub fn may_in_department(
+        &self,
+        organization: OrganizationId,
+        department: DepartmentId,
+        action: Action,
+    ) -> bool {
+        self.allowed(organization, action, on_department(department))
+    }
+
+    /// Whether the caller may see all movements of a pool.
+    pub fn may_read_ledger(&self, organization: OrganizationId, pool: PoolId) -> bool {
+        self.allowed(organization, Action::ReadLedger, on_pool(pool, &BTreeMap::new()))
+    }
+
+    /// Whether the caller may charge the credits of every department in a pool.
+    pub fn may_charge_all_departments(&self, organization: OrganizationId, pool: PoolId) -> bool {
+        self.allowed(organization, Action::ChargeDepartment, on_pool(pool, &BTreeMap::new()))
+    }
+
+    /// Vouches for a row that was found and checked.
+    fn authorized<T>(&self, organization: OrganizationId, value: T) -> Authorized<T> {
+        // Every caller of this has asked the permission table before.
+        Authorized { value, tenant: Tenant::vouched(organization), actor: self.actor() }
+    }
+
+    /// Answers "not found" to those who may not even see it, "forbidden" to those who may not do it.
+    fn check(
+        &self,
+        organization: OrganizationId,
+        action: Action,
+        more: impl Fn(&Member, &mut Vec<Grant>),
+        see: Action,
+        what: &'static str,
+    ) -> Result<()> {
+        if self.allowed(organization, action, &more) {
+            return Ok(());
+        }
+        Err(if self.allowed(organization, see, &more) { Error::Forbidden } else { Error::not_found(what) })
+    }
+
+    fn allowed(
+        &self,
+        organization: OrganizationId,
+        action: Action,
+        more: impl Fn(&Member, &mut Vec<Grant>),
+    ) -> bool {
+        let mut grants = Vec::new();
+        if self.user.operator {
+            grants.push(Grant::Operator);
+        }
+        if let Some(member) = self.memberships.get(&organization) {
+            grants.extend([Grant::Member, Grant::of(member.role)]);
+            more(member, &mut grants);
+        }
+        grants.into_iter().any(|grant| permits(grant, action))
+    }
+
+    /// The caller's departments that have an account in a pool.
+    async fn departments_of_pool(
+        &self,
+        snapshots: &Snapshots,
+        organization: OrganizationId,
+        pool: PoolId,
+    ) -> Result<BTreeMap<DepartmentId, bool>> {
+        let Some(member) = self.memberships.get(&organization) else { return Ok(BTreeMap::new()) };
+        if member.departments.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        // The caller is a member of the organization: see `memberships`.
+        let tenant = Tenant::vouched(organization);
+        let snapshot = snapshots.open(tenant).await?;
+        let found: Vec<Option<DepartmentId>> = tenant
+            .find::<account::Entity>()
+            .select_only()
+            .column(account::Column::DepartmentId)
+            .filter(account::Column::PoolId.eq(pool))
+            .filter(account::Column::DepartmentId.is_in(member.departments.keys().copied()))
+            .into_tuple()
+            .all(&*snapshot)
+            .await?;
+        let managers = |id: DepartmentId| member.departments.get(&id).map(|manager| (id, *manager));
+        Ok(found.into_iter().flatten().filter_map(managers).collect())
+    }
+
+    /// Looks for a row in the organizations that the caller belongs to, one after another; the operator
+    /// looks into all at once. What is in no organization of the caller's is not there.
+    async fn find_row<E: TenantEntity>(
+        &self,
+        snapshots: &Snapshots,
+        known: Option<OrganizationId>,
+        condition: SimpleExpr,
+    ) -> Result<Option<E::Model>>
+    where
+        E::Model: Send + Sync,
+    {
+        for organization in self.memberships.keys() {
+            if known.is_none_or(|known| known == *organization) {
+                let tenant = Tenant::vouched(*organization); // the caller is a member
+                let snapshot = snapshots.open(tenant).await?;
+                let select: Select<E> = tenant.find::<E>();
+                if let Some(row) = select.filter(condition.clone()).one(&*snapshot).await? {
+                    return Ok(Some(row));
+                }
+            }
+        }
+        if self.user.operator {
+            let snapshot = snapshots.open(Scope::Operator).await?;
+            return Ok(find_across::<E>().filter(condition).one(&*snapshot).await?);
+        }
+        Ok(None)
+    }
+}
+
+fn department_grant(manager: bool) -> Grant {
+    if manager { Grant::DepartmentManager } else { Grant::DepartmentMember }
+}
+
+fn on_pool(id: PoolId, departments: &BTreeMap<DepartmentId, bool>) -> impl Fn(&Member, &mut Vec<Grant>) {
+    move |member, grants| {
+        if member.pools.contains(&id) {
+            grants.push(Grant::PoolAdministrator);
+        }
+        grants.extend(departments.values().map(|manager| department_grant(*manager)));
+    }
+}
+
+fn on_department(id: DepartmentId) -> impl Fn(&Member, &mut Vec<Grant>) {
+    move |member, grants| {
+        if !member.pools.is_empty() {
+            grants.push(Grant::PoolAdministrator);
+        }
+        grants.extend(member.departments.get(&id).map(|manager| department_grant(*manager)));
+    }
+}

@@ -1,0 +1,300 @@
+//! Settings: a TOML file under the environment, checked at start. A wrong setting is named; a value
+//! that could be a secret is never repeated.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::error::Kind;
+use figment::providers::{Env, Format, Serialized, Toml};
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+/// Settings as they stand in the file and in the environment (`BURSAR_` before each name, except for
+/// `DATABASE_URL`).
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    env: Option<Environment>,
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    database_url: Option<String>,
+    migrate_database_url: Option<String>,
+    public_url: Option<Url>,
+    signing_secret: Option<String>,
+    payments: Option<Payments>,
+    log: Option<String>,
+    log_format: Option<LogFormat>,
+}
+
+/// What the server is used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Everything has a default, and an empty database gets demonstration data.
+    #[default]
+    Development,
+    /// Nothing that matters has a default.
+    Production,
+}
+
+/// Who takes the money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Payments {
+    /// The embedded checkout page, which moves no real money.
+    Sandbox,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The settings of a server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What it is used for.
+    pub environment: Environment,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where its files are.
+    pub data_dir: PathBuf,
+    /// Where its database is.
+    pub database: Addresses,
+    /// Its address in links, without a slash at the end.
+    pub public_url: Url,
+    /// What tokens and links are signed with; none: a secret that is kept in the data directory.
+    pub signing_secret: Option<SecretString>,
+    /// Who takes the money.
+    pub payments: Payments,
+    /// What is logged, as a filter of `tracing-subscriber`.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// Where the database is, and as whom to reach it.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// For the application.
+    pub application: String,
+    /// For migrations; none: the same.
+    pub migration: Option<String>,
+}
+
+impl Addresses {
+    /// A SQLite file.
+    pub fn sqlite(file: &Path) -> Addresses {
+        Addresses { application: format!("sqlite://{}", file.display()), migration: None }
+    }
+
+    /// Whether it is PostgreSQL.
+    pub fn is_postgres(&self) -> bool {
+        self.application.starts_with("postgres://") || self.application.starts_with("postgresql://")
+    }
+}
+
+/// A setting that cannot be accepted.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// The least length of a signing secret, in bytes: as many as HMAC-SHA-256 makes use of.
+const SECRET_BYTES: usize = 32;
+
+impl Config {
+    /// Reads the file that `BURSAR_CONFIG` names (or `bursar.toml`, when there is one here) and the
+    /// environment over it.
+    pub fn load() -> Result<Config, ConfigError> {
+        let mut figment = Figment::new();
+        match std::env::var_os("BURSAR_CONFIG") {
+            Some(path) => figment = figment.merge(Toml::file_exact(PathBuf::from(path))),
+            None if Path::new("bursar.toml").exists() => {
+                figment = figment.merge(Toml::file_exact("bursar.toml"))
+            }
+            None => {}
+        }
+        // These are text whatever they look like; the rest may be parsed.
+        const TEXTS: [(&str, &str); 6] = [
+            ("BURSAR_SIGNING_SECRET", "signing_secret"),
+            ("BURSAR_MIGRATE_DATABASE_URL", "migrate_database_url"),
+            ("BURSAR_DATA_DIR", "data_dir"),
+            ("BURSAR_LOG", "log"),
+            ("BURSAR_PUBLIC_URL", "public_url"),
+            ("DATABASE_URL", "database_url"),
+        ];
+        let parsed = Env::prefixed("BURSAR_").filter(|key| {
+            key != "config" && !TEXTS.iter().any(|(_, text)| key.as_str().eq_ignore_ascii_case(text))
+        });
+        figment = figment.merge(parsed);
+        for (variable, key) in TEXTS {
+            match std::env::var(variable) {
+                Ok(value) => figment = figment.merge(Serialized::default(key, value)),
+                Err(std::env::VarError::NotPresent) => {}
+                Err(_) => return Err(ConfigError(format!("{variable}: is not UTF-8"))),
+            }
+        }
+        Config::from_figment(&figment)
+    }
+
+    fn from_figment(figment: &Figment) -> Result<Config, ConfigError> {
+        let raw: Raw = figment.extract().map_err(|errors| {
+            let lines: Vec<String> = errors.into_iter().map(|error| describe(&error)).collect();
+            ConfigError(lines.join("\n"))
+        })?;
+        Config::check(raw)
+    }
+
+    fn check(raw: Raw) -> Result<Config, ConfigError> {
+        let environment = raw.env.unwrap_or_default();
+        if environment == Environment::Production {
+            let missing: Vec<&str> = [
+                ("BURSAR_LISTEN", raw.listen.is_none()),
+                ("BURSAR_PUBLIC_URL", raw.public_url.is_none()),
+                ("BURSAR_SIGNING_SECRET", raw.signing_secret.is_none()),
+                ("BURSAR_PAYMENTS", raw.payments.is_none()),
+                ("DATABASE_URL", raw.database_url.is_none()),
+            ]
+            .into_iter()
+            .filter_map(|(name, missing)| missing.then_some(name))
+            .collect();
+            if !missing.is_empty() {
+                return Err(ConfigError(format!(
+                    "BURSAR_ENV is production, which has no defaults for: {}",
+                    missing.join(", ")
+                )));
+            }
+        }
+        if raw.signing_secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES) {
+            return Err(ConfigError(format!(
+                "BURSAR_SIGNING_SECRET: must have at least {SECRET_BYTES} bytes"
+            )));
+        }
+        let listen = raw.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let public_url = match raw.public_url {
+            Some(url) => url,
+            None => Url::parse(&format!("http://{listen}")).map_err(|error| {
+                ConfigError(format!("BURSAR_LISTEN: makes no address for links: {error}"))
+            })?,
+        };
+        if !matches!(public_url.scheme(), "http" | "https") || public_url.host().is_none() {
+            return Err(ConfigError("BURSAR_PUBLIC_URL: must be an http or https address".to_owned()));
+        }
+        if environment == Environment::Production && public_url.scheme() != "https" {
+            return Err(ConfigError("BURSAR_PUBLIC_URL: must be https in production".to_owned()));
+        }
+        let data_dir = raw.data_dir.unwrap_or_else(|| PathBuf::from("data"));
+        let database = match raw.database_url {
+            Some(application) => Addresses { application, migration: raw.migrate_database_url },
+            None => Addresses::sqlite(&data_dir.join("bursar.db")),
+        };
+        if !database.is_postgres() && !database.application.starts_with("sqlite:") {
+            return Err(ConfigError("DATABASE_URL: must begin with sqlite: or postgres:".to_owned()));
+        }
+        Ok(Config {
+            environment,
+            listen,
+            data_dir,
+            database,
+            public_url,
+            signing_secret: raw.signing_secret.map(SecretString::from),
+            payments: raw.payments.unwrap_or(Payments::Sandbox),
+            log: raw.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: raw.log_format.unwrap_or_default(),
+        })
+    }
+
+    /// The address of a page of this server.
+    pub fn link(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+}
+
+/// Says which setting is wrong and what was expected, but not what it was set to.
+fn describe(error: &figment::Error) -> String {
+    let key = error.path.last().cloned().unwrap_or_default();
+    let setting = |key: &str| match key.to_ascii_lowercase().as_str() {
+        "" => "the settings".to_owned(),
+        "database_url" => "DATABASE_URL".to_owned(),
+        key => format!("BURSAR_{}", key.to_ascii_uppercase()),
+    };
+    match &error.kind {
+        Kind::UnknownField(field, known) => {
+            let known: Vec<String> = known.iter().map(|key| setting(key)).collect();
+            format!("{}: is not a setting; there are {}", setting(field), known.join(", "))
+        }
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => {
+            format!("{}: must be {expected}", setting(&key))
+        }
+        Kind::UnknownVariant(_, known) => format!("{}: must be one of {}", setting(&key), known.join(", ")),
+        Kind::Message(message) if error.path.is_empty() => message.clone(),
+        Kind::Message(message) => format!("{}: {message}", setting(&key)),
+        _ => format!("{}: cannot be read", setting(&key)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let figment = settings
+            .iter()
+            .fold(Figment::new(), |figment, (key, value)| figment.merge(Serialized::default(key, value)));
+        Config::from_figment(&figment)
+    }
+
+    #[test]
+    fn nothing_configured_is_enough() {
+        let config = with(&[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.database.application, "sqlite://data/bursar.db");
+        assert_eq!(config.link("/x"), "http://127.0.0.1:8080/x");
+    }
+
+    #[test]
+    fn wrong_settings_are_named_and_not_repeated() {
+        for (key, value, expected) in [
+            ("listen", "swordfish", "BURSAR_LISTEN"),
+            ("listne", "swordfish", "BURSAR_LISTNE: is not a setting"),
+            ("env", "swordfish", "BURSAR_ENV: must be one of development, production"),
+            ("database_url", "swordfish", "DATABASE_URL: must begin with"),
+            ("public_url", "swordfish", "BURSAR_PUBLIC_URL"),
+            ("public_url", "ftp://swordfish/", "BURSAR_PUBLIC_URL: must be an http"),
+            ("signing_secret", "swordfish", "BURSAR_SIGNING_SECRET: must have at least 32 bytes"),
+        ] {
+            let error = with(&[(key, value)]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(!error.contains("swordfish") || key == "listne", "{error}");
+        }
+    }
+
+    #[test]
+    fn production_has_no_development_defaults() {
+        let error = with(&[("env", "production")]).unwrap_err().to_string();
+        for name in ["LISTEN", "PUBLIC_URL", "SIGNING_SECRET", "PAYMENTS"] {
+            assert!(error.contains(&format!("BURSAR_{name}")), "{error}");
+        }
+        assert!(error.contains("DATABASE_URL"), "{error}");
+        let complete = [
+            ("env", "production"),
+            ("listen", "0.0.0.0:80"),
+            ("public_url", "https://credits.example"),
+            ("signing_secret", "0123456789abcdef0123456789abcdef"),
+            ("payments", "sandbox"),
+            ("database_url", "postgres://app@db/bursar"),
+        ];
+        assert!(with(&complete).is_ok());
+        let mut plain = complete;
+        plain[2] = ("public_url", "http://credits.example");
+        assert!(with(&plain).unwrap_err().to_string().contains("https"));
+    }
+}

@@ -1,0 +1,108 @@
+//! Opening the database: connection pools, with what each connection is set to.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{self, Connection as _};
+use sea_orm::{ConnectOptions, DatabaseConnection};
+use tokio_util::task::TaskTracker;
+
+use super::Database;
+use crate::config::Addresses;
+use crate::error::{Error, Result};
+
+/// How long a caller waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one statement may run.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a statement may wait for a lock, in PostgreSQL's notation.
+const LOCK_TIMEOUT: &str = "10s";
+/// How long a transaction may stand idle, in PostgreSQL's notation.
+const IDLE_IN_TRANSACTION: &str = "60s";
+
+impl Database {
+    /// Opens the database for the application. On SQLite the file is created when it is missing.
+    pub async fn connect(addresses: &Addresses) -> Result<Database> {
+        let url = addresses.application.as_str();
+        let (writer, reader) = if addresses.is_postgres() {
+            (postgres(url, 16).await?, postgres(url, 16).await?)
+        } else if url.starts_with("sqlite:") {
+            // The writer first: it makes the file and turns the write-ahead log on.
+            (sqlite(url, 1, false).await?, sqlite(url, 8, true).await?)
+        } else {
+            return Err(Error::invalid("DATABASE_URL", "must begin with sqlite: or postgres:"));
+        };
+        Ok(Database { writer, reader, writes: TaskTracker::new() })
+    }
+
+    /// Opens the database for migrations: one connection, as the role that owns the tables.
+    pub(super) async fn connect_for_migration(addresses: &Addresses) -> Result<DatabaseConnection> {
+        let url = addresses.migration.as_ref().unwrap_or(&addresses.application);
+        if addresses.is_postgres() { postgres(url, 1).await } else { sqlite(url, 1, false).await }
+    }
+}
+
+async fn postgres(url: &str, connections: u32) -> Result<DatabaseConnection> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire_if_idle_for(Duration::from_secs(30))
+        .statement_timeout(STATEMENT_TIMEOUT)
+        .set_application_name("bursar")
+        .sqlx_logging(false)
+        .map_sqlx_postgres_opts(|options| {
+            options.statement_cache_capacity(256).options([
+                ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
+                ("lock_timeout", LOCK_TIMEOUT),
+            ])
+        })
+        .map_sqlx_postgres_pool_opts(|pool| {
+            pool.after_release(|connection, _| {
+                Box::pin(async move {
+                    let clean = sqlx::Executor::execute(&mut *connection, PROBE).await;
+                    Ok(clean.is_ok() && !connection.is_in_transaction())
+                })
+            })
+        });
+    Ok(sea_orm::Database::connect(options).await?)
+}
+
+/// Shows whether a connection that comes back is still inside a transaction, as a cancelled BEGIN can
+/// leave it: what its next borrower writes would vanish. A transaction that is still open ends here,
+/// or makes this fail, and a connection that fails it is closed.
+const PROBE: &str = "BEGIN; ROLLBACK";
+
+async fn sqlite(url: &str, connections: u32, read_only: bool) -> Result<DatabaseConnection> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |options| {
+            let options = options
+                .foreign_keys(true)
+                .busy_timeout(Duration::from_secs(10))
+                .statement_cache_capacity(256);
+            if read_only {
+                options.read_only(true)
+            } else {
+                options
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+            }
+        })
+        .map_sqlx_sqlite_pool_opts(|pool| {
+            pool.max_lifetime(None::<Duration>).idle_timeout(None::<Duration>).after_release(
+                |connection, _| {
+                    Box::pin(async move {
+                        let clean = sqlx::Executor::execute(&mut *connection, PROBE).await;
+                        Ok(clean.is_ok() && !connection.is_in_transaction())
+                    })
+                },
+            )
+        });
+    Ok(sea_orm::Database::connect(options).await?)
+}

@@ -1,0 +1,66 @@
+//! The way to the database: the only room that begins a transaction.
+//!
+//! - [`Database::write`] runs work that changes rows: in a task of its own, which no client's
+//!   disconnect can cancel; in one transaction; again when the database asks for it. There are no
+//!   writes outside of it, and none that commit on their own.
+//! - [`Database::read`] opens a snapshot: all that is read from it belongs to one instant.
+//! - Both take a [`Scope`]: whose rows the transaction sees. On PostgreSQL it becomes settings of the
+//!   transaction that row-level security reads; without a setting there are no rows.
+//!
+//! # Order of locks
+//! Rows are locked in one order, so that two writers never wait for each other in a circle:
+//! organization, purchase, payment, pool head (by id), department (by id), everything else. What a
+//! pool head guards (accounts, positions, transfers, charges of the pool, and whether the pool may be
+//! written at all) needs no locks of its own.
+//!
+//! # SQLite
+//! One writer connection, whose transactions begin IMMEDIATE, and a pool of readers beside it (WAL).
+//! Nobody waits for one connection while holding another.
+
+mod connect;
+mod fault;
+pub mod migrate;
+pub mod page;
+mod read;
+pub mod scope;
+mod transaction;
+mod write;
+
+use sea_orm::{DatabaseBackend, DatabaseConnection};
+use tokio_util::task::TaskTracker;
+
+pub use fault::{Fault, fault};
+pub use read::{Snapshot, Snapshots};
+pub use scope::{Scope, Tenant, TenantEntity};
+pub use transaction::Txn;
+pub use write::{WorkFuture, work};
+
+/// An open database. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+    writes: TaskTracker,
+}
+
+impl Database {
+    /// Which of the two databases it is.
+    pub fn backend(&self) -> DatabaseBackend {
+        self.writer.get_database_backend()
+    }
+
+    /// Whether it answers.
+    pub async fn ping(&self) -> crate::error::Result<()> {
+        self.writer.ping().await?;
+        Ok(())
+    }
+
+    /// Waits until all writes that have begun have ended, then closes all connections.
+    pub async fn close(&self) -> crate::error::Result<()> {
+        self.writes.close();
+        self.writes.wait().await;
+        self.reader.clone().close().await?;
+        self.writer.clone().close().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! Whose rows are seen: the tenant scope in the types, and the settings that row-level security reads.
+//!
+//! This is the only file that may say `find()` on a tenant's entity: every query of a tenant's rows
+//! begins at [`Tenant::find`], which names the organization.
+
+use bursar_domain::id::{Id, OrganizationId, UserId};
+use bursar_entity::{
+    account, audit_event, charge, department, department_member, journal_entry, lot, lot_position,
+    membership, organization, payment, pool, pool_administrator, pool_head, purchase, transfer, user,
+};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
+use uuid::Uuid;
+
+/// An organization that somebody has vouched for: the authorization of a caller, or a part of Bursar
+/// that acts for itself. Whoever has one may touch the organization's rows, and no other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tenant(OrganizationId);
+
+impl Tenant {
+    /// Vouches for an organization. Called where permission has been checked, or where no caller is
+    /// involved; each call has a comment that says which.
+    pub const fn vouched(organization: OrganizationId) -> Tenant {
+        Tenant(organization)
+    }
+
+    /// The organization.
+    pub const fn id(self) -> OrganizationId {
+        self.0
+    }
+
+    /// The organization's rows of a table.
+    pub fn find<E: TenantEntity>(self) -> Select<E> {
+        E::find().filter(E::organization_column().eq(self.0))
+    }
+}
+
+/// A table whose rows belong to organizations.
+pub trait TenantEntity: EntityTrait {
+    /// The column that says to which.
+    fn organization_column() -> Self::Column;
+}
+
+macro_rules! tenant_entities {
+    ($($table:ident),+ $(,)?) => {
+        $(
+            impl TenantEntity for $table::Entity {
+                fn organization_column() -> $table::Column {
+                    $table::Column::OrganizationId
+                }
+            }
+        )+
+    };
+}
+
+tenant_entities!(
+    account,
+    audit_event,
+    charge,
+    department,
+    department_member,
+    journal_entry,
+    lot,
+    lot_position,
+    membership,
+    payment,
+    pool,
+    pool_administrator,
+    pool_head,
+    purchase,
+    transfer,
+);
+
+impl TenantEntity for organization::Entity {
+    fn organization_column() -> organization::Column {
+        organization::Column::Id
+    }
+}
+
+/// What a person has in whatever organizations; the way from a caller to the tenants.
+pub fn find_own<E: OwnEntity>(person: UserId) -> Select<E> {
+    E::find().filter(E::user_column().eq(person))
+}
+
+/// A table with rows that a person may read because they are about them.
+pub trait OwnEntity: EntityTrait {
+    /// The column that names the person.
+    fn user_column() -> Self::Column;
+}
+
+macro_rules! own_entities {
+    ($($table:ident),+ $(,)?) => {
+        $(
+            impl OwnEntity for $table::Entity {
+                fn user_column() -> $table::Column {
+                    $table::Column::UserId
+                }
+            }
+        )+
+    };
+}
+
+own_entities!(department_member, membership, pool_administrator);
+
+/// All people that the scope of the transaction shows.
+pub fn find_people() -> Select<user::Entity> {
+    user::Entity::find()
+}
+
+/// Rows of a table across organizations. Only for those who see all of them: see [`Scope::Operator`].
+pub fn find_across<E: TenantEntity>() -> Select<E> {
+    E::find()
+}
+
+/// Whose rows a transaction sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One organization's, and only those can be written.
+    Tenant(Tenant),
+    /// What a person has in whatever organizations: memberships and grants. Read only.
+    Person(UserId),
+    /// The person with an address. Read only.
+    Email(String),
+    /// Everybody's, for the vendor's staff. Read only.
+    Operator,
+    /// An organization's, and the person with an address, to add that person to it.
+    TenantAndEmail(Tenant, String),
+}
+
+impl Scope {
+    /// The statements that put the scope on a PostgreSQL transaction.
+    pub(super) fn settings(&self) -> String {
+        let organization = |tenant: &Tenant| {
+            format!("SET LOCAL app.organization_id = '{}';", Uuid::from_u128(tenant.0.as_u128()))
+        };
+        let email = |email: &str| format!("SET LOCAL app.user_email = '{}';", email.replace('\'', "''"));
+        match self {
+            Scope::Tenant(tenant) => organization(tenant),
+            Scope::Person(user) => format!("SET LOCAL app.user_id = '{}';", Uuid::from_u128(user.as_u128())),
+            Scope::Email(address) => email(address),
+            Scope::Operator => "SET LOCAL app.operator = 'on';".to_owned(),
+            Scope::TenantAndEmail(tenant, address) => organization(tenant) + &email(address),
+        }
+    }
+}
+
+impl From<Tenant> for Scope {
+    fn from(tenant: Tenant) -> Scope {
+        Scope::Tenant(tenant)
+    }
+}

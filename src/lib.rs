@@ -1,0 +1,22 @@
+//! Bursar: a multi-tenant GraphQL API server for the prepaid credits of enterprises.
+//!
+//! See `ARCHITECTURE.md` for the map. Rooms depend on each other in one direction only, which the test
+//! `tidy` enforces.
+
+pub mod audit;
+pub mod auth;
+pub mod catalog;
+pub mod charges;
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod db;
+pub mod error;
+pub mod global_id;
+pub mod idempotency;
+pub mod ledger;
+pub mod live;
+pub mod organizations;
+pub mod pools;
+pub mod purchases;
+mod text;

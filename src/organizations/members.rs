@@ -1,0 +1,165 @@
+//! Who belongs to an organization, and as what.
+
+use bursar_domain::id::{MembershipId, OrganizationId};
+use bursar_domain::organization::Role;
+use bursar_domain::permission::Action;
+use bursar_entity::{department_member, membership, organization, pool_administrator};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, Set, Unchanged};
+use serde_json::json;
+
+use super::{email, lock, person};
+use crate::audit::{self, Change};
+use crate::auth::{Authorized, Caller};
+use crate::context::Context;
+use crate::db::{self, Fault, Scope, Tenant, Txn, fault};
+use crate::error::{Conflict, Error, Result};
+use crate::global_id;
+
+/// A person to be added.
+#[derive(Clone, Debug)]
+pub struct NewMember {
+    /// The person's address.
+    pub email: String,
+    /// What to call the person, when Bursar does not know them yet.
+    pub name: Option<String>,
+    /// What the person is to be.
+    pub role: Role,
+}
+
+/// Adds a person to an organization. To add an owner takes the right to make owners.
+pub async fn add_member(
+    context: &Context,
+    caller: &Caller,
+    organization: &Authorized<organization::Model>,
+    new: NewMember,
+) -> Result<membership::Model> {
+    may_give(caller, organization.id, new.role)?;
+    let address = email("email", &new.email)?;
+    let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
+    let scope = Scope::TenantAndEmail(tenant, address.clone());
+    let work = db::work(move |txn| {
+        let (actor, clock, new, address) = (actor.clone(), clock.clone(), new.clone(), address.clone());
+        Box::pin(async move {
+            lock(txn, tenant).await?;
+            let user = person(txn, &clock, &address, new.name.as_deref()).await?;
+            let row = membership::Model {
+                organization_id: tenant.id(),
+                id: clock.new_id::<MembershipId>(),
+                user_id: user,
+                role: new.role,
+                created_at: clock.now(),
+            };
+            membership::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
+            let facts = json!({ "user": global_id::encode(user), "role": new.role.as_str() });
+            audit::record(txn, tenant, &clock, &actor, Change::created("addMember", row.id, facts)).await?;
+            Ok(row)
+        })
+    });
+    match context.db.write(scope, work).await {
+        Err(Error::Database(error)) if matches!(fault(&error), Fault::Unique(_)) => {
+            Err(Error::conflict(Conflict::Taken, "email", "This person is a member already."))
+        }
+        outcome => outcome,
+    }
+}
+
+/// Changes a member's role. Nobody raises their own, and the last owner stays one.
+pub async fn update_member_role(
+    context: &Context,
+    caller: &Caller,
+    organization: &Authorized<organization::Model>,
+    id: MembershipId,
+    role: Role,
+) -> Result<membership::Model> {
+    may_give(caller, organization.id, role)?;
+    let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
+    let caller = caller.clone();
+    let work = db::work(move |txn| {
+        let (actor, clock, caller) = (actor.clone(), clock.clone(), caller.clone());
+        Box::pin(async move {
+            lock(txn, tenant).await?;
+            let before = member(txn, tenant, id).await?;
+            may_give(&caller, tenant.id(), before.role)?;
+            // Roles are declared from the highest down.
+            if before.user_id == caller.user.id && role < before.role {
+                return Err(Error::Forbidden);
+            }
+            if before.role == role {
+                return Ok(before);
+            }
+            if before.role == Role::Owner {
+                keep_an_owner(txn, tenant).await?;
+            }
+            let row = membership::ActiveModel {
+                organization_id: Unchanged(tenant.id()),
+                id: Unchanged(id),
+                role: Set(role),
+                ..Default::default()
+            };
+            membership::Entity::update(row).exec_without_returning(txn).await?;
+            let facts = |role: Role| json!({ "role": role.as_str() });
+            let change = Change::updated("updateMemberRole", id, facts(before.role), facts(role));
+            audit::record(txn, tenant, &clock, &actor, change).await?;
+            Ok(membership::Model { role, ..before })
+        })
+    });
+    context.db.write(tenant, work).await
+}
+
+/// Removes a member, and with the membership all grants on pools and departments.
+pub async fn remove_member(
+    context: &Context,
+    caller: &Caller,
+    organization: &Authorized<organization::Model>,
+    id: MembershipId,
+) -> Result<membership::Model> {
+    let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
+    let caller = caller.clone();
+    let work = db::work(move |txn| {
+        let (actor, clock, caller) = (actor.clone(), clock.clone(), caller.clone());
+        Box::pin(async move {
+            lock(txn, tenant).await?;
+            let row = member(txn, tenant, id).await?;
+            may_give(&caller, tenant.id(), row.role)?;
+            if row.role == Role::Owner {
+                keep_an_owner(txn, tenant).await?;
+            }
+            let organization = tenant.id();
+            department_member::Entity::delete_many()
+                .filter(department_member::Column::OrganizationId.eq(organization))
+                .filter(department_member::Column::UserId.eq(row.user_id))
+                .exec(txn)
+                .await?;
+            pool_administrator::Entity::delete_many()
+                .filter(pool_administrator::Column::OrganizationId.eq(organization))
+                .filter(pool_administrator::Column::UserId.eq(row.user_id))
+                .exec(txn)
+                .await?;
+            membership::Entity::delete_by_id((organization, id)).exec(txn).await?;
+            let facts = json!({ "user": global_id::encode(row.user_id), "role": row.role.as_str() });
+            audit::record(txn, tenant, &clock, &actor, Change::removed("removeMember", id, facts)).await?;
+            Ok(row)
+        })
+    });
+    context.db.write(tenant, work).await
+}
+
+/// Whether the caller may make (or unmake) somebody what the role says.
+fn may_give(caller: &Caller, organization: OrganizationId, role: Role) -> Result<()> {
+    let action = if role == Role::Owner { Action::ManageOwners } else { Action::ManageMembers };
+    if caller.may_in_organization(organization, action) { Ok(()) } else { Err(Error::Forbidden) }
+}
+
+async fn member(txn: &Txn, tenant: Tenant, id: MembershipId) -> Result<membership::Model> {
+    let row = tenant.find::<membership::Entity>().filter(membership::Column::Id.eq(id)).one(txn).await?;
+    row.ok_or(Error::not_found("member").at("memberId"))
+}
+
+/// Refuses to take away the only owner. The organization's row is locked.
+async fn keep_an_owner(txn: &Txn, tenant: Tenant) -> Result<()> {
+    let owners = tenant.find::<membership::Entity>().filter(membership::Column::Role.eq(Role::Owner));
+    if owners.count(txn).await? > 1 {
+        return Ok(());
+    }
+    Err(Error::conflict(Conflict::LastOwner, "memberId", "An organization always keeps at least one owner."))
+}

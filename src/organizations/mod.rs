@@ -1,0 +1,69 @@
+//! Organizations, the people in them, and their departments.
+//!
+//! Each change locks the row that it hangs on (the organization for memberships, the department for
+//! its members), checks what must hold with that lock, writes, and records itself in the audit log, all
+//! in one transaction.
+
+mod create;
+mod departments;
+mod members;
+mod update;
+
+pub use create::{NewOrganization, create};
+pub use departments::{
+    DepartmentPatch, NewDepartment, add_department_member, archive_department, create_department,
+    remove_department_member, update_department,
+};
+pub use members::{NewMember, add_member, remove_member, update_member_role};
+pub use update::{OrganizationPatch, update};
+
+use bursar_domain::id::UserId;
+use bursar_domain::organization::normal_email;
+use bursar_entity::{organization, user};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
+
+use crate::clock::Clock;
+use crate::db::scope::find_people;
+use crate::db::{Tenant, Txn};
+use crate::error::{Error, Result};
+use crate::text;
+
+/// Locks the organization's row: changes of its memberships and settings come one after another.
+async fn lock(txn: &Txn, tenant: Tenant) -> Result<organization::Model> {
+    let row = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
+    row.ok_or(Error::not_found("organization"))
+}
+
+/// The person with an address, added when there is none. A name is needed only then.
+async fn person(txn: &Txn, clock: &Clock, email: &str, name: Option<&str>) -> Result<UserId> {
+    let known = || find_people().filter(user::Column::Email.eq(email)).one(txn);
+    if let Some(row) = known().await? {
+        return Ok(row.id);
+    }
+    let name = text::name("name", name.unwrap_or(email))?;
+    let row = user::Model {
+        id: clock.new_id(),
+        email: email.to_owned(),
+        name,
+        operator: false,
+        created_at: clock.now(),
+    };
+    // Somebody may add the same person at the same time; then theirs counts.
+    user::Entity::insert(row.into_active_model())
+        .on_conflict_do_nothing_on([user::Column::Email])
+        .exec_without_returning(txn)
+        .await?;
+    known().await?.map(|row| row.id).ok_or_else(|| Error::internal("a person who was added is not there"))
+}
+
+/// An address in its normal form.
+fn email(field: &'static str, value: &str) -> Result<String> {
+    normal_email(value).ok_or_else(|| Error::invalid(field, "is not an e-mail address"))
+}
+
+/// A time zone that the IANA database knows.
+fn time_zone(value: &str) -> Result<String> {
+    let zone: chrono_tz::Tz =
+        value.parse().map_err(|_| Error::invalid("timeZone", "is not an IANA time zone"))?;
+    Ok(zone.name().to_owned())
+}

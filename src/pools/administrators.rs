@@ -1,0 +1,70 @@
+//! Who administers a pool.
+
+use bursar_domain::id::MembershipId;
+use bursar_entity::{membership, pool, pool_administrator};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use serde_json::json;
+
+use crate::audit::{self, Change};
+use crate::auth::Authorized;
+use crate::context::Context;
+use crate::db::{self, Tenant, Txn};
+use crate::error::{Error, Result};
+use crate::global_id;
+
+/// Names a member of the organization administrator of a pool. Naming one again changes nothing.
+pub async fn add_administrator(
+    context: &Context,
+    pool: &Authorized<pool::Model>,
+    member: MembershipId,
+) -> Result<()> {
+    let (tenant, actor, clock, id) = (pool.tenant(), pool.actor().clone(), context.clock.clone(), pool.id);
+    let work = db::work(move |txn| {
+        let (actor, clock) = (actor.clone(), clock.clone());
+        Box::pin(async move {
+            let user_id = membership_of(txn, tenant, member).await?.user_id;
+            let named = tenant
+                .find::<pool_administrator::Entity>()
+                .filter(pool_administrator::Column::PoolId.eq(id))
+                .filter(pool_administrator::Column::UserId.eq(user_id));
+            if named.one(txn).await?.is_some() {
+                return Ok(());
+            }
+            let (organization_id, created_at) = (tenant.id(), clock.now());
+            let row = pool_administrator::Model { organization_id, pool_id: id, user_id, created_at };
+            pool_administrator::Entity::insert(row.into_active_model()).exec_without_returning(txn).await?;
+            let facts = json!({ "member": global_id::encode(member) });
+            audit::record(txn, tenant, &clock, &actor, Change::created("addPoolAdministrator", id, facts))
+                .await
+        })
+    });
+    context.db.write(tenant, work).await
+}
+
+/// Dismisses an administrator of a pool.
+pub async fn remove_administrator(
+    context: &Context,
+    pool: &Authorized<pool::Model>,
+    member: MembershipId,
+) -> Result<()> {
+    let (tenant, actor, clock, id) = (pool.tenant(), pool.actor().clone(), context.clock.clone(), pool.id);
+    let work = db::work(move |txn| {
+        let (actor, clock) = (actor.clone(), clock.clone());
+        Box::pin(async move {
+            let user = membership_of(txn, tenant, member).await?.user_id;
+            let gone = pool_administrator::Entity::delete_by_id((tenant.id(), id, user)).exec(txn).await?;
+            if gone.rows_affected == 0 {
+                return Err(Error::not_found("administrator").at("memberId"));
+            }
+            let facts = json!({ "member": global_id::encode(member) });
+            audit::record(txn, tenant, &clock, &actor, Change::removed("removePoolAdministrator", id, facts))
+                .await
+        })
+    });
+    context.db.write(tenant, work).await
+}
+
+async fn membership_of(txn: &Txn, tenant: Tenant, member: MembershipId) -> Result<membership::Model> {
+    let row = tenant.find::<membership::Entity>().filter(membership::Column::Id.eq(member)).one(txn).await?;
+    row.ok_or(Error::not_found("member").at("memberId"))
+}

@@ -1,0 +1,36 @@
+//! Pools: what people set of them, who administers them, and how credits come to departments.
+//!
+//! The books of a pool are the ledger's. Settings that the ledger's decisions read are changed with
+//! the pool's head locked and its revision raised.
+
+mod administrators;
+mod allocate;
+mod settings;
+
+pub use administrators::{add_administrator, remove_administrator};
+pub use allocate::{Allocation, Direction, allocate};
+pub use settings::{NewPool, PoolPatch, archive, create, update};
+
+use bursar_domain::id::{Id, PoolId, ServiceId};
+use bursar_entity::{pool, pool_head};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
+use uuid::Uuid;
+
+use crate::db::{Tenant, Txn};
+use crate::error::{Error, Result};
+
+/// Locks a pool's head, and with it all that the ledger's decisions read of the pool.
+async fn lock(txn: &Txn, tenant: Tenant, id: PoolId) -> Result<(pool::Model, pool_head::Model)> {
+    let head = tenant.find::<pool_head::Entity>().filter(pool_head::Column::PoolId.eq(id));
+    let head = head.lock_exclusive().one(txn).await?;
+    let row = tenant.find::<pool::Entity>().filter(pool::Column::Id.eq(id)).one(txn).await?;
+    row.zip(head).ok_or(Error::not_found("pool").at("poolId"))
+}
+
+/// The services that a pool pays for; none: all.
+pub fn allowed_services(row: &pool::Model) -> Result<Option<Vec<ServiceId>>> {
+    let Some(json) = &row.allowed_services else { return Ok(None) };
+    let ids: Vec<Uuid> = serde_json::from_str(json)
+        .map_err(|error| Error::internal(format!("the services of a pool cannot be read: {error}")))?;
+    Ok(Some(ids.into_iter().map(|id| ServiceId::from_u128(id.as_u128())).collect()))
+}

@@ -1,0 +1,124 @@
+//! Settling: the payment is in, the purchase is complete and the lot is issued, in one transaction.
+
+use bursar_domain::id::{EntryId, LotId};
+use bursar_domain::ledger::chain::Canonical;
+use bursar_domain::ledger::{Command, CommandId, Instruction, IssueCredits, LotClass, LotSource};
+use bursar_domain::purchase::{PaymentState, PurchaseEvent, PurchaseState};
+use bursar_entity::{payment, purchase};
+use serde_json::json;
+
+use super::checkout::{Checkout, CheckoutLink, lock_checkout, read};
+use super::{write_payment, write_purchase};
+use crate::audit::{self, Change};
+use crate::auth::{Actor, Keys};
+use crate::db::{self, Tenant, Txn};
+use crate::error::{Conflict, Error, Result};
+use crate::global_id;
+use crate::idempotency::Idempotency;
+use crate::ledger::{Committed, Ledger, Submission};
+
+/// The priority of bought credits in the burn order.
+const PAID_PRIORITY: i16 = 100;
+
+/// A settled checkout.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// What its page shows now.
+    pub checkout: Checkout,
+    /// Whether it had been paid before.
+    pub already: bool,
+}
+
+/// Pays at the sandbox checkout. Paying again, from another tab or by a reload, finds it paid.
+pub async fn pay_sandbox(
+    ledger: &Ledger,
+    keys: &Keys,
+    link: &CheckoutLink,
+    origin: Option<String>,
+) -> Result<Settled> {
+    let (tenant, id) = link.resolve(keys)?;
+    let books = ledger.clone();
+    let work = db::work(move |txn| {
+        let (books, actor) = (books.clone(), Actor::system(origin.clone()));
+        Box::pin(async move {
+            let (purchase, payment) = lock_checkout(txn, tenant, id).await?;
+            if payment.state == PaymentState::Paid {
+                let checkout = read(txn, tenant, id).await?;
+                return Ok((Settled { checkout, already: true }, Vec::new()));
+            }
+            // The sandbox takes no money that has not been agreed on: a checkout that is closed, or
+            // whose price is no longer valid, is refused before it is paid.
+            let now = books.context().clock.now();
+            if payment.state != PaymentState::Open || purchase.state != PurchaseState::AwaitingPayment {
+                return Err(Error::conflict(Conflict::State, None, "This checkout is closed."));
+            }
+            if purchase.valid_until <= now {
+                return Err(Error::conflict(Conflict::QuoteExpired, None, "The price is no longer valid."));
+            }
+            let name = global_id::encode(payment.id);
+            let committed = settle(txn, &books, tenant, (purchase, payment), &name, &actor).await?;
+            let checkout = read(txn, tenant, id).await?;
+            Ok((Settled { checkout, already: false }, committed))
+        })
+    });
+    let (settled, committed) = ledger.context().db.write(tenant, work).await?;
+    ledger.announce(&committed);
+    Ok(settled)
+}
+
+/// Books a payment that has arrived: payment, purchase and lot. The purchase is locked.
+async fn settle(
+    txn: &Txn,
+    ledger: &Ledger,
+    tenant: Tenant,
+    (purchase, payment): (purchase::Model, payment::Model),
+    provider_payment: &str,
+    actor: &Actor,
+) -> Result<Vec<Committed>> {
+    let clock = &ledger.context().clock;
+    let now = clock.now();
+    let state = purchase.state.after(PurchaseEvent::Paid);
+    let state =
+        state.ok_or_else(|| Error::conflict(Conflict::State, None, "The purchase cannot be paid."))?;
+    write_payment(
+        txn,
+        &payment::Model {
+            state: PaymentState::Paid,
+            provider_payment: Some(provider_payment.to_owned()),
+            paid_at: Some(now),
+            ..payment.clone()
+        },
+    )
+    .await?;
+    write_purchase(txn, &purchase::Model { state, completed_at: Some(now), ..purchase.clone() }).await?;
+    let facts = |state: PurchaseState| json!({ "state": state.as_str() });
+    let change = Change::updated("payPurchase", purchase.id, facts(purchase.state), facts(state));
+    audit::record(txn, tenant, clock, actor, change).await?;
+    let mut form = Canonical::of("issue");
+    form.id(purchase.id).id(payment.id);
+    // One lot for each purchase: the purchase is the key.
+    let idempotency = Idempotency::new("issuePurchasedCredits", &global_id::encode(purchase.id), &form);
+    let issue = IssueCredits {
+        lot: clock.new_id::<LotId>(),
+        source: LotSource::Purchase,
+        class: LotClass::Paid,
+        priority: PAID_PRIORITY,
+        credits: purchase.credits,
+        cost: purchase.total,
+        currency: Some(purchase.currency),
+        expires_at: purchase.lifetime_days.map(|days| now.plus_days(days)),
+        purchase: Some(purchase.id),
+    };
+    let command = Command {
+        id: CommandId::Entry(clock.new_id::<EntryId>()),
+        pool: purchase.pool_id,
+        key: idempotency.key,
+        request: idempotency.request,
+        now,
+        instruction: Instruction::Issue(issue),
+    };
+    let submission =
+        Submission { command, actor: actor.clone(), subject: None, metadata: None, reason: None };
+    let (_, committed) = ledger.apply(txn, tenant, submission).await?;
+    Ok(committed)
+}
