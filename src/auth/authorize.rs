@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
 
-use bursar_domain::id::{DepartmentId, OrganizationId, PoolId};
+use bursar_domain::id::{DepartmentId, OrganizationId, PoolId, PurchaseId};
 use bursar_domain::permission::{Action, Grant, permits};
-use bursar_entity::{account, department, organization, pool};
+use bursar_entity::{account, department, organization, pool, purchase};
 use sea_orm::sea_query::SimpleExpr;
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, Select};
 
@@ -133,6 +133,21 @@ impl Caller {
         let row = self.find_row::<department::Entity>(snapshots, None, department::Column::Id.eq(id)).await?;
         let row = row.ok_or(Error::not_found("department"))?;
         self.check(row.organization_id, action, on_department(id), Action::ReadDepartment, "department")?;
+        Ok(self.authorized(row.organization_id, row))
+    }
+
+    /// A purchase, for an action on it: the grants on its pool count.
+    pub async fn purchase(
+        &self,
+        snapshots: &Snapshots,
+        id: PurchaseId,
+        action: Action,
+    ) -> Result<Authorized<purchase::Model>> {
+        let row = self.find_row::<purchase::Entity>(snapshots, None, purchase::Column::Id.eq(id)).await?;
+        let row = row.ok_or(Error::not_found("purchase"))?;
+        let none = BTreeMap::new();
+        let grants = on_pool(row.pool_id, &none);
+        self.check(row.organization_id, action, grants, Action::ReadPurchases, "purchase")?;
         Ok(self.authorized(row.organization_id, row))
     }
 

@@ -10,7 +10,9 @@ mod request;
 mod settle;
 
 pub use cancel::cancel;
-pub use checkout::{CheckoutLink, StartCheckout, Started, cancel_checkout, find_checkout, start_checkout};
+pub use checkout::{
+    Checkout, CheckoutLink, StartCheckout, Started, cancel_checkout, find_checkout, start_checkout,
+};
 pub use request::{PurchaseRequest, Requested, request};
 pub use settle::{Settled, pay_sandbox};
 

@@ -1,0 +1,121 @@
+//! The composition root: the only file that sees all rooms. It opens the database, makes the rooms and
+//! gives them to the web server.
+
+use std::sync::Arc;
+
+use bursar_domain::id::UserId;
+use bursar_domain::organization::normal_email;
+use bursar_entity::user;
+use sea_orm::{ColumnTrait, QueryFilter};
+use secrecy::SecretString;
+
+use crate::auth::{self, Keys, PoolDirectory, TOKEN_LIFETIME_SECONDS};
+use crate::clock::Clock;
+use crate::config::{Config, Environment};
+use crate::context::Context;
+use crate::db::scope::find_people;
+use crate::db::{Database, Scope, migrate};
+use crate::error::{Error, Result};
+use crate::graphql::{Server, Services};
+use crate::http::Web;
+use crate::ledger::{CommitListener, Ledger};
+use crate::live::Hub;
+use crate::seed;
+
+/// Bursar with everything that it is made of.
+pub struct App {
+    services: Arc<Services>,
+}
+
+impl App {
+    /// Opens the database and makes the rooms. The schema must be the newest.
+    pub async fn open(config: Config, clock: Clock) -> Result<App> {
+        let keys = Keys::derive(&signing_secret(&config)?);
+        let db = Database::connect(&config.database).await?;
+        let context = Context { db, clock };
+        let hub = Hub::new();
+        let listener: CommitListener = {
+            let hub = hub.clone();
+            Arc::new(move |committed| hub.committed(committed))
+        };
+        let ledger = Ledger::new(context.clone(), listener);
+        let directory = PoolDirectory::default();
+        Ok(App { services: Arc::new(Services { context, ledger, hub, keys, directory, config }) })
+    }
+
+    /// Makes the database ready: runs migrations in development (in production they are a step of their
+    /// own) and refuses what production must not have.
+    pub async fn prepare(config: &Config) -> Result<()> {
+        if !config.database.is_postgres() {
+            create_directory(config)?;
+        }
+        if config.environment == Environment::Development {
+            return migrate::up(&config.database).await;
+        }
+        let db = Database::connect(&config.database).await?;
+        let outcome = async {
+            if let Some(fault) = migrate::role_too_strong(&db).await? {
+                return Err(Error::invalid(
+                    "DATABASE_URL",
+                    format!("the role {fault}, which production refuses"),
+                ));
+            }
+            match migrate::pending(&db).await? {
+                0 => Ok(()),
+                n => Err(Error::internal(format!("{n} migrations are pending: run `bursar migrate` first"))),
+            }
+        };
+        let outcome = outcome.await;
+        db.close().await?;
+        outcome
+    }
+
+    /// What the rooms work with.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Puts demonstration data into an empty database; one that is not empty stays as it is.
+    pub async fn seed(&self) -> Result<seed::Seeded> {
+        seed::demonstration(&self.services.ledger, &self.services.keys).await
+    }
+
+    /// A session token for the person with an address.
+    pub async fn token(&self, email: &str) -> Result<String> {
+        let person = self.person(email).await?;
+        let now = self.services.context.clock.now();
+        auth::issue(&self.services.keys, person, now, TOKEN_LIFETIME_SECONDS)
+    }
+
+    async fn person(&self, email: &str) -> Result<UserId> {
+        let email = normal_email(email).ok_or_else(|| Error::invalid("email", "is not an e-mail address"))?;
+        let snapshot = self.services.context.db.read(Scope::Email(email.clone())).await?;
+        let row = find_people().filter(user::Column::Email.eq(email)).one(&snapshot).await?;
+        Ok(row.ok_or(Error::not_found("person"))?.id)
+    }
+
+    /// Binds the web server.
+    pub async fn bind(&self) -> Result<Web> {
+        let (server, listen) = (Server::new(self.services.clone()), self.services.config.listen);
+        let bound = Web::bind(listen, server).await;
+        bound.map_err(|error| Error::invalid("BURSAR_LISTEN", format!("{listen} cannot be bound: {error}")))
+    }
+
+    /// Finishes the writes that have begun and closes the database.
+    pub async fn close(&self) -> Result<()> {
+        self.services.context.db.close().await
+    }
+}
+
+fn signing_secret(config: &Config) -> Result<SecretString> {
+    match &config.signing_secret {
+        Some(secret) => Ok(secret.clone()),
+        None => auth::load_or_create_secret(&config.data_dir),
+    }
+}
+
+/// Makes the directory of a SQLite file in the data directory.
+fn create_directory(config: &Config) -> Result<()> {
+    std::fs::create_dir_all(&config.data_dir)
+        .map_err(|error| Error::invalid("BURSAR_DATA_DIR", format!("cannot be made: {error}")))
+}

@@ -1,0 +1,131 @@
+//! Rows by id, many at a time: one loader an operation, no cache, and everything from the operation's
+//! snapshot.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::dataloader::{DataLoader, Loader, NoCache};
+use async_graphql::runtime::{TokioSpawner, TokioTimer};
+use bursar_domain::id::{
+    AccountId, ChargeId, DepartmentId, EntryId, LotId, MembershipId, OrganizationId, PoolId, PurchaseId,
+    UserId,
+};
+use bursar_entity::{account, charge, department, journal_entry, lot, membership, pool, purchase, user};
+use sea_orm::{ColumnTrait, QueryFilter};
+
+use super::errors::ApiError;
+use crate::db::scope::find_people;
+use crate::db::{Snapshots, Tenant};
+use crate::error::Error;
+
+/// Loads rows of the operation's snapshot.
+pub struct Rows(Snapshots);
+
+/// The loader of an operation.
+pub type RowLoader = DataLoader<Rows, NoCache>;
+
+/// A row of an organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key<I>(pub OrganizationId, pub I);
+
+/// A membership by the person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MemberOf(pub UserId);
+
+/// Makes the loader of an operation.
+pub fn rows(snapshots: Snapshots) -> RowLoader {
+    DataLoader::new(Rows(snapshots), TokioSpawner::current(), TokioTimer::default()).delay(Duration::ZERO)
+}
+
+/// The keys by organization. An operation may show rows of several.
+fn by_organization<I: Copy>(keys: &[Key<I>]) -> HashMap<OrganizationId, Vec<I>> {
+    let mut organizations: HashMap<OrganizationId, Vec<I>> = HashMap::new();
+    for Key(organization, id) in keys {
+        organizations.entry(*organization).or_default().push(*id);
+    }
+    organizations
+}
+
+macro_rules! row_loaders {
+    ($($id:ty => $table:ident . $column:ident),+ $(,)?) => {
+        $(
+            impl Loader<Key<$id>> for Rows {
+                type Value = $table::Model;
+                type Error = Arc<Error>;
+
+                async fn load(&self, keys: &[Key<$id>]) -> Result<HashMap<Key<$id>, Self::Value>, Self::Error> {
+                    let mut found = HashMap::new();
+                    for (organization, ids) in by_organization(keys) {
+                        // Keys come from rows of the organization that the caller has been shown.
+                        let tenant = Tenant::vouched(organization);
+                        let snapshot = self.0.open(tenant).await.map_err(Arc::new)?;
+                        let rows = tenant.find::<$table::Entity>().filter($table::Column::$column.is_in(ids));
+                        for row in rows.all(&*snapshot).await.map_err(|error| Arc::new(error.into()))? {
+                            found.insert(Key(organization, row.id), row);
+                        }
+                    }
+                    Ok(found)
+                }
+            }
+        )+
+    };
+}
+
+row_loaders! {
+    AccountId => account.Id,
+    ChargeId => charge.Id,
+    DepartmentId => department.Id,
+    EntryId => journal_entry.Id,
+    LotId => lot.Id,
+    MembershipId => membership.Id,
+    PoolId => pool.Id,
+    PurchaseId => purchase.Id,
+}
+
+impl Loader<Key<UserId>> for Rows {
+    type Value = user::Model;
+    type Error = Arc<Error>;
+
+    async fn load(&self, keys: &[Key<UserId>]) -> Result<HashMap<Key<UserId>, Self::Value>, Self::Error> {
+        let mut found = HashMap::new();
+        for (organization, ids) in by_organization(keys) {
+            let tenant = Tenant::vouched(organization); // as above
+            let snapshot = self.0.open(tenant).await.map_err(Arc::new)?;
+            let rows = find_people().filter(user::Column::Id.is_in(ids));
+            for row in rows.all(&*snapshot).await.map_err(|error| Arc::new(error.into()))? {
+                found.insert(Key(organization, row.id), row);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<Key<MemberOf>> for Rows {
+    type Value = membership::Model;
+    type Error = Arc<Error>;
+
+    async fn load(&self, keys: &[Key<MemberOf>]) -> Result<HashMap<Key<MemberOf>, Self::Value>, Self::Error> {
+        let mut found = HashMap::new();
+        for (organization, ids) in by_organization(keys) {
+            let tenant = Tenant::vouched(organization); // as above
+            let snapshot = self.0.open(tenant).await.map_err(Arc::new)?;
+            let people = membership::Column::UserId.is_in(ids.into_iter().map(|MemberOf(user)| user));
+            let rows = tenant.find::<membership::Entity>().filter(people);
+            for row in rows.all(&*snapshot).await.map_err(|error| Arc::new(error.into()))? {
+                found.insert(Key(organization, MemberOf(row.user_id)), row);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A loader's error, which several fields share.
+impl From<Arc<Error>> for ApiError {
+    fn from(error: Arc<Error>) -> ApiError {
+        match Arc::try_unwrap(error) {
+            Ok(error) => error.into(),
+            Err(shared) => Error::internal(shared.to_string()).into(),
+        }
+    }
+}

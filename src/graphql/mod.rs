@@ -1,0 +1,137 @@
+//! The GraphQL layer: types that wrap entities, one file a room. It parses input, calls a room, and
+//! shows what the room answers; it decides nothing.
+//!
+//! Every object of a tenant is made only after its row has been authorized (see `auth`); fields that
+//! take more than seeing the object ask again.
+
+mod audit;
+mod balance;
+mod catalog;
+mod charge;
+mod connection;
+mod department;
+mod errors;
+mod limits;
+mod loaders;
+mod member;
+mod node;
+mod organization;
+mod pool;
+mod purchase;
+mod scalars;
+mod server;
+mod subscription;
+mod transfer;
+mod viewer;
+
+use std::sync::Arc;
+
+use async_graphql::{Context as Gql, MergedObject, SDLExportOptions, Schema};
+
+use crate::auth::{Caller, Keys, PoolDirectory};
+use crate::config::Config;
+use crate::context::Context;
+use crate::db::Snapshots;
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::live::Hub;
+
+pub use server::{Server, Session};
+
+/// What the resolvers work with; one for the whole server.
+pub struct Services {
+    /// Database and clock.
+    pub context: Context,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Who watches which pool.
+    pub hub: Hub,
+    /// What tokens and links are signed with.
+    pub keys: Keys,
+    /// Which organization a pool belongs to.
+    pub directory: PoolDirectory,
+    /// The settings.
+    pub config: Config,
+}
+
+/// What belongs to one operation.
+struct Request {
+    services: Arc<Services>,
+    caller: Option<Caller>,
+    snapshots: Snapshots,
+    rows: loaders::RowLoader,
+}
+
+impl Request {
+    fn new(services: Arc<Services>, caller: Option<Caller>) -> Request {
+        let snapshots = Snapshots::new(services.context.db.clone());
+        let rows = loaders::rows(snapshots.clone());
+        Request { services, caller, snapshots, rows }
+    }
+
+    /// Who calls. Without a token nobody does.
+    fn caller(&self) -> Result<&Caller, Error> {
+        self.caller.as_ref().ok_or(Error::Unauthenticated("This needs a bearer token."))
+    }
+
+    fn now(&self) -> bursar_domain::Timestamp {
+        self.services.context.clock.now()
+    }
+}
+
+/// The operation's own data.
+fn request<'c>(ctx: &Gql<'c>) -> Result<&'c Request, Error> {
+    ctx.data::<Request>().map_err(|_| Error::internal("an operation without its data"))
+}
+
+/// The root of all reads.
+#[derive(MergedObject, Default)]
+#[graphql(name = "Query")]
+pub struct Query(
+    viewer::ViewerQuery,
+    node::NodeQuery,
+    organization::OrganizationQuery,
+    pool::PoolQuery,
+    charge::ChargeQuery,
+);
+
+/// The root of all changes.
+#[derive(MergedObject, Default)]
+#[graphql(name = "Mutation")]
+pub struct Mutation(
+    organization::OrganizationMutation,
+    member::MemberMutation,
+    department::DepartmentMutation,
+    pool::PoolMutation,
+    charge::ChargeMutation,
+    purchase::PurchaseMutation,
+);
+
+/// The schema of the API.
+pub type ApiSchema = Schema<Query, Mutation, subscription::Subscription>;
+
+/// Builds the schema.
+pub fn schema() -> ApiSchema {
+    Schema::build(Query::default(), Mutation::default(), subscription::Subscription)
+        .register_output_type::<node::Node>()
+        .register_output_type::<errors::UserError>()
+        .limit_depth(limits::DEPTH)
+        .limit_complexity(limits::COMPLEXITY)
+        .limit_aliases(limits::ALIASES)
+        .limit_directives(limits::DIRECTIVES)
+        .finish()
+}
+
+/// The schema in the definition language, as it is checked in.
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new()
+        .sorted_fields()
+        .sorted_arguments()
+        .sorted_enum_items()
+        .include_specified_by()
+        .use_space_ident()
+        .indent_width(2);
+    let sdl = schema().sdl_with_options(options);
+    let lines: Vec<&str> = sdl.lines().map(str::trim_end).collect();
+    lines.join("\n").trim().to_owned() + "\n"
+}

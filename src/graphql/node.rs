@@ -1,0 +1,131 @@
+//! Things by their global ids.
+
+use async_graphql::{Context, ID, Interface, Object};
+use bursar_domain::id::{
+    AccountId, AuditEventId, ChargeId, DepartmentId, Id, LotId, MembershipId, OrganizationId, PackageId,
+    PaymentId, PoolId, PurchaseId, ServiceId, UserId,
+};
+
+use super::audit::AuditEvent;
+use super::catalog::{Package, Service};
+use super::charge::Charge;
+use super::department::Department;
+use super::errors::ApiError;
+use super::member::{Member, User};
+use super::organization::Organization;
+use super::pool::{Allocation, Lot, Pool};
+use super::purchase::{Payment, Purchase};
+use super::transfer::Transfer;
+use super::{Request, request};
+use crate::error::Error;
+use crate::global_id;
+
+/// The most ids of one `nodes`.
+const MAX_NODES: usize = 100;
+
+/// A thing with a global id.
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "ID", desc = "The global id."))]
+pub enum Node {
+    /// An organization.
+    Organization(Organization),
+    /// A person.
+    User(User),
+    /// A person's place in an organization.
+    Member(Member),
+    /// A department.
+    Department(Department),
+    /// A pool.
+    Pool(Pool),
+    /// A department's credits in a pool.
+    Allocation(Allocation),
+    /// Credits that came in together.
+    Lot(Lot),
+    /// A service.
+    Service(Service),
+    /// A package.
+    Package(Package),
+    /// A purchase.
+    Purchase(Purchase),
+    /// A payment.
+    Payment(Payment),
+    /// A charge.
+    Charge(Charge),
+    /// A movement of credits.
+    Transfer(Transfer),
+    /// An entry of the audit log.
+    AuditEvent(AuditEvent),
+}
+
+/// The part of the root that finds things by id.
+#[derive(Default)]
+pub struct NodeQuery;
+
+#[Object]
+impl NodeQuery {
+    /// The thing with a global id. What is not there and what the caller may not see are both null.
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The global id.")] id: ID,
+    ) -> Option<Result<Node, ApiError>> {
+        match request(ctx) {
+            Ok(request) => find(request, &id).await.transpose(),
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+
+    /// The things with some global ids, in the order of the ids, null for those that are not found.
+    async fn nodes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The global ids, at most 100.")] ids: Vec<ID>,
+    ) -> Result<Vec<Option<Node>>, ApiError> {
+        if ids.len() > MAX_NODES {
+            return Err(ApiError::bad_input(format!("ids: at most {MAX_NODES} at once.")));
+        }
+        let request = request(ctx)?;
+        let mut nodes = Vec::with_capacity(ids.len());
+        for id in &ids {
+            nodes.push(find(request, id).await?);
+        }
+        Ok(nodes)
+    }
+}
+
+/// What answers "not found" as nothing.
+pub fn found<T>(outcome: Result<T, Error>) -> Result<Option<T>, ApiError> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn find(request: &Request, id: &str) -> Result<Option<Node>, ApiError> {
+    request.caller()?;
+    let Some(prefix) = global_id::prefix(id) else { return Ok(None) };
+    let outcome = match prefix.as_str() {
+        OrganizationId::PREFIX => Organization::find(request, id).await.map(Node::from),
+        UserId::PREFIX => User::find(request, id).await.map(Node::from),
+        MembershipId::PREFIX => Member::find(request, id).await.map(Node::from),
+        DepartmentId::PREFIX => Department::find(request, id).await.map(Node::from),
+        PoolId::PREFIX => Pool::find(request, id).await.map(Node::from),
+        AccountId::PREFIX => Allocation::find(request, id).await.map(Node::from),
+        LotId::PREFIX => Lot::find(request, id).await.map(Node::from),
+        ServiceId::PREFIX => Service::find(request, id).await.map(Node::from),
+        PackageId::PREFIX => Package::find(request, id).await.map(Node::from),
+        PurchaseId::PREFIX => Purchase::find(request, id).await.map(Node::from),
+        PaymentId::PREFIX => Payment::find(request, id).await.map(Node::from),
+        ChargeId::PREFIX => Charge::find(request, id).await.map(Node::from),
+        AuditEventId::PREFIX => AuditEvent::find(request, id).await.map(Node::from),
+        global_id::TRANSFER_PREFIX => Transfer::find(request, id).await.map(Node::from),
+        _ => return Ok(None),
+    };
+    found(outcome)
+}
+
+/// The id of a given type that a global id names; what is malformed is not found.
+pub fn decode<I: Id>(id: &str, what: &'static str) -> Result<I, Error> {
+    global_id::decode(id).ok_or(Error::not_found(what))
+}

@@ -1,0 +1,594 @@
+//! Organizations.
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, OneofObject, SimpleObject};
+use bursar_domain::organization::{OrganizationState as State, PaymentTerms as Terms};
+use bursar_domain::permission::Action;
+use bursar_entity::{account, audit_event, charge, department, membership, organization, pool, purchase};
+use sea_orm::{ColumnTrait, Condition, Order, QueryFilter, QuerySelect};
+
+use super::audit::AuditEvent;
+use super::balance::Balance;
+use super::catalog::{Package, Service};
+use super::charge::Charge;
+use super::connection::{NodeConnection, PageArgs, connection, in_memory};
+use super::department::Department;
+use super::errors::{ApiError, UserError, user_error};
+use super::member::Member;
+use super::node::{decode, found};
+use super::pool::Pool;
+use super::purchase::Purchase;
+use super::scalars::{CurrencyCode, DateTime, TimeZone};
+use super::{Request, request};
+use crate::auth::{Authorized, Member as Membership};
+use crate::db::scope::find_across;
+use crate::db::{Scope, Snapshot, Tenant};
+use crate::error::Error;
+use crate::organizations::{self, NewOrganization, OrganizationPatch};
+use crate::{catalog, global_id, ledger};
+
+/// Whether an organization may act.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "State")]
+pub enum OrganizationState {
+    /// Everything is allowed.
+    Active,
+    /// Everything may be read, nothing changed.
+    Suspended,
+}
+
+/// How an organization pays.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "Terms")]
+pub enum PaymentTerms {
+    /// Credits are there once they are paid.
+    Prepaid,
+    /// Credits are there at once, within a credit limit.
+    Invoice,
+}
+
+/// An organization: a tenant.
+pub struct Organization(pub organization::Model);
+
+impl Organization {
+    /// The organization with a global id, when the caller may see it.
+    pub async fn find(request: &Request, id: &str) -> Result<Organization, Error> {
+        let found = authorized(request, id, Action::ReadOrganization).await?;
+        Ok(Organization(found.into_value()))
+    }
+
+    fn tenant(&self) -> Tenant {
+        // Only organizations that the caller may see become objects.
+        Tenant::vouched(self.0.id)
+    }
+
+    /// What the caller is in this organization; the vendor's staff is nothing in it.
+    fn membership<'r>(&self, request: &'r Request) -> Result<Option<&'r Membership>, Error> {
+        Ok(request.caller()?.memberships.get(&self.0.id))
+    }
+
+    fn allows(&self, request: &Request, action: Action) -> Result<bool, Error> {
+        Ok(request.caller()?.may_in_organization(self.0.id, action))
+    }
+
+    fn require(&self, request: &Request, action: Action) -> Result<(), Error> {
+        if self.allows(request, action)? { Ok(()) } else { Err(Error::Forbidden) }
+    }
+
+    /// The pools that the caller may see: all, or those that the caller administers and those where a
+    /// department of the caller's has credits.
+    async fn visible_pools(&self, request: &Request, snapshot: &Snapshot) -> Result<Condition, Error> {
+        if self.allows(request, Action::ReadPool)? {
+            return Ok(Condition::all());
+        }
+        let Some(member) = self.membership(request)? else {
+            return Ok(Condition::all().add(pool::Column::Id.is_in(Vec::<bursar_domain::id::PoolId>::new())));
+        };
+        let departments = member.departments.keys().copied();
+        let with_credits: Vec<bursar_domain::id::PoolId> = self
+            .tenant()
+            .find::<account::Entity>()
+            .select_only()
+            .column(account::Column::PoolId)
+            .filter(account::Column::DepartmentId.is_in(departments))
+            .into_tuple()
+            .all(&**snapshot)
+            .await?;
+        let seen = member.pools.iter().copied().chain(with_credits);
+        Ok(Condition::all().add(pool::Column::Id.is_in(seen)))
+    }
+}
+
+/// An organization by its global id, for an action on it.
+pub async fn authorized(
+    request: &Request,
+    id: &str,
+    action: Action,
+) -> Result<Authorized<organization::Model>, Error> {
+    let id = decode(id, "organization")?;
+    request.caller()?.organization(&request.snapshots, id, action).await
+}
+
+/// An organization: a tenant. It holds credits in pools and gives them to departments.
+#[Object]
+impl Organization {
+    /// The global id.
+    pub(crate) async fn id(&self) -> ID {
+        ID(global_id::encode(self.0.id))
+    }
+
+    /// Its short name in addresses.
+    async fn slug(&self) -> &str {
+        &self.0.slug
+    }
+
+    /// Its name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The zone in which its months and quarters begin.
+    async fn time_zone(&self) -> TimeZone {
+        TimeZone(self.0.time_zone.clone())
+    }
+
+    /// What it pays in. Null until its first quote fixes it.
+    async fn currency(&self) -> Option<CurrencyCode> {
+        self.0.currency.map(CurrencyCode)
+    }
+
+    /// Whether it may act.
+    async fn state(&self) -> OrganizationState {
+        self.0.state.into()
+    }
+
+    /// How it pays.
+    async fn payment_terms(&self) -> PaymentTerms {
+        self.0.payment_terms.into()
+    }
+
+    /// When it was founded.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.created_at)
+    }
+
+    /// What the caller may do with the organization as a whole: names of rows of the permission table.
+    async fn viewer_permissions(&self, ctx: &Context<'_>) -> Result<Vec<String>, ApiError> {
+        let request = request(ctx)?;
+        let mut allowed = Vec::new();
+        for action in Action::ALL {
+            if self.allows(request, *action)? {
+                allowed.push(action.name().to_owned());
+            }
+        }
+        Ok(allowed)
+    }
+
+    /// What all its pools have together, as far as the caller sees them.
+    async fn balance(&self, ctx: &Context<'_>) -> Result<Balance, ApiError> {
+        let request = request(ctx)?;
+        let snapshot = request.snapshots.open(self.tenant()).await?;
+        let visible = self.visible_pools(request, &snapshot).await?;
+        let pools = self.tenant().find::<pool::Entity>().filter(visible).all(&*snapshot).await;
+        let pools: Vec<_> = pools.map_err(Error::from)?.into_iter().map(|pool| pool.id).collect();
+        let now = request.now();
+        let balances = ledger::pool_balances(&snapshot, self.tenant(), Some(&pools), now).await?;
+        Balance::sum(self.0.id, now, balances.into_iter().collect())
+    }
+
+    /// Its pools, as far as the caller sees them, oldest first.
+    async fn pools(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Pool>, ApiError>> {
+        let list = async {
+            let request = request(ctx)?;
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let visible = self.visible_pools(request, &snapshot).await?;
+            let select = self.tenant().find::<pool::Entity>().filter(visible);
+            let order = (pool::Column::Id, Order::Asc);
+            connection(
+                ctx,
+                &snapshot,
+                select,
+                order,
+                PageArgs { first, after, last, before },
+                |row| row.id,
+                Pool,
+            )
+            .await
+        };
+        Some(list.await)
+    }
+
+    /// Its departments, as far as the caller sees them, oldest first.
+    async fn departments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Department>, ApiError>> {
+        let list = async {
+            let request = request(ctx)?;
+            let member = self.membership(request)?;
+            let administers = member.is_some_and(|member| !member.pools.is_empty());
+            let mut select = self.tenant().find::<department::Entity>();
+            if !self.allows(request, Action::ReadDepartment)? && !administers {
+                let own = member.map(|member| member.departments.keys().copied().collect::<Vec<_>>());
+                select = select.filter(department::Column::Id.is_in(own.unwrap_or_default()));
+            }
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let order = (department::Column::Id, Order::Asc);
+            connection(
+                ctx,
+                &snapshot,
+                select,
+                order,
+                PageArgs { first, after, last, before },
+                |row| row.id,
+                Department,
+            )
+            .await
+        };
+        Some(list.await)
+    }
+
+    /// Who belongs to it, longest first.
+    async fn members(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Member>, ApiError>> {
+        let list = async {
+            let request = request(ctx)?;
+            self.require(request, Action::ReadMembers)?;
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let select = self.tenant().find::<membership::Entity>();
+            let order = (membership::Column::Id, Order::Asc);
+            connection(
+                ctx,
+                &snapshot,
+                select,
+                order,
+                PageArgs { first, after, last, before },
+                |row| row.id,
+                Member,
+            )
+            .await
+        };
+        Some(list.await)
+    }
+
+    /// The services that credits are charged for, at the prices that hold now.
+    async fn services(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Service>, ApiError>> {
+        let list = async {
+            let request = request(ctx)?;
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let services = catalog::services(&snapshot, request.now()).await?;
+            in_memory(
+                services,
+                PageArgs { first, after, last, before },
+                |item| global_id::encode(item.row.id),
+                Service,
+            )
+        };
+        Some(list.await)
+    }
+
+    /// The packages of credits that can be bought, at the prices that hold now.
+    async fn packages(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Package>, ApiError>> {
+        let list = async {
+            let request = request(ctx)?;
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let packages = catalog::packages(&snapshot, request.now()).await?;
+            in_memory(
+                packages,
+                PageArgs { first, after, last, before },
+                |item| global_id::encode(item.row.id),
+                Package,
+            )
+        };
+        Some(list.await)
+    }
+
+    /// Its purchases, newest first. Administrators of pools see those for their pools.
+    async fn purchases(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Purchase>, ApiError>> {
+        let list = async {
+            let request = request(ctx)?;
+            let mut select = self.tenant().find::<purchase::Entity>();
+            if !self.allows(request, Action::ReadPurchases)? {
+                let pools = self.membership(request)?.map(|member| member.pools.clone()).unwrap_or_default();
+                if pools.is_empty() {
+                    return Err(Error::Forbidden.into());
+                }
+                select = select.filter(purchase::Column::PoolId.is_in(pools));
+            }
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let order = (purchase::Column::Id, Order::Desc);
+            connection(
+                ctx,
+                &snapshot,
+                select,
+                order,
+                PageArgs { first, after, last, before },
+                |row| row.id,
+                Purchase,
+            )
+            .await
+        };
+        Some(list.await)
+    }
+
+    /// Its charges, newest first. Who does not see all of them sees those of the own pools and
+    /// departments.
+    async fn charges(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Charge>, ApiError>> {
+        let list = async {
+            let request = request(ctx)?;
+            let mut select = self.tenant().find::<charge::Entity>();
+            if !self.allows(request, Action::ReadLedger)? {
+                let member = self.membership(request)?.ok_or(Error::Forbidden)?;
+                select = select.filter(
+                    Condition::any()
+                        .add(charge::Column::PoolId.is_in(member.pools.iter().copied()))
+                        .add(charge::Column::DepartmentId.is_in(member.departments.keys().copied())),
+                );
+            }
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let order = (charge::Column::Id, Order::Desc);
+            connection(
+                ctx,
+                &snapshot,
+                select,
+                order,
+                PageArgs { first, after, last, before },
+                |row| row.id,
+                Charge::from,
+            )
+            .await
+        };
+        Some(list.await)
+    }
+
+    /// The audit log, newest first: every change that is not a ledger row of its own.
+    async fn audit_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<AuditEvent>, ApiError>> {
+        let list = async {
+            let request = request(ctx)?;
+            self.require(request, Action::ReadAudit)?;
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let select = self.tenant().find::<audit_event::Entity>();
+            let order = (audit_event::Column::Id, Order::Desc);
+            connection(
+                ctx,
+                &snapshot,
+                select,
+                order,
+                PageArgs { first, after, last, before },
+                |row| row.id,
+                AuditEvent,
+            )
+            .await
+        };
+        Some(list.await)
+    }
+}
+
+/// The part of the root that finds organizations.
+#[derive(Default)]
+pub struct OrganizationQuery;
+
+/// Names an organization, in one of the ways.
+#[derive(OneofObject)]
+pub enum OrganizationSelector {
+    /// By its global id.
+    Id(ID),
+    /// By its short name.
+    Slug(String),
+}
+
+#[Object]
+impl OrganizationQuery {
+    /// An organization. Null when there is none, or none that the caller may see.
+    async fn organization(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which one.")] by: OrganizationSelector,
+    ) -> Option<Result<Organization, ApiError>> {
+        let find = async {
+            let request = request(ctx)?;
+            let caller = request.caller()?;
+            found(match by {
+                OrganizationSelector::Id(id) => Organization::find(request, &id).await,
+                OrganizationSelector::Slug(slug) => caller
+                    .organization_by_slug(&request.snapshots, &slug, Action::ReadOrganization)
+                    .await
+                    .map(|found| Organization(found.into_value())),
+            })
+        };
+        find.await.transpose()
+    }
+
+    /// The organizations that the caller may see, oldest first.
+    async fn organizations(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Organization>, ApiError>> {
+        let list = async {
+            let request = request(ctx)?;
+            let caller = request.caller()?;
+            let mut select = find_across::<organization::Entity>();
+            let scope = if caller.user.operator {
+                Scope::Operator
+            } else {
+                select = select.filter(organization::Column::Id.is_in(caller.memberships.keys().copied()));
+                Scope::Person(caller.user.id)
+            };
+            let snapshot = request.snapshots.open(scope).await?;
+            let order = (organization::Column::Id, Order::Asc);
+            connection(
+                ctx,
+                &snapshot,
+                select,
+                order,
+                PageArgs { first, after, last, before },
+                |row| row.id,
+                Organization,
+            )
+            .await
+        };
+        Some(list.await)
+    }
+}
+
+/// What a new organization is to be.
+#[derive(InputObject)]
+pub struct CreateOrganizationInput {
+    /// Its short name in addresses: 1 to 63 lower-case letters, digits and inner hyphens.
+    slug: String,
+    /// Its name.
+    name: String,
+    /// The zone in which its months and quarters begin.
+    time_zone: TimeZone,
+    /// What it pays in. Left out: what its first quote is in.
+    currency: Option<CurrencyCode>,
+    /// The address of its first owner.
+    owner_email: String,
+    /// What to call the owner, when Bursar does not know the person yet.
+    owner_name: Option<String>,
+}
+
+/// What to change of an organization. What is left out stays.
+#[derive(InputObject)]
+pub struct UpdateOrganizationInput {
+    /// Which organization.
+    organization_id: ID,
+    /// A new name.
+    name: Option<String>,
+    /// A new time zone, which counts from the next period on.
+    time_zone: Option<TimeZone>,
+}
+
+/// An organization that was founded.
+#[derive(SimpleObject)]
+pub struct CreateOrganizationPayload {
+    /// The organization.
+    organization: Option<Organization>,
+    /// Why it was not founded. Empty when it was.
+    user_errors: Vec<UserError>,
+}
+
+/// An organization that was changed.
+#[derive(SimpleObject)]
+pub struct UpdateOrganizationPayload {
+    /// The organization.
+    organization: Option<Organization>,
+    /// Why it was not changed. Empty when it was.
+    user_errors: Vec<UserError>,
+}
+
+/// The part of the root that changes organizations.
+#[derive(Default)]
+pub struct OrganizationMutation;
+
+#[Object]
+impl OrganizationMutation {
+    /// Founds an organization. For the vendor's staff.
+    async fn create_organization(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What it is to be.")] input: CreateOrganizationInput,
+    ) -> Option<Result<CreateOrganizationPayload, ApiError>> {
+        let outcome = async {
+            let request = request(ctx)?;
+            let caller = request.caller()?;
+            caller.may_create_organizations()?;
+            let new = NewOrganization {
+                slug: input.slug,
+                name: input.name,
+                time_zone: input.time_zone.0,
+                currency: input.currency.map(|currency| currency.0),
+                owner_email: input.owner_email,
+                owner_name: input.owner_name,
+            };
+            organizations::create(&request.services.context, &caller.actor(), new).await
+        };
+        Some(match outcome.await {
+            Ok(value) => Ok(CreateOrganizationPayload {
+                organization: Some(Organization(value)),
+                user_errors: Vec::new(),
+            }),
+            Err(error) => user_error(error)
+                .map(|error| CreateOrganizationPayload { organization: None, user_errors: vec![error] }),
+        })
+    }
+
+    /// Changes an organization.
+    async fn update_organization(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to change.")] input: UpdateOrganizationInput,
+    ) -> Option<Result<UpdateOrganizationPayload, ApiError>> {
+        let outcome = async {
+            let request = request(ctx)?;
+            let organization = authorized(request, &input.organization_id, Action::UpdateOrganization).await;
+            let organization = organization.map_err(|error| error.at("organizationId"))?;
+            let patch = OrganizationPatch { name: input.name, time_zone: input.time_zone.map(|zone| zone.0) };
+            request.snapshots.close().await;
+            organizations::update(&request.services.context, &organization, patch).await
+        };
+        Some(match outcome.await {
+            Ok(value) => Ok(UpdateOrganizationPayload {
+                organization: Some(Organization(value)),
+                user_errors: Vec::new(),
+            }),
+            Err(error) => user_error(error)
+                .map(|error| UpdateOrganizationPayload { organization: None, user_errors: vec![error] }),
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! The executor: what every operation passes through, whatever it came by.
+//!
+//! Limits first, then the parser, then who calls, then execution; afterwards every error gets a code.
+
+use std::any::TypeId;
+use std::sync::Arc;
+
+use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType, Selection};
+use async_graphql::{Data, Executor, Request as Operation, Response, ServerError, Value};
+use futures_util::stream::{self, BoxStream, StreamExt};
+
+use super::{ApiSchema, Request, Services, limits};
+use crate::auth::Caller;
+use crate::error::Error;
+
+/// What is known of whoever sent an operation.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// The bearer token.
+    pub bearer: Option<String>,
+    /// The id of the request.
+    pub origin: Option<String>,
+}
+
+/// The schema with everything it works with.
+#[derive(Clone)]
+pub struct Server {
+    schema: ApiSchema,
+    services: Arc<Services>,
+}
+
+impl Server {
+    /// A server of the API.
+    pub fn new(services: Arc<Services>) -> Server {
+        Server { schema: super::schema(), services }
+    }
+
+    /// What the resolvers work with.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Finds out who calls.
+    pub async fn authenticate(&self, session: &Session) -> Result<Option<Caller>, Error> {
+        let Some(bearer) = &session.bearer else { return Ok(None) };
+        let (db, keys) = (&self.services.context.db, &self.services.keys);
+        Caller::from_token(db, keys, bearer, session.origin.clone()).await.map(Some)
+    }
+
+    /// Makes an operation ready to be executed, or says why it is not.
+    async fn prepare(&self, mut operation: Operation, session: &Session) -> Result<Operation, Box<Response>> {
+        limits::scan(&operation.query).map_err(|excess| refused("GRAPHQL_PARSE_FAILED", excess.message()))?;
+        let document = match operation.parsed_query() {
+            Ok(document) => document,
+            Err(error) => return Err(coded(error, "GRAPHQL_PARSE_FAILED")),
+        };
+        limits::weigh(document).map_err(|excess| refused("GRAPHQL_VALIDATION_FAILED", excess.message()))?;
+        one_stream(document).map_err(|message| refused("GRAPHQL_VALIDATION_FAILED", message.to_owned()))?;
+        let caller = match self.authenticate(session).await {
+            Ok(caller) => caller,
+            Err(error) => {
+                let error: async_graphql::Error = super::errors::ApiError::from(error).into();
+                return Err(Box::new(Response::from_errors(vec![
+                    error.into_server_error(Default::default()),
+                ])));
+            }
+        };
+        Ok(operation.data(Request::new(self.services.clone(), caller)))
+    }
+}
+
+/// A subscription has exactly one root field, and it stands in the operation itself.
+fn one_stream(document: &ExecutableDocument) -> Result<(), &'static str> {
+    let operations: Vec<_> = match &document.operations {
+        DocumentOperations::Single(operation) => vec![&operation.node],
+        DocumentOperations::Multiple(operations) => {
+            operations.values().map(|operation| &operation.node).collect()
+        }
+    };
+    for operation in operations.iter().filter(|operation| operation.ty == OperationType::Subscription) {
+        let items = &operation.selection_set.node.items;
+        if items.len() != 1 {
+            return Err("A subscription has exactly one root field.");
+        }
+        if !items.iter().all(|item| matches!(item.node, Selection::Field(_))) {
+            return Err("The root field of a subscription must not stand in a fragment.");
+        }
+    }
+    Ok(())
+}
+
+fn refused(code: &'static str, message: String) -> Box<Response> {
+    coded(ServerError::new(message, None), code)
+}
+
+fn coded(mut error: ServerError, code: &'static str) -> Box<Response> {
+    error.extensions.get_or_insert_with(Default::default).set("code", code);
+    Box::new(Response::from_errors(vec![error]))
+}
+
+/// Gives a code to errors that have none: those of validation, which come before any field, and those
+/// of arguments whose values are found wrong at their field.
+fn with_codes(mut response: Response) -> Response {
+    let before_execution = response.data == Value::Null;
+    for error in &mut response.errors {
+        let extensions = error.extensions.get_or_insert_with(Default::default);
+        if extensions.get("code").is_none() {
+            let validation = before_execution && error.path.is_empty();
+            extensions.set("code", if validation { "GRAPHQL_VALIDATION_FAILED" } else { "BAD_USER_INPUT" });
+        }
+    }
+    response
+}
+
+impl Executor for Server {
+    async fn execute(&self, operation: Operation) -> Response {
+        let session = session_of(&operation.data).unwrap_or_default();
+        match self.prepare(operation, &session).await {
+            Ok(operation) => with_codes(self.schema.execute(operation).await),
+            Err(response) => *response,
+        }
+    }
+
+    fn execute_stream(
+        &self,
+        operation: Operation,
+        session_data: Option<Arc<Data>>,
+    ) -> BoxStream<'static, Response> {
+        let server = self.clone();
+        let session = session_data.as_deref().and_then(session_of).unwrap_or_default();
+        let begun = async move {
+            match server.prepare(operation, &session).await {
+                Ok(operation) => {
+                    let responses = server.schema.execute_stream(operation);
+                    responses.map(with_codes).boxed()
+                }
+                Err(response) => stream::once(async move { *response }).boxed(),
+            }
+        };
+        stream::once(begun).flatten().boxed()
+    }
+}
+
+fn session_of(data: &Data) -> Option<Session> {
+    data.get(&TypeId::of::<Session>()).and_then(|session| session.downcast_ref::<Session>()).cloned()
+}

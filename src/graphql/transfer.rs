@@ -1,0 +1,268 @@
+//! Transfers: the movements of the ledger.
+
+use async_graphql::{Context, Enum, ID, Object};
+use bursar_domain::id::{AccountId, ChargeId, EntryId, Id};
+use bursar_domain::ledger::{AccountKind as Account, CauseKind, TransferKind as Kind};
+use bursar_entity::{charge, journal_entry, transfer};
+use sea_orm::{ColumnTrait, ExprTrait};
+
+use super::audit::Actor;
+use super::charge::Charge;
+use super::errors::ApiError;
+use super::loaders::Key;
+use super::pool::{Allocation, Lot, Pool, pool_of};
+use super::purchase::Purchase;
+use super::scalars::{CreditsScalar, DateTime, Json, MoneyObject, SignedCredits, Version};
+use super::{Request, request};
+use crate::error::Error;
+use crate::global_id;
+
+/// Why credits moved.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "Kind")]
+pub enum TransferKind {
+    /// A lot came in.
+    Issue,
+    /// To a department.
+    Allocate,
+    /// Back from a department.
+    Reclaim,
+    /// Used for services.
+    Charge,
+    /// Expired.
+    Lapse,
+}
+
+/// What an account is for.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "Account")]
+pub enum AccountKind {
+    /// Credits that no department has.
+    Unallocated,
+    /// Credits of a department.
+    Allocation,
+    /// Where credits come from.
+    Issued,
+    /// Credits used by charges.
+    Consumed,
+    /// Credits that lapsed.
+    Expired,
+    /// Credits taken back because their payment was reversed.
+    Revoked,
+    /// Credits that the pool owes.
+    Debt,
+    /// Credits on their way to or from another pool of the organization.
+    Clearing,
+}
+
+/// One movement of credits of one lot.
+pub struct Transfer(pub transfer::Model);
+
+impl Transfer {
+    /// The transfer with a global id, when the caller may see the pool's movements.
+    pub async fn find(request: &Request, id: &str) -> Result<Transfer, Error> {
+        let caller = request.caller()?;
+        let (pool, version) = global_id::decode_transfer(id).ok_or(Error::not_found("transfer"))?;
+        let condition = transfer::Column::PoolId.eq(pool).and(transfer::Column::Version.eq(version));
+        let organization = |row: &transfer::Model| row.organization_id;
+        let found =
+            caller.row::<transfer::Entity>(&request.snapshots, condition, organization, "transfer").await?;
+        let (organization, row) = found;
+        let seen = caller.may_read_ledger(organization, pool);
+        if seen { Ok(Transfer(row)) } else { Err(Error::not_found("transfer")) }
+    }
+
+    async fn charge_row(&self, ctx: &Context<'_>) -> Result<Option<charge::Model>, ApiError> {
+        let Some(id) = self.0.cause_id.filter(|_| self.0.cause_kind == CauseKind::Charge) else {
+            return Ok(None);
+        };
+        let key = Key(self.0.organization_id, ChargeId::from_u128(id.as_u128()));
+        Ok(request(ctx)?.rows.load_one(key).await?)
+    }
+
+    async fn entry_row(&self, ctx: &Context<'_>) -> Result<Option<journal_entry::Model>, ApiError> {
+        let Some(id) = self.0.cause_id.filter(|_| self.0.cause_kind == CauseKind::Entry) else {
+            return Ok(None);
+        };
+        let key = Key(self.0.organization_id, EntryId::from_u128(id.as_u128()));
+        Ok(request(ctx)?.rows.load_one(key).await?)
+    }
+}
+
+/// One movement of credits of one lot from one account of a pool to another. Never changed, never taken
+/// away: corrections are further transfers.
+#[Object]
+impl Transfer {
+    /// The global id.
+    pub(crate) async fn id(&self) -> ID {
+        ID(global_id::encode_transfer(self.0.pool_id, self.0.version))
+    }
+
+    /// The pool.
+    async fn pool(&self, ctx: &Context<'_>) -> Option<Result<Pool, ApiError>> {
+        pool_of(ctx, self.0.pool_id).await
+    }
+
+    /// The version of the pool that it made: 1, 2, 3, ... without a gap.
+    async fn version(&self) -> Version {
+        Version(self.0.version)
+    }
+
+    /// Why credits moved.
+    async fn kind(&self) -> TransferKind {
+        self.0.kind.into()
+    }
+
+    /// Where they came from.
+    async fn debit(&self) -> TransferSide {
+        TransferSide { kind: self.0.debit_kind, id: self.0.debit_id, row: self.0.clone() }
+    }
+
+    /// Where they went.
+    async fn credit(&self) -> TransferSide {
+        TransferSide { kind: self.0.credit_kind, id: self.0.credit_id, row: self.0.clone() }
+    }
+
+    /// How many.
+    async fn credits(&self) -> CreditsScalar {
+        CreditsScalar(self.0.credits)
+    }
+
+    /// What they cost when they were bought. Null when nothing was paid for the lot.
+    async fn cost(&self, ctx: &Context<'_>) -> Option<Result<MoneyObject, ApiError>> {
+        let load = async {
+            let lot = request(ctx)?.rows.load_one(Key(self.0.organization_id, self.0.lot_id)).await?;
+            let currency = lot.and_then(|lot| lot.currency);
+            Ok(currency.map(|currency| bursar_domain::Money { minor: self.0.cost, currency }.into()))
+        };
+        load.await.transpose()
+    }
+
+    /// The balance of the debited account after it.
+    async fn debit_balance_after(&self) -> SignedCredits {
+        SignedCredits(self.0.debit_after)
+    }
+
+    /// The balance of the credited account after it.
+    async fn credit_balance_after(&self) -> SignedCredits {
+        SignedCredits(self.0.credit_after)
+    }
+
+    /// What was held after it in the holder that it debits, or credits when it debits no holder.
+    async fn held_after(&self) -> SignedCredits {
+        SignedCredits(self.0.held_after)
+    }
+
+    /// What the whole pool had after it.
+    async fn pool_balance_after(&self) -> SignedCredits {
+        SignedCredits(self.0.pool_posted_after)
+    }
+
+    /// The lot.
+    async fn lot(&self, ctx: &Context<'_>) -> Option<Result<Lot, ApiError>> {
+        let load = async {
+            let key = Key(self.0.organization_id, self.0.lot_id);
+            Ok(request(ctx)?.rows.load_one(key).await?.map(Lot))
+        };
+        load.await.transpose()
+    }
+
+    /// The charge that it belongs to.
+    async fn charge(&self, ctx: &Context<'_>) -> Option<Result<Charge, ApiError>> {
+        self.charge_row(ctx).await.map(|row| row.map(Charge::from)).transpose()
+    }
+
+    /// The purchase that it came with.
+    async fn purchase(&self, ctx: &Context<'_>) -> Option<Result<Purchase, ApiError>> {
+        let load = async {
+            let Some(purchase) = self.entry_row(ctx).await?.and_then(|entry| entry.purchase_id) else {
+                return Ok(None);
+            };
+            let key = Key(self.0.organization_id, purchase);
+            Ok(request(ctx)?.rows.load_one(key).await?.map(Purchase))
+        };
+        load.await.transpose()
+    }
+
+    /// Who caused it. Null when time alone did.
+    async fn actor(&self, ctx: &Context<'_>) -> Option<Result<Actor, ApiError>> {
+        let load = async {
+            let organization = self.0.organization_id;
+            if let Some(row) = self.charge_row(ctx).await? {
+                return Ok(Some(Actor::new(organization, row.actor_kind, row.actor_id)));
+            }
+            let entry = self.entry_row(ctx).await?;
+            Ok(entry.map(|row| Actor::new(organization, row.actor_kind, row.actor_id)))
+        };
+        load.await.transpose()
+    }
+
+    /// The reference of what caused it.
+    async fn reference(&self, ctx: &Context<'_>) -> Option<Result<String, ApiError>> {
+        let load = async {
+            if let Some(row) = self.charge_row(ctx).await? {
+                return Ok(row.reference);
+            }
+            Ok(self.entry_row(ctx).await?.and_then(|row| row.reference))
+        };
+        load.await.transpose()
+    }
+
+    /// Why, in the words of whoever caused it.
+    async fn reason(&self, ctx: &Context<'_>) -> Option<Result<String, ApiError>> {
+        self.entry_row(ctx).await.map(|row| row.and_then(|row| row.reason)).transpose()
+    }
+
+    /// What was attached to what caused it.
+    async fn metadata(&self, ctx: &Context<'_>) -> Option<Result<Json, ApiError>> {
+        let load = async {
+            let json = match self.charge_row(ctx).await? {
+                Some(row) => row.metadata,
+                None => self.entry_row(ctx).await?.and_then(|row| row.metadata),
+            };
+            let parsed = json.map(|json| serde_json::from_str(&json).map(Json)).transpose();
+            parsed.map_err(|error| ApiError::from(Error::internal(format!("metadata: {error}"))))
+        };
+        load.await.transpose()
+    }
+
+    /// When it was booked.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.created_at)
+    }
+
+    /// When it took effect: the expiry, for what lapsed; otherwise when it was booked.
+    async fn effective_at(&self) -> DateTime {
+        DateTime(self.0.effective_at.unwrap_or(self.0.created_at))
+    }
+
+    /// Its link of the pool's hash chain, SHA-256 in hexadecimal.
+    async fn hash(&self) -> String {
+        data_encoding::HEXLOWER.encode(&self.0.hash)
+    }
+}
+
+/// One side of a transfer.
+pub struct TransferSide {
+    kind: Account,
+    id: Option<AccountId>,
+    row: transfer::Model,
+}
+
+/// One side of a transfer: an account of the pool.
+#[Object]
+impl TransferSide {
+    /// What the account is for.
+    async fn kind(&self) -> AccountKind {
+        self.kind.into()
+    }
+
+    /// The department's credits in the pool. Null for accounts that belong to no department.
+    async fn allocation(&self, ctx: &Context<'_>) -> Option<Result<Allocation, ApiError>> {
+        let load = async {
+            let Some(id) = self.id.filter(|_| self.kind == Account::Allocation) else { return Ok(None) };
+            Ok(request(ctx)?.rows.load_one(Key(self.row.organization_id, id)).await?.map(Allocation))
+        };
+        load.await.transpose()
+    }
+}

@@ -1,0 +1,107 @@
+//! The web server: the GraphQL endpoint, the checkout pages, health. The only room that sees axum.
+
+mod checkout;
+mod explorer;
+mod graphql;
+mod health;
+mod page;
+mod request_id;
+mod websocket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::graphql::Server;
+
+/// The largest body of a request, in bytes.
+const BODY_BYTES: usize = 1024 * 1024;
+/// How long open connections may take to end once the server is told to stop.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// What the handlers share.
+#[derive(Clone)]
+struct State {
+    server: Server,
+    /// Ends when the server is told to stop: streams end, the server is no longer ready.
+    stop: CancellationToken,
+    /// The WebSockets that are open.
+    sockets: TaskTracker,
+}
+
+/// A web server that is bound to its address and not yet serving.
+pub struct Web {
+    listener: tokio::net::TcpListener,
+    state: State,
+}
+
+impl Web {
+    /// Binds the address.
+    pub async fn bind(address: std::net::SocketAddr, server: Server) -> std::io::Result<Web> {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let state = State { server, stop: CancellationToken::new(), sockets: TaskTracker::new() };
+        Ok(Web { listener, state })
+    }
+
+    /// The address, with the port that the system chose when 0 was asked for.
+    pub fn address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` says so; then finishes what has begun, within a bound.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+        let (state, token) = (self.state.clone(), self.state.stop.clone());
+        let stopped = {
+            let token = token.clone();
+            async move {
+                stop.await;
+                token.cancel();
+            }
+        };
+        let serving = axum::serve(self.listener, router(state)).with_graceful_shutdown(stopped);
+        let bounded = async {
+            token.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            result = async { serving.await } => result?,
+            () = bounded => tracing::warn!("connections were still open at the end of the grace period"),
+        }
+        self.state.sockets.close();
+        // Upgraded connections are not axum's any more.
+        let _ = tokio::time::timeout(GRACE, self.state.sockets.wait()).await;
+        Ok(())
+    }
+}
+
+fn router(state: State) -> Router {
+    let state = Arc::new(state);
+    Router::new()
+        .route("/", get(explorer::home))
+        .route("/graphql", post(graphql::post).get(explorer::explorer))
+        .route("/graphql/ws", get(websocket::upgrade))
+        .route("/assets/{name}", get(explorer::asset))
+        .route("/checkout/{organization}/{payment}/{token}", get(checkout::show))
+        .route("/checkout/{organization}/{payment}/{token}/pay", post(checkout::pay))
+        .route("/checkout/{organization}/{payment}/{token}/cancel", post(checkout::cancel))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .fallback(page::not_found)
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(CatchPanicLayer::custom(page::panicked))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(request_id::span)
+                .on_request(())
+                .on_response(request_id::answered),
+        )
+        .layer(axum::middleware::from_fn(request_id::assign))
+        .with_state(state)
+}
