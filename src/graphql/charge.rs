@@ -12,9 +12,10 @@ use super::balance::{Balance, BalanceOf};
 use super::department::Department;
 use super::errors::{ApiError, UserError, refused, user_error};
 use super::loaders::{Key, MemberOf};
+use super::lot::Lot;
 use super::member::Member;
 use super::node::decode;
-use super::pool::{Lot, Pool, pool_of};
+use super::pool::{Pool, pool_of};
 use super::scalars::{CreditsScalar, DateTime, IdempotencyKey, Json, Version};
 use super::{Request, request};
 use crate::auth::Authorized;
@@ -289,28 +290,19 @@ pub struct ChargeCreditsPayload {
 }
 
 /// What a charge would cost, and whether it would be accepted.
-#[derive(SimpleObject)]
+#[derive(SimpleObject, Default)]
 pub struct ChargeQuote {
-    /// The pool.
-    pool: Pool,
-    /// The lines with the prices that hold now.
+    /// The pool. Null when it is not there, or not for the caller.
+    pool: Option<Pool>,
+    /// The lines with the prices that hold now. Empty when they cannot be priced.
     lines: Vec<ChargeLine>,
-    /// What they cost together.
-    credits: CreditsScalar,
+    /// What they cost together. Null when they cannot be priced.
+    credits: Option<CreditsScalar>,
     /// Whether the charge would be accepted now.
     affordable: bool,
     /// What is available now where the credits would come from.
-    available: CreditsScalar,
-    /// Why the charge would be refused now. Null when it would be accepted.
-    refusal: Option<UserError>,
-}
-
-/// A quote of a charge.
-#[derive(SimpleObject, Default)]
-pub struct ChargeQuotePayload {
-    /// The quote. Null when the lines cannot be priced.
-    quote: Option<ChargeQuote>,
-    /// Why there is no quote. Empty when there is one.
+    available: Option<CreditsScalar>,
+    /// Why the charge would be refused now. Empty when it would be accepted.
     user_errors: Vec<UserError>,
 }
 
@@ -320,13 +312,12 @@ pub struct ChargeQuery;
 
 #[Object]
 impl ChargeQuery {
-    /// What a charge would cost now, and whether it would be accepted. Writes nothing. Null when the pool
-    /// or the department is not there, or not for the caller.
+    /// What a charge would cost now, and whether it would be accepted. Writes nothing.
     async fn quote_charge(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "What would be charged.")] input: QuoteChargeInput,
-    ) -> Option<Result<ChargeQuotePayload, ApiError>> {
+    ) -> Option<Result<ChargeQuote, ApiError>> {
         let outcome = async {
             let charge = ChargeRequest {
                 pool: decode(&input.pool_id, "pool").map_err(|error: Error| error.at("poolId"))?,
@@ -340,9 +331,10 @@ impl ChargeQuery {
             quote(request(ctx)?, charge).await
         };
         Some(match outcome.await {
-            Ok(quote) => Ok(ChargeQuotePayload { quote: Some(quote), ..Default::default() }),
-            Err(error) => user_error(error)
-                .map(|error| ChargeQuotePayload { user_errors: vec![error], ..Default::default() }),
+            Ok(quote) => Ok(quote),
+            Err(error) => {
+                user_error(error).map(|error| ChargeQuote { user_errors: vec![error], ..Default::default() })
+            }
         })
     }
 }
@@ -355,12 +347,12 @@ async fn quote(request: &Request, charge: ChargeRequest) -> Result<ChargeQuote, 
         charges::quote(&services.ledger, &request.snapshots, &services.directory, caller, charge).await?;
     let available = available(request, &pool, department).await?;
     Ok(ChargeQuote {
-        pool: Pool(pool.into_value()),
+        pool: Some(Pool(pool.into_value())),
         lines: quote.lines.into_iter().map(ChargeLine::from).collect(),
-        credits: CreditsScalar(quote.credits),
+        credits: Some(CreditsScalar(quote.credits)),
         affordable: quote.refusal.is_none(),
-        available: CreditsScalar(available),
-        refusal: quote.refusal.as_ref().map(refused),
+        available: Some(CreditsScalar(available)),
+        user_errors: quote.refusal.as_ref().map(refused).into_iter().collect(),
     })
 }
 

@@ -5,12 +5,12 @@ use bursar_domain::permission::Action;
 use bursar_entity::{account, department, department_member, membership};
 use sea_orm::{ColumnTrait, Order, QueryFilter};
 
+use super::allocation::Allocation;
 use super::connection::{NodeConnection, PageArgs, connection, in_memory};
 use super::errors::{ApiError, UserError, user_error};
 use super::member::Member;
 use super::node::{decode, found};
 use super::organization::{self, Organization};
-use super::pool::Allocation;
 use super::scalars::DateTime;
 use super::{Request, request};
 use crate::auth::Authorized;

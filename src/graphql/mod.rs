@@ -4,6 +4,7 @@
 //! Every object of a tenant is made only after its row has been authorized (see `auth`); fields that
 //! take more than seeing the object ask again.
 
+mod allocation;
 mod audit;
 mod balance;
 mod catalog;
@@ -13,13 +14,17 @@ mod department;
 mod errors;
 mod limits;
 mod loaders;
+mod lot;
 mod member;
 mod node;
 mod organization;
+mod organization_root;
 mod pool;
+mod pool_mutation;
 mod purchase;
 mod scalars;
 mod server;
+mod socket;
 mod subscription;
 mod transfer;
 mod viewer;
@@ -36,7 +41,8 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::live::Hub;
 
-pub use server::{Server, Session};
+pub use server::{Answered, Outcome, Posted, Server, Session};
+pub use socket::Frame;
 
 /// What the resolvers work with; one for the whole server.
 pub struct Services {
@@ -90,7 +96,7 @@ fn request<'c>(ctx: &Gql<'c>) -> Result<&'c Request, Error> {
 pub struct Query(
     viewer::ViewerQuery,
     node::NodeQuery,
-    organization::OrganizationQuery,
+    organization_root::OrganizationQuery,
     pool::PoolQuery,
     charge::ChargeQuery,
 );
@@ -99,10 +105,11 @@ pub struct Query(
 #[derive(MergedObject, Default)]
 #[graphql(name = "Mutation")]
 pub struct Mutation(
-    organization::OrganizationMutation,
+    organization_root::OrganizationMutation,
     member::MemberMutation,
     department::DepartmentMutation,
-    pool::PoolMutation,
+    pool_mutation::PoolMutation,
+    allocation::AllocationMutation,
     charge::ChargeMutation,
     purchase::PurchaseMutation,
 );

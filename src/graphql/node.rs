@@ -6,14 +6,16 @@ use bursar_domain::id::{
     PaymentId, PoolId, PurchaseId, ServiceId, UserId,
 };
 
+use super::allocation::Allocation;
 use super::audit::AuditEvent;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
 use super::department::Department;
 use super::errors::ApiError;
+use super::lot::Lot;
 use super::member::{Member, User};
 use super::organization::Organization;
-use super::pool::{Allocation, Lot, Pool};
+use super::pool::Pool;
 use super::purchase::{Payment, Purchase};
 use super::transfer::Transfer;
 use super::{Request, request};

@@ -8,10 +8,40 @@ use std::sync::Arc;
 use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType, Selection};
 use async_graphql::{Data, Executor, Request as Operation, Response, ServerError, Value};
 use futures_util::stream::{self, BoxStream, StreamExt};
+use serde::Deserialize;
 
 use super::{ApiSchema, Request, Services, limits};
 use crate::auth::Caller;
 use crate::error::Error;
+
+/// An operation as a client posts it. Members that are not known are not an error.
+#[derive(Debug, Deserialize)]
+pub struct Posted {
+    query: String,
+    #[serde(rename = "operationName")]
+    operation_name: Option<String>,
+    variables: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// The answer to a posted operation.
+#[derive(Debug)]
+pub struct Answered {
+    /// The body, as JSON.
+    pub body: serde_json::Value,
+    /// How far the operation came.
+    pub outcome: Outcome,
+}
+
+/// How far an operation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was executed; fields may have failed.
+    Executed,
+    /// It could not be executed as it stands.
+    Refused,
+    /// The caller's proof of who it is was not good.
+    Unauthenticated,
+}
 
 /// What is known of whoever sent an operation.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +77,27 @@ impl Server {
         Caller::from_token(db, keys, bearer, session.origin.clone()).await.map(Some)
     }
 
+    /// Executes a posted operation.
+    pub async fn answer(&self, posted: Posted, session: Session) -> Answered {
+        let variables = serde_json::Value::Object(posted.variables.unwrap_or_default());
+        let mut operation = Operation::new(posted.query)
+            .variables(async_graphql::Variables::from_json(variables))
+            .data(session);
+        if let Some(name) = posted.operation_name {
+            operation = operation.operation_name(name);
+        }
+        let response = self.execute(operation).await;
+        let outcome = outcome(&response);
+        let mut body = serde_json::to_value(&response).unwrap_or_default();
+        if let Some(body) = body.as_object_mut()
+            && outcome != Outcome::Executed
+        {
+            // Nothing was executed, so there is no data, not even null.
+            body.remove("data");
+        }
+        Answered { body, outcome }
+    }
+
     /// Makes an operation ready to be executed, or says why it is not.
     async fn prepare(&self, mut operation: Operation, session: &Session) -> Result<Operation, Box<Response>> {
         limits::scan(&operation.query).map_err(|excess| refused("GRAPHQL_PARSE_FAILED", excess.message()))?;
@@ -66,6 +117,29 @@ impl Server {
             }
         };
         Ok(operation.data(Request::new(self.services.clone(), caller)))
+    }
+}
+
+/// How far an operation came: errors without a path, and no data, are from before the first field.
+fn outcome(response: &Response) -> Outcome {
+    let before = |code: &str| {
+        let has = |error: &&ServerError| {
+            let extensions = error.extensions.as_ref();
+            extensions
+                .and_then(|extensions| extensions.get("code"))
+                .is_some_and(|known| *known == code.into())
+        };
+        response.errors.iter().filter(|error| error.path.is_empty()).any(|error| has(&error))
+    };
+    if response.data != Value::Null {
+        Outcome::Executed
+    } else if before("UNAUTHENTICATED") {
+        Outcome::Unauthenticated
+    } else if ["GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED", "BAD_USER_INPUT"].into_iter().any(before)
+    {
+        Outcome::Refused
+    } else {
+        Outcome::Executed
     }
 }
 

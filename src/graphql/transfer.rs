@@ -6,11 +6,13 @@ use bursar_domain::ledger::{AccountKind as Account, CauseKind, TransferKind as K
 use bursar_entity::{charge, journal_entry, transfer};
 use sea_orm::{ColumnTrait, ExprTrait};
 
+use super::allocation::Allocation;
 use super::audit::Actor;
 use super::charge::Charge;
 use super::errors::ApiError;
 use super::loaders::Key;
-use super::pool::{Allocation, Lot, Pool, pool_of};
+use super::lot::Lot;
+use super::pool::{Pool, pool_of};
 use super::purchase::Purchase;
 use super::scalars::{CreditsScalar, DateTime, Json, MoneyObject, SignedCredits, Version};
 use super::{Request, request};

@@ -2,30 +2,19 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Executor, Request as Operation, Response as Answer};
 use axum::body::Bytes;
 use axum::extract::{Extension, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 
 use super::State;
 use super::request_id::RequestId;
-use crate::graphql::Session;
+use crate::graphql::{Answered, Outcome, Posted, Session};
 
 /// The media type of GraphQL over HTTP.
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
 /// The older one.
 const JSON: &str = "application/json";
-
-/// The body of a request. Members that are not known are not an error.
-#[derive(Deserialize)]
-struct Body {
-    query: String,
-    #[serde(rename = "operationName")]
-    operation_name: Option<String>,
-    variables: Option<serde_json::Map<String, serde_json::Value>>,
-}
 
 /// Executes one operation.
 pub async fn post(
@@ -40,8 +29,8 @@ pub async fn post(
         let message = "The body must be application/json.";
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_USER_INPUT", message);
     }
-    let body: Body = match serde_json::from_slice(&body) {
-        Ok(body) => body,
+    let posted: Posted = match serde_json::from_slice(&body) {
+        Ok(posted) => posted,
         Err(_) => {
             let message =
                 "The body must be a JSON object with a query and, as wanted, operationName and variables.";
@@ -52,18 +41,12 @@ pub async fn post(
         Ok(bearer) => bearer,
         Err(message) => return refused(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message),
     };
-    let variables = serde_json::Value::Object(body.variables.unwrap_or_default());
-    let mut operation = Operation::new(body.query)
-        .variables(async_graphql::Variables::from_json(variables))
-        .data(Session { bearer, origin: Some(origin) });
-    if let Some(name) = body.operation_name {
-        operation = operation.operation_name(name);
-    }
-    answer(&state.server.execute(operation).await, typed)
+    let session = Session { bearer, origin: Some(origin) };
+    respond(&state.server.answer(posted, session).await, typed)
 }
 
 /// The token of the Authorization header.
-pub fn bearer(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
+fn bearer(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let value = value.to_str().unwrap_or_default();
     let (scheme, token) = value.split_once(' ').unwrap_or_default();
@@ -79,42 +62,23 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// An answer. Clients that know the newer media type get a status that tells, others 200.
-fn answer(answer: &Answer, typed: bool) -> Response {
-    let code = |code: &str| {
-        let has = |error: &async_graphql::ServerError| {
-            error.extensions.as_ref().and_then(|e| e.get("code")).is_some_and(|value| *value == code.into())
-        };
-        answer.data == async_graphql::Value::Null
-            && answer.errors.iter().any(|error| error.path.is_empty() && has(error))
-    };
-    let request_error =
-        code("GRAPHQL_PARSE_FAILED") || code("GRAPHQL_VALIDATION_FAILED") || code("BAD_USER_INPUT");
-    let unauthenticated = code("UNAUTHENTICATED");
-    let mut body = serde_json::to_value(answer).unwrap_or_default();
-    if let Some(body) = body.as_object_mut()
-        && (request_error || unauthenticated)
-    {
-        // Nothing was executed, so there is no data, not even null.
-        body.remove("data");
-    }
-    let status = if unauthenticated {
-        StatusCode::UNAUTHORIZED
-    } else if request_error && typed {
-        StatusCode::BAD_REQUEST
-    } else {
-        StatusCode::OK
+fn respond(answered: &Answered, typed: bool) -> Response {
+    let status = match answered.outcome {
+        Outcome::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Outcome::Refused if typed => StatusCode::BAD_REQUEST,
+        Outcome::Refused | Outcome::Executed => StatusCode::OK,
     };
     let kind = if typed {
         "application/graphql-response+json; charset=utf-8"
     } else {
         "application/json; charset=utf-8"
     };
-    let mut response = (status, body.to_string()).into_response();
+    let mut response = (status, answered.body.to_string()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if unauthenticated {
+    if answered.outcome == Outcome::Unauthenticated {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response

@@ -1,0 +1,133 @@
+//! Lots: credits that came in together.
+
+use async_graphql::{Context, Enum, ID, Object};
+use bursar_domain::id::LotId;
+use bursar_domain::ledger::{LotClass as Class, LotSource as Source};
+use bursar_domain::{Credits, Money};
+use bursar_entity::{lot, lot_position};
+use sea_orm::{ColumnTrait, QueryFilter};
+
+use super::errors::ApiError;
+use super::node::{decode, found};
+use super::pool::{Pool, pool_of};
+use super::purchase::Purchase;
+use super::scalars::{CreditsScalar, DateTime, MoneyObject};
+use super::{Request, request};
+use crate::db::Tenant;
+use crate::error::Error;
+use crate::global_id;
+
+/// Where a lot came from.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "Source")]
+pub enum LotSource {
+    /// Bought.
+    Purchase,
+    /// Given by the operator.
+    Grant,
+    /// Put in by the operator to correct a balance.
+    Correction,
+}
+
+/// Whether money was paid for a lot.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "Class")]
+pub enum LotClass {
+    /// Paid for.
+    Paid,
+    /// Given away.
+    Promotional,
+}
+
+/// Credits that came in together.
+pub struct Lot(pub lot::Model);
+
+impl Lot {
+    /// The lot with a global id, when the caller may see the pool's movements.
+    pub async fn find(request: &Request, id: &str) -> Result<Lot, Error> {
+        let (caller, id) = (request.caller()?, decode::<LotId>(id, "lot")?);
+        let condition = lot::Column::Id.eq(id);
+        let organization = |row: &lot::Model| row.organization_id;
+        let found = caller.row::<lot::Entity>(&request.snapshots, condition, organization, "lot").await?;
+        let (organization, row) = found;
+        if caller.may_read_ledger(organization, row.pool_id) {
+            Ok(Lot(row))
+        } else {
+            Err(Error::not_found("lot"))
+        }
+    }
+}
+
+/// Credits that came in together: bought in one purchase, or given at once.
+#[Object]
+impl Lot {
+    /// The global id.
+    pub(crate) async fn id(&self) -> ID {
+        ID(global_id::encode(self.0.id))
+    }
+
+    /// The pool that it came into.
+    async fn pool(&self, ctx: &Context<'_>) -> Option<Result<Pool, ApiError>> {
+        pool_of(ctx, self.0.pool_id).await
+    }
+
+    /// Where it came from.
+    async fn source(&self) -> LotSource {
+        self.0.source.into()
+    }
+
+    /// Whether it was paid for.
+    async fn class(&self) -> LotClass {
+        self.0.class.into()
+    }
+
+    /// Its place in the order of use: lower numbers first, then what expires sooner, then the older.
+    async fn priority(&self) -> i32 {
+        i32::from(self.0.priority)
+    }
+
+    /// How many credits it had.
+    async fn credits(&self) -> CreditsScalar {
+        CreditsScalar(self.0.credits)
+    }
+
+    /// How many of them are left, in the whole pool.
+    async fn remaining(&self, ctx: &Context<'_>) -> Result<CreditsScalar, ApiError> {
+        let request = request(ctx)?;
+        // Only lots that the caller may see become objects.
+        let tenant = Tenant::vouched(self.0.organization_id);
+        let snapshot = request.snapshots.open(tenant).await?;
+        let positions = tenant
+            .find::<lot_position::Entity>()
+            .filter(lot_position::Column::PoolId.eq(self.0.pool_id))
+            .filter(lot_position::Column::LotId.eq(self.0.id));
+        let positions = positions.all(&*snapshot).await.map_err(Error::from)?;
+        let left: i64 = positions.iter().map(|position| position.credits.get()).sum();
+        let left = Credits::new(left).ok_or_else(|| Error::internal("a lot has more than there can be"))?;
+        Ok(CreditsScalar(left))
+    }
+
+    /// What it cost as a whole. Null when nothing was paid for it.
+    async fn cost(&self) -> Option<MoneyObject> {
+        self.0.currency.map(|currency| Money { minor: self.0.cost, currency }.into())
+    }
+
+    /// From when on it cannot be used. Null: it does not expire.
+    async fn expires_at(&self) -> Option<DateTime> {
+        self.0.expires_at.map(DateTime)
+    }
+
+    /// The purchase that it came with.
+    async fn purchase(&self, ctx: &Context<'_>) -> Option<Result<Purchase, ApiError>> {
+        let find = async {
+            let Some(purchase) = self.0.purchase_id else { return Ok(None) };
+            found(Purchase::find(request(ctx)?, &global_id::encode(purchase)).await)
+        };
+        find.await.transpose()
+    }
+
+    /// When it came in.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.created_at)
+    }
+}

@@ -1,0 +1,117 @@
+//! A fresh database for each test: a SQLite file, or a PostgreSQL database cloned from a migrated one.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bursar::config::Addresses;
+use bursar::db::migrate;
+use sea_orm::{ConnectionTrait, Database};
+use tokio::sync::{Mutex, OnceCell};
+
+use super::postgres::{APPLICATION, OWNER, server};
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// An embedded file.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+/// A database of a test's own.
+pub struct TestDatabase {
+    /// Which.
+    pub backend: Backend,
+    /// Where, as the two roles that there are on PostgreSQL.
+    pub addresses: Addresses,
+    /// As superuser, whom nothing binds. On SQLite the same as the others.
+    pub superuser: String,
+    _dir: tempfile::TempDir,
+}
+
+impl TestDatabase {
+    /// A database with the newest schema.
+    pub async fn migrated(backend: Backend) -> TestDatabase {
+        match backend {
+            Backend::Sqlite => {
+                let database = TestDatabase::empty(backend).await;
+                migrate::up(&database.addresses).await.unwrap();
+                database
+            }
+            Backend::Postgres => {
+                static TEMPLATE: OnceCell<()> = OnceCell::const_new();
+                let template = "bursar_template";
+                TEMPLATE
+                    .get_or_init(|| async {
+                        create(template, None).await;
+                        migrate::up(&addresses(template)).await.unwrap();
+                    })
+                    .await;
+                postgres(Some(template)).await
+            }
+        }
+    }
+
+    /// A database without tables.
+    pub async fn empty(backend: Backend) -> TestDatabase {
+        match backend {
+            Backend::Sqlite => {
+                let dir = tempfile::tempdir().unwrap();
+                let addresses = Addresses::sqlite(&dir.path().join("bursar.db"));
+                let superuser = addresses.application.clone();
+                TestDatabase { backend, addresses, superuser, _dir: dir }
+            }
+            Backend::Postgres => postgres(None).await,
+        }
+    }
+}
+
+async fn postgres(template: Option<&str>) -> TestDatabase {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("bursar_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    create(&name, template).await;
+    let superuser = format!("{}/{name}", server().superuser);
+    TestDatabase {
+        backend: Backend::Postgres,
+        addresses: addresses(&name),
+        superuser,
+        _dir: tempfile::tempdir().unwrap(),
+    }
+}
+
+fn addresses(database: &str) -> Addresses {
+    let host = &server().host;
+    Addresses {
+        application: format!("postgres://{APPLICATION}@{host}/{database}"),
+        migration: Some(format!("postgres://{OWNER}@{host}/{database}")),
+    }
+}
+
+/// Creates a database, and with the first one the two roles. One at a time: a template that somebody is
+/// cloning cannot be cloned by another.
+async fn create(name: &str, template: Option<&str>) {
+    static ONE_AT_A_TIME: OnceLock<Mutex<bool>> = OnceLock::new();
+    let mut roles_made = ONE_AT_A_TIME.get_or_init(|| Mutex::new(false)).lock().await;
+    let admin = Database::connect(format!("{}/postgres", server().superuser)).await.unwrap();
+    if !*roles_made {
+        for role in [OWNER, APPLICATION] {
+            let known = format!("SELECT FROM pg_roles WHERE rolname = '{role}'");
+            let make = format!("DO $$ BEGIN IF NOT EXISTS ({known}) THEN CREATE ROLE {role} LOGIN; END IF; END $$");
+            admin.execute_unprepared(&make).await.unwrap();
+        }
+        *roles_made = true;
+    }
+    let template = template.unwrap_or("template0");
+    if template != "template0" || name == "bursar_template" {
+        admin.execute_unprepared(&format!("DROP DATABASE IF EXISTS {name}")).await.unwrap();
+    }
+    let sql = format!("CREATE DATABASE {name} OWNER {OWNER} TEMPLATE {template}");
+    admin.execute_unprepared(&sql).await.unwrap();
+    admin.close().await.unwrap();
+    if template == "template0" {
+        let made = Database::connect(format!("{}/{name}", server().superuser)).await.unwrap();
+        made.execute_unprepared(&format!("ALTER SCHEMA public OWNER TO {OWNER}")).await.unwrap();
+        made.close().await.unwrap();
+    }
+}
