@@ -49,7 +49,8 @@ impl Client {
 
     /// Sends an operation and answers status and body.
     pub async fn send(&self, query: &str, variables: Value) -> (u16, Value) {
-        let mut request = self.http.post(self.url("/graphql")).json(&json!({ "query": query, "variables": variables }));
+        let mut request =
+            self.http.post(self.url("/graphql")).json(&json!({ "query": query, "variables": variables }));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -102,7 +103,8 @@ impl Client {
 
     /// Allocates credits to a department.
     pub async fn allocate(&self, pool: &str, department: &str, credits: i64, key: &str) -> Value {
-        let input = json!({ "poolId": pool, "departmentId": department, "credits": credits, "idempotencyKey": key });
+        let input =
+            json!({ "poolId": pool, "departmentId": department, "credits": credits, "idempotencyKey": key });
         let fields = "allocation { id balance { available } } balance { available version } replayed";
         self.mutate("allocateCredits", "AllocateCreditsInput", input, fields).await
     }
@@ -154,7 +156,12 @@ impl Client {
 
     /// The available credits and the version of a pool.
     pub async fn balance(&self, pool: &str) -> (i64, i64) {
-        let data = self.query("query P($id: ID!) { pool(id: $id) { balance { available version } } }", json!({ "id": pool })).await;
+        let data = self
+            .query(
+                "query P($id: ID!) { pool(id: $id) { balance { available version } } }",
+                json!({ "id": pool }),
+            )
+            .await;
         let balance = &data["pool"]["balance"];
         (balance["available"].as_i64().unwrap(), balance["version"].as_i64().unwrap())
     }

@@ -97,7 +97,8 @@ async fn create(name: &str, template: Option<&str>) {
     if !*roles_made {
         for role in [OWNER, APPLICATION] {
             let known = format!("SELECT FROM pg_roles WHERE rolname = '{role}'");
-            let make = format!("DO $$ BEGIN IF NOT EXISTS ({known}) THEN CREATE ROLE {role} LOGIN; END IF; END $$");
+            let make =
+                format!("DO $$ BEGIN IF NOT EXISTS ({known}) THEN CREATE ROLE {role} LOGIN; END IF; END $$");
             admin.execute_unprepared(&make).await.unwrap();
         }
         *roles_made = true;

@@ -19,7 +19,9 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// Runs a test to its end.
 pub fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), test).await.expect("a test took too long") });
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(120), test).await.expect("a test took too long")
+    });
 }
 
 /// Makes a test of each of the functions, on each of the databases.

@@ -29,7 +29,8 @@ pub fn server() -> &'static Server {
     SERVER.get_or_init(|| match std::env::var("TEST_DATABASE_URL") {
         Ok(url) => {
             let parsed = url::Url::parse(&url).expect("TEST_DATABASE_URL is a URL of a superuser");
-            let host = format!("{}:{}", parsed.host_str().unwrap_or("127.0.0.1"), parsed.port().unwrap_or(5432));
+            let host =
+                format!("{}:{}", parsed.host_str().unwrap_or("127.0.0.1"), parsed.port().unwrap_or(5432));
             let superuser = url.rsplit_once('/').map_or(url.clone(), |(server, _)| server.to_owned());
             Server { superuser, host, _guard: None }
         }
@@ -42,7 +43,8 @@ fn binaries() -> PathBuf {
     let mut found: Vec<PathBuf> = installed.map(|entry| entry.path().join("bin")).collect();
     found.extend(std::env::var("PATH").unwrap_or_default().split(':').map(PathBuf::from));
     found.sort();
-    let usable = found.into_iter().rev().find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists());
+    let usable =
+        found.into_iter().rev().find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists());
     usable.expect("no PostgreSQL server is installed; install it with: apt-get install postgresql")
 }
 
@@ -66,7 +68,10 @@ fn start() -> Server {
     let dir = tempfile::Builder::new().prefix("bursar-pg-").tempdir().unwrap().keep();
     if is_root() {
         let owned = Command::new("chown").arg("postgres").arg(&dir).status().unwrap();
-        assert!(owned.success(), "the user postgres is missing; install PostgreSQL with: apt-get install postgresql");
+        assert!(
+            owned.success(),
+            "the user postgres is missing; install PostgreSQL with: apt-get install postgresql"
+        );
     }
     let data = dir.join("data");
     let made = as_user(&bin.join("initdb"))
@@ -79,10 +84,8 @@ fn start() -> Server {
     assert!(made.success(), "initdb failed");
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     // The shell stops the server when its input ends, which is when this process does.
-    let script = format!(
-        "\"$@\" & pid=$!; cat > /dev/null; kill -INT $pid; wait $pid; rm -rf '{}'",
-        dir.display()
-    );
+    let script =
+        format!("\"$@\" & pid=$!; cat > /dev/null; kill -INT $pid; wait $pid; rm -rf '{}'", dir.display());
     let server = as_user(&bin.join("postgres"));
     let mut guard = Command::new("sh");
     guard.args(["-c", &script, "guard"]).arg(server.get_program()).args(server.get_args());

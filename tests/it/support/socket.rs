@@ -49,7 +49,8 @@ impl Socket {
     /// The next message, pings answered; when the server has closed, its code and reason.
     pub async fn message(&mut self) -> Result<Value, (u16, String)> {
         loop {
-            let message = tokio::time::timeout(DEADLINE, self.0.next()).await.expect("no message within the deadline");
+            let message =
+                tokio::time::timeout(DEADLINE, self.0.next()).await.expect("no message within the deadline");
             match message {
                 Some(Ok(Message::Text(text))) => {
                     let message: Value = serde_json::from_str(&text).unwrap();
