@@ -16,7 +16,7 @@ use super::pool::{Pool, pool_of};
 use super::pool_mutation::managed;
 use super::scalars::{CreditsScalar, IdempotencyKey};
 use super::transfer::Transfer;
-use super::{Request, request};
+use super::{Request, request, signed_in};
 use crate::auth::Authorized;
 use crate::db::Tenant;
 use crate::error::Error;
@@ -73,7 +73,7 @@ impl Allocation {
 
     /// What the department has in the pool.
     async fn balance(&self, ctx: &Context<'_>) -> Result<Balance, ApiError> {
-        let request = request(ctx)?;
+        let request = signed_in(ctx)?;
         // Only allocations that the caller may see become objects.
         let tenant = Tenant::vouched(self.0.organization_id);
         let snapshot = request.snapshots.open(tenant).await?;
@@ -165,7 +165,7 @@ impl AllocationMutation {
         #[graphql(desc = "What to move.")] input: AllocateCreditsInput,
     ) -> Option<Result<AllocateCreditsPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let movement = Movement {
                 direction: Direction::Allocate,
                 department: decode(&input.department_id, "department").map_err(at_department)?,
@@ -197,7 +197,7 @@ impl AllocationMutation {
         #[graphql(desc = "What to move.")] input: ReclaimCreditsInput,
     ) -> Option<Result<ReclaimCreditsPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let movement = Movement {
                 direction: Direction::Reclaim,
                 department: decode(&input.department_id, "department").map_err(at_department)?,

@@ -13,7 +13,7 @@ use super::loaders::Key;
 use super::member::User;
 use super::node::decode;
 use super::scalars::{DateTime, Json};
-use super::{Request, request};
+use super::{Request, signed_in};
 use crate::error::Error;
 use crate::global_id;
 
@@ -54,7 +54,7 @@ impl Actor {
         let load = async {
             let Some(id) = self.id.filter(|_| self.kind == Kind::User) else { return Ok(None) };
             let user = UserId::from_u128(id.as_u128());
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             // On SQLite nothing but this keeps a person of the vendor's out of a tenant's sight.
             let member =
                 request.rows.load_one(Key(self.organization, super::loaders::MemberOf(user))).await?;

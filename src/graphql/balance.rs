@@ -5,8 +5,8 @@ use bursar_domain::id::{AccountId, OrganizationId, PoolId};
 use bursar_domain::{Credits, Timestamp};
 
 use super::errors::ApiError;
-use super::request;
 use super::scalars::{CreditsScalar, DateTime, Version};
+use super::signed_in;
 use crate::db::Tenant;
 use crate::ledger;
 
@@ -93,7 +93,7 @@ impl Balance {
         if !(0..=36_500).contains(&within) {
             return Err(ApiError::bad_input("within: must be from 0 to 36500."));
         }
-        let request = request(ctx)?;
+        let request = signed_in(ctx)?;
         let now = request.now();
         let span = (now, now.plus_days(i64::from(within)));
         let (organization, pools, account) = match &self.of {

@@ -17,7 +17,7 @@ use super::member::Member;
 use super::node::decode;
 use super::pool::{Pool, pool_of};
 use super::scalars::{CreditsScalar, DateTime, IdempotencyKey, Json, Version};
-use super::{Request, request};
+use super::{Request, request, signed_in};
 use crate::auth::Authorized;
 use crate::charges::{self, ChargeRequest};
 use crate::db::Tenant;
@@ -131,7 +131,7 @@ impl Charge {
     /// The lots that it took credits of, in the order of use.
     async fn slices(&self, ctx: &Context<'_>) -> Option<Result<Vec<LotSlice>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let transfers = match &self.transfers {
                 Some(transfers) => transfers.clone(),
                 None => {
@@ -319,6 +319,7 @@ impl ChargeQuery {
         #[graphql(desc = "What would be charged.")] input: QuoteChargeInput,
     ) -> Option<Result<ChargeQuote, ApiError>> {
         let outcome = async {
+            let request = signed_in(ctx)?;
             let charge = ChargeRequest {
                 pool: decode(&input.pool_id, "pool").map_err(|error: Error| error.at("poolId"))?,
                 department: department(input.department_id.as_ref())?,
@@ -328,7 +329,7 @@ impl ChargeQuery {
                 subject: None,
                 metadata: None,
             };
-            quote(request(ctx)?, charge).await
+            quote(request, charge).await
         };
         Some(match outcome.await {
             Ok(quote) => Ok(quote),
@@ -393,7 +394,7 @@ impl ChargeMutation {
         #[graphql(desc = "What to charge.")] input: ChargeCreditsInput,
     ) -> Option<Result<ChargeCreditsPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let on_behalf_of = input.on_behalf_of_id.as_ref().map(|id| decode(id, "member")).transpose();
             let charge = ChargeRequest {
                 pool: decode(&input.pool_id, "pool").map_err(|error: Error| error.at("poolId"))?,

@@ -12,7 +12,7 @@ use super::member::Member;
 use super::node::{decode, found};
 use super::organization::{self, Organization};
 use super::scalars::DateTime;
-use super::{Request, request};
+use super::{Request, request, signed_in};
 use crate::auth::Authorized;
 use crate::db::Tenant;
 use crate::error::Error;
@@ -96,7 +96,7 @@ impl Department {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<DepartmentMember>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let places = self
                 .tenant()
@@ -133,7 +133,7 @@ impl Department {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Allocation>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let caller = request.caller()?;
             let organization = self.0.organization_id;
             let mut select =
@@ -281,7 +281,7 @@ impl DepartmentMutation {
         #[graphql(desc = "What it is to be.")] input: CreateDepartmentInput,
     ) -> Option<Result<CreateDepartmentPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let action = Action::ManageDepartments;
             let organization = organization::authorized(request, &input.organization_id, action).await;
             let organization = organization.map_err(|error| error.at("organizationId"))?;
@@ -305,7 +305,7 @@ impl DepartmentMutation {
         #[graphql(desc = "What to change.")] input: UpdateDepartmentInput,
     ) -> Option<Result<UpdateDepartmentPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let department = managed(request, &input.department_id, Action::ManageDepartments).await?;
             let cost_center = match input.cost_center {
                 MaybeUndefined::Undefined => None,
@@ -331,7 +331,7 @@ impl DepartmentMutation {
         #[graphql(desc = "Which one.")] input: ArchiveDepartmentInput,
     ) -> Option<Result<ArchiveDepartmentPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let department = managed(request, &input.department_id, Action::ManageDepartments).await?;
             organizations::archive_department(&request.services.context, &department).await
         };
@@ -351,7 +351,7 @@ impl DepartmentMutation {
         #[graphql(desc = "Who, and where.")] input: AddDepartmentMemberInput,
     ) -> Option<Result<AddDepartmentMemberPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let department = managed(request, &input.department_id, Action::ManageDepartmentMembers).await?;
             let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
             let context = &request.services.context;
@@ -376,7 +376,7 @@ impl DepartmentMutation {
         #[graphql(desc = "Who, and where.")] input: RemoveDepartmentMemberInput,
     ) -> Option<Result<RemoveDepartmentMemberPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let department = managed(request, &input.department_id, Action::ManageDepartmentMembers).await?;
             let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
             organizations::remove_department_member(&request.services.context, &department, member).await?;

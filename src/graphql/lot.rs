@@ -12,7 +12,7 @@ use super::node::{decode, found};
 use super::pool::{Pool, pool_of};
 use super::purchase::Purchase;
 use super::scalars::{CreditsScalar, DateTime, MoneyObject};
-use super::{Request, request};
+use super::{Request, request, signed_in};
 use crate::db::Tenant;
 use crate::error::Error;
 use crate::global_id;
@@ -93,7 +93,7 @@ impl Lot {
 
     /// How many of them are left, in the whole pool.
     async fn remaining(&self, ctx: &Context<'_>) -> Result<CreditsScalar, ApiError> {
-        let request = request(ctx)?;
+        let request = signed_in(ctx)?;
         // Only lots that the caller may see become objects.
         let tenant = Tenant::vouched(self.0.organization_id);
         let snapshot = request.snapshots.open(tenant).await?;

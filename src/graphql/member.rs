@@ -14,7 +14,7 @@ use super::node::decode;
 use super::organization::{self, Organization};
 use super::pool::Pool;
 use super::scalars::DateTime;
-use super::{Request, request};
+use super::{Request, request, signed_in};
 use crate::auth::Authorized;
 use crate::db::scope::find_people;
 use crate::db::{Scope, Tenant};
@@ -156,7 +156,7 @@ impl Member {
 
     /// The departments that the person is in, and whether as manager.
     async fn departments(&self, ctx: &Context<'_>) -> Result<Vec<DepartmentPlace>, ApiError> {
-        let request = request(ctx)?;
+        let request = signed_in(ctx)?;
         let snapshot = request.snapshots.open(self.tenant()).await?;
         let places = self
             .tenant()
@@ -177,7 +177,7 @@ impl Member {
 
     /// The pools that the person administers.
     async fn administered_pools(&self, ctx: &Context<'_>) -> Result<Vec<Pool>, ApiError> {
-        let request = request(ctx)?;
+        let request = signed_in(ctx)?;
         let snapshot = request.snapshots.open(self.tenant()).await?;
         let grants = self
             .tenant()
@@ -269,7 +269,7 @@ impl MemberMutation {
         #[graphql(desc = "Who, and as what.")] input: AddMemberInput,
     ) -> Option<Result<AddMemberPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let organization =
                 organization::authorized(request, &input.organization_id, Action::ManageMembers);
             let organization = organization.await.map_err(|error| error.at("organizationId"))?;
@@ -292,7 +292,7 @@ impl MemberMutation {
         #[graphql(desc = "Who, and as what.")] input: UpdateMemberRoleInput,
     ) -> Option<Result<UpdateMemberRolePayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let (organization, id) = organization_of_member(request, &input.member_id).await?;
             let (context, caller, role) = (&request.services.context, request.caller()?, input.role.into());
             request.snapshots.close().await;
@@ -312,7 +312,7 @@ impl MemberMutation {
         #[graphql(desc = "Who.")] input: RemoveMemberInput,
     ) -> Option<Result<RemoveMemberPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let (organization, id) = organization_of_member(request, &input.member_id).await?;
             request.snapshots.close().await;
             organizations::remove_member(&request.services.context, request.caller()?, &organization, id)

@@ -90,6 +90,14 @@ fn request<'c>(ctx: &Gql<'c>) -> Result<&'c Request, Error> {
     ctx.data::<Request>().map_err(|_| Error::internal("an operation without its data"))
 }
 
+/// The operation's own data, when somebody calls; the first thing that a field asks for, so that
+/// nothing else is told to those who have not said who they are.
+fn signed_in<'c>(ctx: &Gql<'c>) -> Result<&'c Request, Error> {
+    let request = request(ctx)?;
+    request.caller()?;
+    Ok(request)
+}
+
 /// The root of all reads.
 #[derive(MergedObject, Default)]
 #[graphql(name = "Query")]

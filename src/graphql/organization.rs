@@ -18,7 +18,7 @@ use super::node::decode;
 use super::pool::Pool;
 use super::purchase::Purchase;
 use super::scalars::{CurrencyCode, DateTime, TimeZone};
-use super::{Request, request};
+use super::{Request, signed_in};
 use crate::auth::{Authorized, Member as Membership};
 use crate::db::{Snapshot, Tenant};
 use crate::error::Error;
@@ -151,7 +151,7 @@ impl Organization {
 
     /// What the caller may do with the organization as a whole: names of rows of the permission table.
     async fn viewer_permissions(&self, ctx: &Context<'_>) -> Result<Vec<String>, ApiError> {
-        let request = request(ctx)?;
+        let request = signed_in(ctx)?;
         let mut allowed = Vec::new();
         for action in Action::ALL {
             if self.allows(request, *action)? {
@@ -163,7 +163,7 @@ impl Organization {
 
     /// What all its pools have together, as far as the caller sees them.
     async fn balance(&self, ctx: &Context<'_>) -> Result<Balance, ApiError> {
-        let request = request(ctx)?;
+        let request = signed_in(ctx)?;
         let snapshot = request.snapshots.open(self.tenant()).await?;
         let visible = self.visible_pools(request, &snapshot).await?;
         let pools = self.tenant().find::<pool::Entity>().filter(visible).all(&*snapshot).await;
@@ -183,7 +183,7 @@ impl Organization {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Pool>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let visible = self.visible_pools(request, &snapshot).await?;
             let select = self.tenant().find::<pool::Entity>().filter(visible);
@@ -212,7 +212,7 @@ impl Organization {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Department>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let member = self.membership(request)?;
             let administers = member.is_some_and(|member| !member.pools.is_empty());
             let mut select = self.tenant().find::<department::Entity>();
@@ -246,7 +246,7 @@ impl Organization {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Member>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             self.require(request, Action::ReadMembers)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let select = self.tenant().find::<membership::Entity>();
@@ -275,7 +275,7 @@ impl Organization {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Service>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let services = catalog::services(&snapshot, request.now()).await?;
             in_memory(
@@ -298,7 +298,7 @@ impl Organization {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Package>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let packages = catalog::packages(&snapshot, request.now()).await?;
             in_memory(
@@ -321,7 +321,7 @@ impl Organization {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Purchase>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let mut select = self.tenant().find::<purchase::Entity>();
             if !self.allows(request, Action::ReadPurchases)? {
                 let pools = self.membership(request)?.map(|member| member.pools.clone()).unwrap_or_default();
@@ -357,7 +357,7 @@ impl Organization {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Charge>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let mut select = self.tenant().find::<charge::Entity>();
             if !self.allows(request, Action::ReadLedger)? {
                 let member = self.membership(request)?.ok_or(Error::Forbidden)?;
@@ -393,7 +393,7 @@ impl Organization {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<AuditEvent>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             self.require(request, Action::ReadAudit)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let select = self.tenant().find::<audit_event::Entity>();

@@ -9,8 +9,8 @@ use super::connection::{NodeConnection, PageArgs, connection};
 use super::errors::{ApiError, UserError, user_error};
 use super::node::found;
 use super::organization::{Organization, authorized};
-use super::request;
 use super::scalars::{CurrencyCode, TimeZone};
+use super::signed_in;
 use crate::db::Scope;
 use crate::db::scope::find_across;
 use crate::organizations::{self, NewOrganization, OrganizationPatch};
@@ -37,7 +37,7 @@ impl OrganizationQuery {
         #[graphql(desc = "Which one.")] by: OrganizationSelector,
     ) -> Option<Result<Organization, ApiError>> {
         let find = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let caller = request.caller()?;
             found(match by {
                 OrganizationSelector::Id(id) => Organization::find(request, &id).await,
@@ -60,7 +60,7 @@ impl OrganizationQuery {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Organization>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let caller = request.caller()?;
             let mut select = find_across::<organization::Entity>();
             let scope = if caller.user.operator {
@@ -145,7 +145,7 @@ impl OrganizationMutation {
         #[graphql(desc = "What it is to be.")] input: CreateOrganizationInput,
     ) -> Option<Result<CreateOrganizationPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let caller = request.caller()?;
             caller.may_create_organizations()?;
             let new = NewOrganization {
@@ -175,7 +175,7 @@ impl OrganizationMutation {
         #[graphql(desc = "What to change.")] input: UpdateOrganizationInput,
     ) -> Option<Result<UpdateOrganizationPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let organization = authorized(request, &input.organization_id, Action::UpdateOrganization).await;
             let organization = organization.map_err(|error| error.at("organizationId"))?;
             let patch = OrganizationPatch { name: input.name, time_zone: input.time_zone.map(|zone| zone.0) };

@@ -17,7 +17,7 @@ use super::node::{decode, found};
 use super::organization::Organization;
 use super::scalars::DateTime;
 use super::transfer::Transfer;
-use super::{Request, request};
+use super::{Request, request, signed_in};
 use crate::auth::Authorized;
 use crate::db::Tenant;
 use crate::error::Error;
@@ -102,7 +102,7 @@ impl Pool {
     async fn allowed_services(&self, ctx: &Context<'_>) -> Option<Result<Vec<Service>, ApiError>> {
         let list = async {
             let Some(allowed) = pools::allowed_services(&self.0)? else { return Ok(None) };
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let services = catalog::services(&snapshot, request.now()).await?;
             let allowed = services.into_iter().filter(|service| allowed.contains(&service.row.id));
@@ -128,7 +128,7 @@ impl Pool {
 
     /// What it has as a whole: unallocated and all departments together.
     async fn balance(&self, ctx: &Context<'_>) -> Result<Balance, ApiError> {
-        let request = request(ctx)?;
+        let request = signed_in(ctx)?;
         let snapshot = request.snapshots.open(self.tenant()).await?;
         let balance = ledger::pool_balance(&snapshot, self.tenant(), self.0.id, request.now()).await?;
         Ok(Balance::new(balance, BalanceOf::Pools(self.0.organization_id, vec![self.0.id])))
@@ -136,7 +136,7 @@ impl Pool {
 
     /// Credits that no department has.
     async fn unallocated(&self, ctx: &Context<'_>) -> Result<Balance, ApiError> {
-        let request = request(ctx)?;
+        let request = signed_in(ctx)?;
         let snapshot = request.snapshots.open(self.tenant()).await?;
         let account = self
             .tenant()
@@ -159,7 +159,7 @@ impl Pool {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Allocation>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let mut select = self
                 .tenant()
                 .find::<account::Entity>()
@@ -194,7 +194,7 @@ impl Pool {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Member>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             self.require_ledger(request)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let grants = self
@@ -230,7 +230,7 @@ impl Pool {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Lot>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             self.require_ledger(request)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let select = self.tenant().find::<lot::Entity>().filter(lot::Column::PoolId.eq(self.0.id));
@@ -259,7 +259,7 @@ impl Pool {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Transfer>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             self.require_ledger(request)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let select =
@@ -289,7 +289,7 @@ impl Pool {
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Charge>, ApiError>> {
         let list = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let mut select =
                 self.tenant().find::<charge::Entity>().filter(charge::Column::PoolId.eq(self.0.id));
             if let Some(own) = self.own_departments(request)? {
@@ -325,7 +325,7 @@ impl PoolQuery {
         #[graphql(desc = "Its global id.")] id: ID,
     ) -> Option<Result<Pool, ApiError>> {
         let find = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             request.caller()?;
             found(Pool::find(request, &id).await)
         };

@@ -8,7 +8,7 @@ use super::errors::{ApiError, UserError, user_error};
 use super::node::decode;
 use super::organization;
 use super::pool::{Pool, authorized};
-use super::{Request, request};
+use super::{Request, signed_in};
 use crate::auth::Authorized;
 use crate::error::Error;
 use crate::pools::{self, NewPool, PoolPatch};
@@ -118,7 +118,7 @@ impl PoolMutation {
         #[graphql(desc = "What it is to be.")] input: CreatePoolInput,
     ) -> Option<Result<CreatePoolPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let organization = organization::authorized(request, &input.organization_id, Action::ManagePools);
             let organization = organization.await.map_err(|error| error.at("organizationId"))?;
             let new = NewPool { name: input.name, allowed_services: input.allowed_services };
@@ -140,7 +140,7 @@ impl PoolMutation {
         #[graphql(desc = "What to change.")] input: UpdatePoolInput,
     ) -> Option<Result<UpdatePoolPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let pool = managed(request, &input.pool_id, Action::ManagePools).await?;
             let allowed_services = match input.allowed_services {
                 MaybeUndefined::Undefined => None,
@@ -165,7 +165,7 @@ impl PoolMutation {
         #[graphql(desc = "Which one.")] input: ArchivePoolInput,
     ) -> Option<Result<ArchivePoolPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let pool = managed(request, &input.pool_id, Action::ManagePools).await?;
             pools::archive(&request.services.context, &pool).await
         };
@@ -184,7 +184,7 @@ impl PoolMutation {
         #[graphql(desc = "Who, and of what.")] input: AddPoolAdministratorInput,
     ) -> Option<Result<AddPoolAdministratorPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let pool = managed(request, &input.pool_id, Action::ManagePoolAdministrators).await?;
             let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
             pools::add_administrator(&request.services.context, &pool, member).await?;
@@ -204,7 +204,7 @@ impl PoolMutation {
         #[graphql(desc = "Who, and of what.")] input: RemovePoolAdministratorInput,
     ) -> Option<Result<RemovePoolAdministratorPayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let pool = managed(request, &input.pool_id, Action::ManagePoolAdministrators).await?;
             let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
             pools::remove_administrator(&request.services.context, &pool, member).await?;

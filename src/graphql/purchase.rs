@@ -16,7 +16,7 @@ use super::member::User;
 use super::node::{decode, found};
 use super::pool::{self, Pool, pool_of};
 use super::scalars::{CreditsScalar, DateTime, IdempotencyKey, MoneyObject};
-use super::{Request, request};
+use super::{Request, request, signed_in};
 use crate::auth::Authorized;
 use crate::db::Tenant;
 use crate::error::Error;
@@ -174,7 +174,7 @@ impl Purchase {
     /// The credits that came in with it.
     async fn lot(&self, ctx: &Context<'_>) -> Option<Result<Lot, ApiError>> {
         let find = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             if !request.caller()?.may_read_ledger(self.0.organization_id, self.0.pool_id) {
                 return Ok(None);
             }
@@ -345,7 +345,7 @@ impl PurchaseMutation {
         #[graphql(desc = "What to buy.")] input: RequestPurchaseInput,
     ) -> Option<Result<RequestPurchasePayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let pool = pool::authorized(request, &input.pool_id, Action::ManagePurchases).await;
             let pool = pool.map_err(|error| error.at("poolId"))?;
             let wanted = PurchaseRequest {
@@ -377,7 +377,7 @@ impl PurchaseMutation {
     ) -> Option<Result<StartCheckoutPayload, ApiError>> {
         let dry_run = input.dry_run;
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let purchase = managed(request, &input.purchase_id).await?;
             let start = StartCheckout { key: input.idempotency_key.0, dry_run };
             let started = purchases::start_checkout(&request.services.context, &purchase, start).await?;
@@ -405,7 +405,7 @@ impl PurchaseMutation {
         #[graphql(desc = "Which one.")] input: CancelPurchaseInput,
     ) -> Option<Result<CancelPurchasePayload, ApiError>> {
         let outcome = async {
-            let request = request(ctx)?;
+            let request = signed_in(ctx)?;
             let purchase = managed(request, &input.purchase_id).await?;
             purchases::cancel(&request.services.context, &purchase).await
         };

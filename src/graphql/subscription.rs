@@ -13,7 +13,7 @@ use super::loaders::Key;
 use super::pool::{self, Pool};
 use super::scalars::Version;
 use super::transfer::Transfer;
-use super::{Request, request};
+use super::{Request, signed_in};
 use crate::auth::Caller;
 use crate::db::Snapshots;
 use crate::error::Error;
@@ -74,7 +74,7 @@ impl Subscription {
         #[graphql(desc = "The version that the client has: the first event brings what followed it.")]
         after: Option<Version>,
     ) -> Result<impl Stream<Item = Result<PoolBalanceEvent, ApiError>>, ApiError> {
-        let request = request(ctx)?;
+        let request = signed_in(ctx)?;
         let pool = pool::authorized(request, &pool_id, Action::ReadPool).await?;
         let services = &request.services;
         let (context, after) = (services.context.clone(), after.map(|version| version.0));

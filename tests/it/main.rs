@@ -2,5 +2,15 @@
 
 mod support;
 
+mod bad_input;
+mod charging;
+mod checkout;
+mod command_line;
+mod documents;
+mod isolation;
+mod live;
 mod migrations;
+mod roles;
+mod tenants;
+mod tidy;
 mod tour;

@@ -3,6 +3,8 @@
 pub mod client;
 pub mod database;
 pub mod postgres;
+pub mod rows;
+pub mod schema;
 pub mod socket;
 pub mod world;
 

@@ -1,0 +1,181 @@
+//! The checkout page: opening changes nothing; however often and from wherever it is paid, there is one
+//! lot; closed, expired and tampered addresses say so.
+
+use bursar::clock::Clock;
+use bursar_domain::Timestamp;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::on_both_databases;
+use crate::support::{Backend, Client, World};
+
+on_both_databases!(
+    paying_twice_gives_one_lot,
+    giving_up_and_starting_again,
+    addresses_prove_themselves,
+    prices_run_out
+);
+
+async fn lots(owner: &Client, pool: &str) -> i64 {
+    let query = format!("{{ pool(id: \"{pool}\") {{ lots {{ totalCount }} }} }}");
+    owner.query(&query, json!({})).await["pool"]["lots"]["totalCount"].as_i64().unwrap()
+}
+
+async fn state(owner: &Client, purchase: &str) -> Value {
+    let query = "query P($id: ID!) { node(id: $id) { ... on Purchase { state lot { credits } payments { state } } } }";
+    owner.query(query, json!({ "id": purchase })).await["node"].clone()
+}
+
+async fn paying_twice_gives_one_lot(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    let (purchase, url) = owner.checkout(&demo.pool, "k").await;
+    for _ in 0..3 {
+        let (status, page) = owner.open(&url).await;
+        assert!(status == 200 && page.contains("Pay USD 199.00"));
+    }
+    let head = owner.http().head(&url).send().await.unwrap();
+    assert_eq!(
+        (head.status().as_u16(), head.headers()["referrer-policy"].to_str().unwrap()),
+        (200, "no-referrer")
+    );
+    assert_eq!(head.headers()["cache-control"], "no-store");
+    assert!(head.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    assert_eq!(lots(&owner, &demo.pool).await, 1, "only the demonstration's own");
+    let pages = join_all((0..20).map(|_| async { owner.submit(&format!("{url}/pay")).await })).await;
+    let paid = pages.iter().filter(|(_, page)| page.contains("Paid. Thank you.")).count();
+    let already =
+        pages.iter().filter(|(status, page)| *status == 200 && page.contains("This order is paid.")).count();
+    assert_eq!((paid, already), (1, 19));
+    assert_eq!(lots(&owner, &demo.pool).await, 2);
+    assert_eq!(owner.balance(&demo.pool).await, (200, 2));
+    assert_eq!(
+        state(&owner, &purchase).await,
+        json!({ "state": "COMPLETED", "lot": { "credits": 100 }, "payments": [{ "state": "PAID" }] })
+    );
+    // Reloading and giving up afterwards changes nothing.
+    for (status, page) in [owner.open(&url).await, owner.submit(&format!("{url}/cancel")).await] {
+        assert!(status == 200 && page.contains("This order is paid.") && !page.contains("<form"), "{page}");
+    }
+    // A paid purchase starts no checkout and cannot be withdrawn; the same keys answer as before.
+    let input = json!({ "purchaseId": purchase, "idempotencyKey": "another" });
+    let again = owner.try_mutate("startCheckout", "StartCheckoutInput", input, "").await;
+    assert_eq!(again["userErrors"][0]["code"], "INVALID_STATE");
+    let input = json!({ "purchaseId": purchase });
+    let cancelled = owner.try_mutate("cancelPurchase", "CancelPurchaseInput", input, "").await;
+    assert_eq!(cancelled["userErrors"][0]["code"], "INVALID_STATE");
+    let (same, same_url) = owner.checkout(&demo.pool, "k").await;
+    assert_eq!((same, same_url), (purchase.clone(), url));
+    let input = json!({ "poolId": demo.pool, "package": "PROFESSIONAL", "idempotencyKey": "k" });
+    let other = owner.try_mutate("requestPurchase", "RequestPurchaseInput", input, "").await;
+    assert_eq!(other["userErrors"][0]["code"], "IDEMPOTENCY_CONFLICT");
+}
+
+async fn giving_up_and_starting_again(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    let (purchase, first) = owner.checkout(&demo.pool, "k").await;
+    let (status, page) = owner.submit(&format!("{first}/cancel")).await;
+    assert!(
+        status == 200 && page.contains("This checkout is closed.") && page.contains("Nothing was paid"),
+        "{page}"
+    );
+    assert_eq!(state(&owner, &purchase).await["state"], "APPROVED");
+    let (status, page) = owner.submit(&format!("{first}/pay")).await;
+    assert!(status == 409 && page.contains("This checkout is closed."), "{page}");
+    let start = |key: &str| {
+        let input = json!({ "purchaseId": purchase, "idempotencyKey": key });
+        let owner = owner.clone();
+        async move {
+            let started = owner
+                .mutate("startCheckout", "StartCheckoutInput", input, "checkoutUrl purchase { state }")
+                .await;
+            started["checkoutUrl"].as_str().unwrap().replace("http://bursar.test", &owner.url(""))
+        }
+    };
+    let (second, third) = (start("second").await, start("third").await);
+    // Two tabs: the newer checkout has closed the older one.
+    let (status, _) = owner.submit(&format!("{second}/pay")).await;
+    assert_eq!(status, 409);
+    let (status, page) = owner.submit(&format!("{third}/pay")).await;
+    assert!(status == 200 && page.contains("Paid. Thank you."), "{page}");
+    assert_eq!(lots(&owner, &demo.pool).await, 2);
+    assert_eq!(
+        state(&owner, &purchase).await["payments"],
+        json!([{ "state": "PAID" }, { "state": "CANCELLED" }, { "state": "CANCELLED" }])
+    );
+    // A withdrawn purchase closes its page.
+    let (purchase, url) = owner.checkout(&demo.pool, "withdrawn").await;
+    let input = json!({ "purchaseId": purchase });
+    for _ in 0..2 {
+        let cancelled =
+            owner.mutate("cancelPurchase", "CancelPurchaseInput", input.clone(), "purchase { state }").await;
+        assert_eq!(cancelled["purchase"]["state"], "CANCELLED");
+    }
+    assert_eq!(owner.submit(&format!("{url}/pay")).await.0, 409);
+    assert_eq!(owner.balance(&demo.pool).await, (200, 2));
+}
+
+async fn addresses_prove_themselves(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    let (purchase, url) = owner.checkout(&demo.pool, "k").await;
+    let (_, other) = owner.checkout(&demo.pool, "other").await;
+    let (path, token) = url.rsplit_once('/').unwrap();
+    let (other_path, _) = other.rsplit_once('/').unwrap();
+    let flipped = if token.starts_with('A') { "B" } else { "A" };
+    for bad in [
+        format!("{path}/{flipped}{}", &token[1..]),
+        format!("{path}/{}", &token[1..]),
+        format!("{path}/x"),
+        format!("{other_path}/{token}"),
+        format!("{}/checkout/x/y/z", owner.url("")),
+        format!(
+            "{}/checkout/org_00000000000000000000000000/payment_00000000000000000000000000/{token}",
+            owner.url("")
+        ),
+    ] {
+        assert_eq!(owner.open(&bad).await.0, 404, "{bad}");
+        assert_eq!(owner.submit(&format!("{bad}/pay")).await.0, 404, "{bad}");
+        assert_eq!(owner.submit(&format!("{bad}/cancel")).await.0, 404, "{bad}");
+    }
+    // A form on another site's page does nothing.
+    for (name, value) in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.test")] {
+        for action in ["pay", "cancel"] {
+            let forged =
+                owner.http().post(format!("{url}/{action}")).header(name, value).send().await.unwrap();
+            assert_eq!(forged.status(), 403, "{name}");
+        }
+    }
+    assert_eq!(owner.http().get(format!("{url}/pay")).send().await.unwrap().status(), 405);
+    assert_eq!(state(&owner, &purchase).await["state"], "AWAITING_PAYMENT");
+    let paid = owner
+        .http()
+        .post(format!("{url}/pay"))
+        .header("sec-fetch-site", "same-origin")
+        .header("origin", "null");
+    assert!(paid.send().await.unwrap().text().await.unwrap().contains("Paid. Thank you."));
+}
+
+async fn prices_run_out(backend: Backend) {
+    let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
+    let start = Timestamp::from_micros(i64::try_from(start).unwrap());
+    let clock = Clock::set(start);
+    let world = World::start_at(backend, clock.clone()).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    let (purchase, url) = owner.checkout(&demo.pool, "k").await;
+    clock.turn(start.plus_days(10).plus_seconds(-1));
+    assert!(owner.open(&url).await.1.contains("Pay USD"));
+    clock.turn(start.plus_days(10));
+    assert!(owner.open(&url).await.1.contains("The price is no longer valid."));
+    let (status, page) = owner.submit(&format!("{url}/pay")).await;
+    assert!(status == 409 && page.contains("The price is no longer valid."), "{page}");
+    assert_eq!(owner.balance(&demo.pool).await, (100, 1));
+    let input = json!({ "purchaseId": purchase, "idempotencyKey": "late" });
+    let late = owner.try_mutate("startCheckout", "StartCheckoutInput", input, "").await;
+    assert_eq!(late["userErrors"][0]["code"], "QUOTE_EXPIRED");
+}

@@ -1,0 +1,311 @@
+//! Two tenants: neither sees, changes, charges, buys for or watches anything of the other's, by any
+//! field of the schema; and PostgreSQL stands behind the application's own filter.
+
+use std::collections::BTreeMap;
+
+use bursar::db::{Database, Scope, Tenant};
+use bursar::global_id;
+use bursar_domain::id::OrganizationId;
+use bursar_migration::privileges;
+use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+use serde_json::{Value, json};
+
+use crate::on_both_databases;
+use crate::support::schema::Schema;
+use crate::support::{Backend, Client, World, rows};
+
+on_both_databases!(the_other_tenant_is_not_there);
+
+/// A tenant with something of everything.
+struct Rival {
+    owner: Client,
+    organization: OrganizationId,
+    /// A global id of each type, by its prefix.
+    ids: BTreeMap<String, String>,
+}
+
+async fn rival(world: &World) -> Rival {
+    let owner = world.found("rival").await;
+    let query = r#"{ organization(by: { slug: "rival" }) { id } }"#;
+    let id = owner.query(query, json!({})).await["organization"]["id"].as_str().unwrap().to_owned();
+    let input = json!({ "organizationId": id, "name": "Pool" });
+    let pool =
+        owner.mutate("createPool", "CreatePoolInput", input, "pool { id }").await["pool"]["id"].clone();
+    let input = json!({ "organizationId": id, "code": "D", "name": "D" });
+    let department =
+        owner.mutate("createDepartment", "CreateDepartmentInput", input, "department { id }").await;
+    let (pool, department) = (pool.as_str().unwrap(), department["department"]["id"].as_str().unwrap());
+    let (_, url) = owner.checkout(pool, "k").await;
+    owner.submit(&format!("{url}/pay")).await;
+    owner.allocate(pool, department, 50, "k").await;
+    let lines = json!([{ "service": "STYLE_CHANGE", "quantity": 1 }]);
+    let input = json!({ "poolId": pool, "departmentId": department, "lines": lines, "idempotencyKey": "k" });
+    owner.charge(input).await;
+    let query = r#"{ organization(by: { slug: "rival" }) { id
+        members { nodes { id user { id } } } departments { nodes { id } }
+        pools { nodes { id lots { nodes { id } } transfers { nodes { id } } allocations { nodes { id } } } }
+        purchases { nodes { id payments { id } } } charges { nodes { id } } auditEvents { nodes { id } } } }"#;
+    let mut ids = BTreeMap::new();
+    collect(&owner.query(query, json!({})).await, &mut ids);
+    assert_eq!(ids.len(), 12, "{ids:?}");
+    Rival { owner, organization: global_id::decode(&id).unwrap(), ids }
+}
+
+fn collect(value: &Value, ids: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(id) = fields.get("id").and_then(Value::as_str) {
+                ids.insert(global_id::prefix(id).unwrap(), id.to_owned());
+            }
+            fields.values().for_each(|field| collect(field, ids));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, ids)),
+        _ => {}
+    }
+}
+
+/// The prefix of the ids that a field of an input takes.
+fn prefix_of(field: &str) -> &'static str {
+    match field {
+        "organizationId" => "org",
+        "poolId" => "pool",
+        "departmentId" => "dept",
+        "memberId" | "onBehalfOfId" => "member",
+        "purchaseId" => "purchase",
+        other => panic!("what does {other} take?"),
+    }
+}
+
+async fn the_other_tenant_is_not_there(backend: Backend) {
+    let world = World::start(backend).await;
+    let theirs = rival(&world).await;
+    let me = world.client("owner@demo.test").await;
+    let mut mine = BTreeMap::new();
+    let query = r#"{ organization(by: { slug: "demo" }) { id members(last: 1) { nodes { id } } departments(first: 1) { nodes { id } }
+        pools { nodes { id } } purchases { nodes { id } } } }"#;
+    collect(&me.query(query, json!({})).await, &mut mine);
+    let db = Database::connect(&world.database.addresses).await.unwrap();
+    let before = rows::of(&db, theirs.organization).await;
+    let schema = Schema::read(&me).await;
+
+    reads(&me, &theirs, &schema).await;
+    mutations(&me, &theirs, &mine, &schema).await;
+    streams(&me, &theirs, &schema).await;
+
+    assert_eq!(before, rows::of(&db, theirs.organization).await, "something of the other tenant has changed");
+    // The same ids work for whom they belong to.
+    let query = "query N($ids: [ID!]!) { nodes(ids: $ids) { id } }";
+    let ids: Vec<_> = theirs.ids.values().collect();
+    let own = theirs.owner.query(query, json!({ "ids": ids })).await;
+    assert!(own["nodes"].as_array().unwrap().iter().all(|node| !node.is_null()), "{own}");
+    if backend == Backend::Postgres {
+        row_level_security(&world, &db, &theirs).await;
+    }
+}
+
+async fn reads(me: &Client, theirs: &Rival, schema: &Schema) {
+    for query in &schema.queries {
+        match query.as_str() {
+            "viewer" => {
+                let text = me
+                    .query("{ viewer { memberships { organization { slug } } } }", json!({}))
+                    .await
+                    .to_string();
+                assert!(!text.contains("rival"), "{text}");
+            }
+            "node" => {
+                for id in theirs.ids.values() {
+                    let data =
+                        me.query("query N($id: ID!) { node(id: $id) { id } }", json!({ "id": id })).await;
+                    assert_eq!(data["node"], Value::Null, "{id}");
+                }
+            }
+            "nodes" => {
+                let ids: Vec<_> = theirs.ids.values().collect();
+                let data = me
+                    .query("query N($ids: [ID!]!) { nodes(ids: $ids) { id } }", json!({ "ids": ids }))
+                    .await;
+                assert!(data["nodes"].as_array().unwrap().iter().all(Value::is_null), "{data}");
+            }
+            "organization" => {
+                for by in [json!({ "slug": "rival" }), json!({ "id": theirs.ids["org"] })] {
+                    let text = "query O($by: OrganizationSelector!) { organization(by: $by) { id } }";
+                    assert_eq!(me.query(text, json!({ "by": by })).await["organization"], Value::Null);
+                }
+            }
+            "organizations" => {
+                let data = me.query("{ organizations { totalCount nodes { slug } } }", json!({})).await;
+                assert_eq!(data["organizations"], json!({ "totalCount": 1, "nodes": [{ "slug": "demo" }] }));
+            }
+            "pool" => {
+                let data = me
+                    .query("query P($id: ID!) { pool(id: $id) { id } }", json!({ "id": theirs.ids["pool"] }))
+                    .await;
+                assert_eq!(data["pool"], Value::Null);
+            }
+            "quoteCharge" => {
+                let text = "query Q($i: QuoteChargeInput!) { quoteCharge(input: $i) { credits available userErrors { code field } } }";
+                let input =
+                    schema.input("QuoteChargeInput", &|field| theirs.ids[prefix_of(field)].clone(), "q");
+                let quote = me.query(text, json!({ "i": input })).await["quoteCharge"].clone();
+                let expected = json!({ "credits": null, "available": null, "userErrors": [{ "code": "NOT_FOUND", "field": ["poolId"] }] });
+                assert_eq!(quote, expected);
+            }
+            other => panic!("{other} has no case in this test"),
+        }
+    }
+}
+
+/// Every mutation, with all ids of the other tenant's, and with each one alone among ids of my own.
+async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>, schema: &Schema) {
+    let mut number = 0;
+    for (mutation, input_type) in &schema.mutations {
+        let fields = schema.id_fields(input_type);
+        if fields.is_empty() {
+            assert_eq!(mutation, "createOrganization", "{mutation} names nothing of a tenant's");
+            continue;
+        }
+        let mut mixes: Vec<Vec<&String>> = vec![fields.iter().collect()];
+        mixes.extend(fields.iter().map(|field| vec![field]));
+        for foreign in mixes {
+            number += 1;
+            let id = |field: &str| {
+                let ids = if foreign.iter().any(|name| *name == field) { &theirs.ids } else { mine };
+                ids[prefix_of(field)].clone()
+            };
+            let input = schema.input(input_type, &id, &format!("isolation-{number}"));
+            let payload = me.try_mutate(mutation, input_type, input, "").await;
+            let error = &payload["userErrors"][0];
+            assert_eq!(
+                error["code"], "NOT_FOUND",
+                "{mutation} with {foreign:?} of the other tenant: {payload}"
+            );
+            let named = error["field"][0].as_str().unwrap();
+            assert!(
+                foreign.iter().any(|field| *field == named),
+                "{mutation}: {error} does not name {foreign:?}"
+            );
+        }
+    }
+}
+
+async fn streams(me: &Client, theirs: &Rival, schema: &Schema) {
+    assert_eq!(schema.subscriptions, ["poolBalance"], "a stream has no case in this test");
+    let mut socket = me.socket().await;
+    for pool in [theirs.ids["pool"].clone(), "pool_00000000000000000000000000".to_owned(), "x".to_owned()] {
+        socket
+            .subscribe(
+                &pool,
+                "subscription S($id: ID!) { poolBalance(poolId: $id) { version } }",
+                json!({ "id": pool }),
+            )
+            .await;
+        let answer = socket.message().await.unwrap();
+        let text = answer.to_string();
+        assert!(text.contains("pool was not found") && text.contains("BAD_USER_INPUT"), "{text}");
+        assert!(!text.contains("version\":"), "{text}");
+        assert_eq!(socket.message().await.unwrap()["type"], "complete");
+    }
+}
+
+/// With the application's filter off, PostgreSQL itself shows and takes nothing of another tenant's.
+async fn row_level_security(world: &World, db: &Database, theirs: &Rival) {
+    let me = world.client("owner@demo.test").await.demo().await;
+    let organization: OrganizationId = global_id::decode(&me.organization).unwrap();
+    let my_uuid = uuid::Uuid::from_u128(bursar_domain::id::Id::as_u128(organization));
+    let their_uuid = uuid::Uuid::from_u128(bursar_domain::id::Id::as_u128(theirs.organization));
+    let catalog = ["service", "service_version", "package", "package_version", "package_price"];
+    let application = sea_orm::Database::connect(&world.database.addresses.application).await.unwrap();
+    let count = |sql: String| {
+        let statement = Statement::from_string(sea_orm::DatabaseBackend::Postgres, sql);
+        let application = &application;
+        async move {
+            let txn = application.begin().await.unwrap();
+            let row = txn.query_one_raw(statement).await.unwrap().unwrap();
+            row.try_get::<i64>("", "n").unwrap()
+        }
+    };
+    let scoped = db.read(Tenant::vouched(organization)).await.unwrap();
+    for table in privileges::tables().filter(|table| !catalog.contains(table)) {
+        assert_eq!(
+            count(format!("SELECT count(*) AS n FROM \"{table}\"")).await,
+            0,
+            "{table} without a scope"
+        );
+        let owner = match table {
+            "organization" => "id".to_owned(),
+            "user" => {
+                format!("CASE WHEN email LIKE '%rival%' THEN '{their_uuid}'::uuid ELSE '{my_uuid}'::uuid END")
+            }
+            _ => "organization_id".to_owned(),
+        };
+        let sql = format!(
+            "SELECT count(*) AS n, count(*) FILTER (WHERE {owner} <> '{my_uuid}') AS foreign_rows FROM \"{table}\""
+        );
+        let row = scoped
+            .query_one_raw(Statement::from_string(sea_orm::DatabaseBackend::Postgres, sql))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            row.try_get::<i64>("", "foreign_rows").unwrap(),
+            0,
+            "{table} shows rows of the other tenant"
+        );
+        if !["pool_administrator", "department_member"].contains(&table) {
+            assert!(
+                row.try_get::<i64>("", "n").unwrap() > 0 || ["account", "charge"].contains(&table),
+                "{table} is empty"
+            );
+        }
+    }
+    drop(scoped);
+    // Writing: another tenant's rows are neither changed nor made, and what is booked is never changed.
+    for (sql, refusal) in [
+        (format!("UPDATE pool SET name = 'mine now' WHERE organization_id = '{their_uuid}'"), ""),
+        (format!("UPDATE pool SET organization_id = '{their_uuid}'"), "row-level security"),
+        (
+            format!(
+                "INSERT INTO pool_administrator SELECT '{their_uuid}', pool_id, user_id, 0 FROM pool_administrator"
+            ),
+            "",
+        ),
+        (
+            format!(
+                "INSERT INTO organization SELECT gen_random_uuid(), 'x', name, time_zone, currency, state, payment_terms, credit_limit, 0 FROM organization WHERE id = '{my_uuid}'"
+            ),
+            "row-level security",
+        ),
+        ("UPDATE transfer SET credits = 1".to_owned(), "permission denied"),
+        ("DELETE FROM audit_event".to_owned(), "permission denied"),
+        ("TRUNCATE charge".to_owned(), "permission denied"),
+        ("DELETE FROM pool".to_owned(), "permission denied"),
+        ("DROP TABLE pool".to_owned(), "must be owner"),
+        ("ALTER TABLE pool DISABLE ROW LEVEL SECURITY".to_owned(), "must be owner"),
+    ] {
+        let txn = application.begin().await.unwrap();
+        txn.execute_unprepared(&format!("SET LOCAL app.organization_id = '{my_uuid}'")).await.unwrap();
+        match txn.execute_unprepared(&sql).await {
+            Ok(done) => assert!(refusal.is_empty() && done.rows_affected() == 0, "{sql} did something"),
+            Err(error) => {
+                assert!(!refusal.is_empty() && error.to_string().contains(refusal), "{sql}: {error}")
+            }
+        }
+    }
+    // The operator's scope reads everything and writes nothing.
+    let across = db.read(Scope::Operator).await.unwrap();
+    let sql = "SELECT count(*) AS n FROM organization";
+    let row = across
+        .query_one_raw(Statement::from_string(sea_orm::DatabaseBackend::Postgres, sql))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(row.try_get::<i64>("", "n").unwrap(), 2);
+    drop(across);
+    let work = bursar::db::work(|txn| {
+        Box::pin(
+            async move { Ok(txn.execute_unprepared("UPDATE pool SET name = 'x'").await?.rows_affected()) },
+        )
+    });
+    assert_eq!(db.write(Scope::Operator, work).await.unwrap(), 0);
+}

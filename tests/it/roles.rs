@@ -1,0 +1,209 @@
+//! Who may do what, through the API: every mutation as every kind of caller, and the fields that take
+//! more than seeing the object.
+
+use bursar::global_id;
+use serde_json::{Value, json};
+
+use crate::on_both_databases;
+use crate::support::schema::Schema;
+use crate::support::{Backend, Client, World, rows};
+
+on_both_databases!(every_mutation_as_everybody, fields_that_take_more, anonymous_and_expired);
+
+const CALLERS: [&str; 6] = ["owner", "admin", "manager", "member", "auditor", "operator"];
+
+/// Who may carry a mutation out on the demonstration data, where `manager` manages Sales, `member` is in
+/// Sales, and Sales has credits in the pool.
+fn allowed(mutation: &str) -> &'static [&'static str] {
+    match mutation {
+        "createOrganization" => &["operator"],
+        "updateOrganization" => &["owner", "operator"],
+        "addMember" | "updateMemberRole" | "removeMember" => &["owner", "admin", "operator"],
+        "createDepartment" | "updateDepartment" | "archiveDepartment" => &["owner", "admin"],
+        "addDepartmentMember" | "removeDepartmentMember" => &["owner", "admin", "manager"],
+        "createPool" | "updatePool" | "archivePool" => &["owner", "admin"],
+        "addPoolAdministrator" | "removePoolAdministrator" => &["owner", "admin"],
+        "allocateCredits" | "reclaimCredits" => &["owner", "admin"],
+        "requestPurchase" | "startCheckout" | "cancelPurchase" => &["owner", "admin"],
+        "chargeCredits" => &["owner", "admin", "manager", "member", "operator"],
+        other => panic!("who may {other}? Say so here."),
+    }
+}
+
+fn address(caller: &str) -> String {
+    let domain = if caller == "operator" { "bursar.test" } else { "demo.test" };
+    format!("{caller}@{domain}")
+}
+
+async fn every_mutation_as_everybody(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    owner.allocate(&demo.pool, &demo.sales, 40, "roles").await;
+    let schema = Schema::read(&owner).await;
+    let organization = global_id::decode(&demo.organization).unwrap();
+    let db = &world.services().context.db;
+    let mut number = 0;
+    for caller in CALLERS {
+        let client = world.client(&address(caller)).await;
+        for (mutation, input_type) in &schema.mutations {
+            number += 1;
+            let unique = format!("roles-{number}");
+            let target = fresh_member(&owner, &demo.organization, &unique).await;
+            let (purchase, _) = owner.checkout(&demo.pool, &unique).await;
+            let id = |field: &str| match field {
+                "organizationId" => demo.organization.clone(),
+                "poolId" => demo.pool.clone(),
+                "departmentId" => demo.sales.clone(),
+                "memberId" | "onBehalfOfId" => target.clone(),
+                "purchaseId" => purchase.clone(),
+                other => panic!("what does {other} take?"),
+            };
+            let input = schema.input(input_type, &id, &unique);
+            let before = rows::of(db, organization).await;
+            let payload = client.try_mutate(mutation, input_type, input, "").await;
+            let code = payload["userErrors"][0]["code"].as_str().unwrap_or("none").to_owned();
+            if allowed(mutation).contains(&caller) {
+                assert!(code != "FORBIDDEN", "{caller} may {mutation}: {payload}");
+            } else {
+                assert!(
+                    ["FORBIDDEN", "NOT_FOUND"].contains(&code.as_str()),
+                    "{caller} must not {mutation}: {payload}"
+                );
+                assert_eq!(
+                    before,
+                    rows::of(db, organization).await,
+                    "{caller} changed something by {mutation}"
+                );
+            }
+            if mutation == "archivePool" || mutation == "archiveDepartment" {
+                assert!(code != "none", "{mutation} with credits in it");
+            }
+        }
+    }
+}
+
+async fn fresh_member(owner: &Client, organization: &str, unique: &str) -> String {
+    let input =
+        json!({ "organizationId": organization, "email": format!("{unique}@target.test"), "role": "MEMBER" });
+    let added = owner.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+    added["member"]["id"].as_str().unwrap().to_owned()
+}
+
+async fn fields_that_take_more(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    owner.allocate(&demo.pool, &demo.sales, 40, "a").await;
+    owner.allocate(&demo.pool, &demo.marketing, 10, "b").await;
+    for (department, key) in [(Some(&demo.sales), "s"), (Some(&demo.marketing), "m"), (None, "u")] {
+        let lines = json!([{ "service": "FURNITURE_REMOVAL" }]);
+        let input =
+            json!({ "poolId": demo.pool, "departmentId": department, "lines": lines, "idempotencyKey": key });
+        assert_eq!(owner.charge(input).await["userErrors"], json!([]));
+    }
+    // Field, and who may see it; everybody else gets null and an error that says so.
+    let everything = ["owner", "admin", "auditor", "operator"];
+    for (path, field) in [
+        ("organization", "members { totalCount }"),
+        ("organization", "auditEvents { totalCount }"),
+        ("organization", "purchases { totalCount }"),
+        ("pool", "transfers { totalCount }"),
+        ("pool", "lots { totalCount }"),
+        ("pool", "administrators { totalCount }"),
+    ] {
+        for caller in CALLERS {
+            let client = world.client(&address(caller)).await;
+            let query = match path {
+                "organization" => format!("{{ organization(by: {{ slug: \"demo\" }}) {{ {field} }} }}"),
+                _ => format!("{{ pool(id: \"{}\") {{ {field} }} }}", demo.pool),
+            };
+            let body = client.raw(&query, json!({})).await;
+            let name = field.split(' ').next().unwrap();
+            if everything.contains(&caller) {
+                assert!(
+                    body.get("errors").is_none() && body["data"][path][name].is_object(),
+                    "{caller} {field}: {body}"
+                );
+            } else {
+                assert_eq!(body["data"][path][name], Value::Null, "{caller} {field}: {body}");
+                assert_eq!(body["errors"][0]["extensions"]["code"], "FORBIDDEN", "{caller} {field}: {body}");
+            }
+        }
+    }
+    // Lists show what each may see.
+    let query = format!(
+        "{{ organization(by: {{ slug: \"demo\" }}) {{ balance {{ available }} pools {{ totalCount }}
+           departments {{ nodes {{ code }} }} charges {{ totalCount }} }}
+           pool(id: \"{}\") {{ allocations {{ totalCount }} charges {{ totalCount }} }} }}",
+        demo.pool
+    );
+    for caller in CALLERS {
+        let data = world.client(&address(caller)).await.query(&query, json!({})).await;
+        let all = everything.contains(&caller);
+        let (departments, charges) = if all { (2, 3) } else { (1, 1) };
+        assert_eq!(
+            data["organization"]["departments"]["nodes"].as_array().unwrap().len(),
+            departments,
+            "{caller}"
+        );
+        assert_eq!(data["organization"]["charges"]["totalCount"], charges, "{caller}");
+        assert_eq!(data["organization"]["balance"]["available"], 97, "{caller}");
+        assert_eq!(data["pool"]["allocations"]["totalCount"], departments, "{caller}");
+        assert_eq!(data["pool"]["charges"]["totalCount"], charges, "{caller}");
+    }
+    // Who is in Sales neither sees nor charges Marketing, by whatever id.
+    let member = world.client("member@demo.test").await;
+    let lines = json!([{ "service": "FURNITURE_REMOVAL" }]);
+    for (department, code) in [(Some(&demo.marketing), "NOT_FOUND"), (None, "FORBIDDEN")] {
+        let input =
+            json!({ "poolId": demo.pool, "departmentId": department, "lines": lines, "idempotencyKey": "x" });
+        assert_eq!(member.charge(input).await["userErrors"][0]["code"], code);
+    }
+    let data =
+        member.query("query N($id: ID!) { node(id: $id) { id } }", json!({ "id": demo.marketing })).await;
+    assert_eq!(data["node"], Value::Null);
+    // The watcher of a department sees that department only, and no movements.
+    let mut socket = member.socket().await;
+    let watch = "subscription W($id: ID!) { poolBalance(poolId: $id, after: 0) { departments { department { code } } transfers { version } } }";
+    socket.subscribe("1", watch, json!({ "id": demo.pool })).await;
+    let event = socket.next("poolBalance").await;
+    assert_eq!(event, json!({ "departments": [{ "department": { "code": "SALES" } }], "transfers": [] }));
+}
+
+async fn anonymous_and_expired(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    let schema = Schema::read(&owner).await;
+    let (anonymous, expired) = (world.anonymous(), world.expired("owner@demo.test").await);
+    for (mutation, input_type) in &schema.mutations {
+        let id = |field: &str| match field {
+            "organizationId" => demo.organization.clone(),
+            "poolId" => demo.pool.clone(),
+            "departmentId" => demo.sales.clone(),
+            _ => "member_00000000000000000000000000".to_owned(),
+        };
+        let input = schema.input(input_type, &id, "anonymous");
+        let query =
+            format!("mutation M($i: {input_type}!) {{ {mutation}(input: $i) {{ userErrors {{ code }} }} }}");
+        for client in [&anonymous, &expired] {
+            let (status, body) = client.send(&query, json!({ "i": input })).await;
+            assert_eq!(body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{mutation}: {body}");
+            let nothing = body.get("data").is_none_or(|data| data[mutation].is_null());
+            assert!(nothing && status < 500, "{mutation}: {status} {body}");
+        }
+    }
+    for query in ["{ viewer { user { email } } }", "{ organizations { totalCount } }"] {
+        let (status, body) = expired.send(query, json!({})).await;
+        assert_eq!(
+            (status, &body["errors"][0]["extensions"]["code"]),
+            (401, &json!("UNAUTHENTICATED")),
+            "{query}"
+        );
+        assert!(body.get("data").is_none());
+    }
+    assert_eq!(anonymous.query("{ viewer { operator } }", json!({})).await, json!({ "viewer": null }));
+    let body = anonymous.raw("{ organizations { totalCount } }", json!({})).await;
+    assert_eq!(body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{body}");
+}

@@ -1,0 +1,41 @@
+//! Everything that the database keeps of an organization, to see whether anything has changed.
+
+use bursar::db::{Database, Tenant};
+use bursar_domain::id::OrganizationId;
+use bursar_entity::*;
+use sea_orm::EntityTrait;
+
+/// All rows of an organization, table by table.
+pub async fn of(db: &Database, organization: OrganizationId) -> Vec<String> {
+    let tenant = Tenant::vouched(organization);
+    let txn = db.read(tenant).await.unwrap();
+    let mut all = Vec::new();
+    macro_rules! tables {
+        ($($table:ident),+ $(,)?) => {
+            $(
+                let rows: Vec<<$table::Entity as EntityTrait>::Model> = tenant.find::<$table::Entity>().all(&txn).await.unwrap();
+                all.extend(rows.iter().map(|row| format!("{} {row:?}", stringify!($table))));
+            )+
+        };
+    }
+    tables!(
+        organization,
+        membership,
+        department,
+        department_member,
+        pool,
+        pool_administrator,
+        pool_head,
+        account,
+        lot,
+        lot_position,
+        transfer,
+        charge,
+        journal_entry,
+        purchase,
+        payment,
+        audit_event,
+    );
+    all.sort();
+    all
+}

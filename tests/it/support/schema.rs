@@ -1,0 +1,111 @@
+//! What the schema says, read by introspection, so that a test can go through all of it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::Client;
+
+/// A field of an input type.
+#[derive(Clone, Debug)]
+pub struct InputField {
+    /// Its name.
+    pub name: String,
+    /// The name of its innermost type.
+    pub kind: String,
+    /// Whether it is a list.
+    pub list: bool,
+    /// Whether it may be left out.
+    pub optional: bool,
+}
+
+/// The roots of the schema and its input types.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    /// The fields of the root of reads.
+    pub queries: Vec<String>,
+    /// The fields of the root of changes, with the type of each one's input.
+    pub mutations: BTreeMap<String, String>,
+    /// The fields of the root of streams.
+    pub subscriptions: Vec<String>,
+    inputs: BTreeMap<String, Vec<InputField>>,
+}
+
+impl Schema {
+    /// Reads the schema of a server.
+    pub async fn read(client: &Client) -> Schema {
+        let of = "kind name ofType { kind name ofType { kind name ofType { kind name } } }";
+        let query = format!(
+            "{{ __schema {{ queryType {{ fields {{ name }} }} subscriptionType {{ fields {{ name }} }}
+               mutationType {{ fields {{ name args {{ type {{ {of} }} }} }} }}
+               types {{ kind name inputFields {{ name defaultValue type {{ {of} }} }} }} }} }}"
+        );
+        let schema = client.query(&query, json!({})).await["__schema"].clone();
+        let names = |root: &str| {
+            let fields = schema[root]["fields"].as_array().unwrap();
+            fields.iter().map(|field| field["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let mutations = schema["mutationType"]["fields"].as_array().unwrap().iter().map(|field| {
+            (field["name"].as_str().unwrap().to_owned(), innermost(&field["args"][0]["type"]).0)
+        });
+        let inputs = schema["types"].as_array().unwrap().iter().filter(|kind| kind["kind"] == "INPUT_OBJECT");
+        let inputs = inputs.map(|kind| {
+            let fields = kind["inputFields"].as_array().unwrap().iter().map(|field| {
+                let (inner, list) = innermost(&field["type"]);
+                let optional = field["type"]["kind"] != "NON_NULL" || field["defaultValue"] != Value::Null;
+                InputField { name: field["name"].as_str().unwrap().to_owned(), kind: inner, list, optional }
+            });
+            (kind["name"].as_str().unwrap().to_owned(), fields.collect())
+        });
+        Schema {
+            queries: names("queryType"),
+            subscriptions: names("subscriptionType"),
+            mutations: mutations.collect(),
+            inputs: inputs.collect(),
+        }
+    }
+
+    /// The fields of an input type that hold ids.
+    pub fn id_fields(&self, input: &str) -> Vec<String> {
+        self.inputs[input].iter().filter(|field| field.kind == "ID").map(|field| field.name.clone()).collect()
+    }
+
+    /// An input with an id for each field of ids and something plausible for every other.
+    pub fn input(&self, name: &str, id: &dyn Fn(&str) -> String, unique: &str) -> Value {
+        let mut input = Map::new();
+        for field in &self.inputs[name] {
+            let value = match field.kind.as_str() {
+                "ID" => json!(id(&field.name)),
+                "IdempotencyKey" => json!(unique),
+                "Credits" => json!(1),
+                "Int" => json!(1),
+                "Boolean" => continue,
+                "Role" => json!("MEMBER"),
+                "TimeZone" => json!("Europe/Berlin"),
+                "CurrencyCode" => json!("USD"),
+                "JSON" => json!({ "a": 1 }),
+                "ChargeLineInput" => json!({ "service": "FURNITURE_REMOVAL", "quantity": 1 }),
+                "String" => match field.name.as_str() {
+                    "package" => json!("STARTER"),
+                    "slug" => json!(unique.to_lowercase().replace('_', "-")),
+                    "code" => json!(unique.to_uppercase().replace('-', "_")),
+                    "email" | "ownerEmail" => json!(format!("{unique}@example.test")),
+                    "allowedServices" => json!("STYLE_CHANGE"),
+                    _ => json!(unique),
+                },
+                other => panic!("what is a plausible {other}, for {name}.{}?", field.name),
+            };
+            input.insert(field.name.clone(), if field.list { json!([value]) } else { value });
+        }
+        Value::Object(input)
+    }
+}
+
+fn innermost(kind: &Value) -> (String, bool) {
+    let (mut kind, mut list) = (kind, false);
+    while kind["ofType"] != Value::Null {
+        list |= kind["kind"] == "LIST";
+        kind = &kind["ofType"];
+    }
+    (kind["name"].as_str().unwrap().to_owned(), list)
+}
