@@ -116,6 +116,10 @@ impl Config {
     pub fn load() -> Result<Config, ConfigError> {
         let mut figment = Figment::new();
         match std::env::var_os("BURSAR_CONFIG") {
+            Some(path) if !Path::new(&path).is_file() => {
+                let path = Path::new(&path).display();
+                return Err(ConfigError(format!("BURSAR_CONFIG: {path} is not a file")));
+            }
             Some(path) => figment = figment.merge(Toml::file_exact(PathBuf::from(path))),
             None if Path::new("bursar.toml").exists() => {
                 figment = figment.merge(Toml::file_exact("bursar.toml"))

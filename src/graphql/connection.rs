@@ -1,9 +1,9 @@
 //! Lists as Relay connections over keyset pages.
 
-use async_graphql::connection::{
-    Connection, CursorType, DefaultConnectionName, DefaultEdgeName, Edge, EmptyFields, EnableNodesField,
-};
-use async_graphql::{Context, OutputType, SimpleObject};
+use std::borrow::Cow;
+
+use async_graphql::connection::{CursorType, Edge, EmptyFields, PageInfo};
+use async_graphql::{Context, Object, OutputType, TypeName};
 use bursar_domain::id::{
     AccountId, AuditEventId, ChargeId, DepartmentId, Id, LotId, MembershipId, OrganizationId, PoolId,
     PurchaseId,
@@ -17,16 +17,48 @@ use crate::db::page::{self, MAX_PAGE, PageRequest};
 /// How many there are when nobody says how many.
 const DEFAULT_PAGE: u64 = 25;
 
-/// What a connection has beside its edges.
-#[derive(SimpleObject, Clone, Debug)]
-pub struct Totals {
-    /// How many there are in the whole list. Null in lists where it is not counted.
-    pub total_count: Option<i64>,
+/// A part of a list.
+pub struct NodeConnection<N: OutputType> {
+    edges: Vec<Edge<Cursor, N, EmptyFields>>,
+    has_previous: bool,
+    has_next: bool,
+    total_count: Option<i64>,
 }
 
-/// A connection of nodes.
-pub type NodeConnection<N> =
-    Connection<Cursor, N, Totals, EmptyFields, DefaultConnectionName, DefaultEdgeName, EnableNodesField>;
+impl<N: OutputType> TypeName for NodeConnection<N> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", N::type_name()).into()
+    }
+}
+
+/// A part of a list, with what it takes to read on.
+#[Object(name_type)]
+impl<N: OutputType> NodeConnection<N> {
+    /// The nodes of this part with their places in the list.
+    async fn edges(&self) -> &[Edge<Cursor, N, EmptyFields>] {
+        &self.edges
+    }
+
+    /// The nodes of this part.
+    async fn nodes(&self) -> Vec<&N> {
+        self.edges.iter().map(|edge| &edge.node).collect()
+    }
+
+    /// Where this part lies in the list.
+    async fn page_info(&self) -> PageInfo {
+        PageInfo {
+            has_previous_page: self.has_previous,
+            has_next_page: self.has_next,
+            start_cursor: self.edges.first().map(|edge| edge.cursor.encode_cursor()),
+            end_cursor: self.edges.last().map(|edge| edge.cursor.encode_cursor()),
+        }
+    }
+
+    /// How many nodes the whole list has. Null in lists where they are not counted.
+    async fn total_count(&self) -> Option<i64> {
+        self.total_count
+    }
+}
 
 /// The place of a node in a list, opaque to clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,13 +197,9 @@ where
         false => None,
     };
     let page = page::fetch(txn, select, column, order, request).await?;
-    let mut connection =
-        Connection::with_additional_fields(page.has_previous, page.has_next, Totals { total_count });
-    connection.edges.extend(page.rows.into_iter().map(|row| {
-        let cursor = wrap_cursor(&key(&row).encode());
-        Edge::new(cursor, node(row))
-    }));
-    Ok(connection)
+    let edge = |row| Edge::new(wrap_cursor(&key(&row).encode()), node(row));
+    let edges = page.rows.into_iter().map(edge).collect();
+    Ok(NodeConnection { edges, has_previous: page.has_previous, has_next: page.has_next, total_count })
 }
 
 /// A short list that is already in memory as a connection, in the list's order.
@@ -201,10 +229,8 @@ pub fn in_memory<T, N: OutputType>(
         true => (end.saturating_sub(size).max(begin), end),
         false => (begin, end.min(begin.saturating_add(size))),
     };
-    let count = i64::try_from(total).ok();
-    let mut connection =
-        Connection::with_additional_fields(begin > 0, end < total, Totals { total_count: count });
     let part = items.into_iter().zip(keys).skip(begin).take(end - begin);
-    connection.edges.extend(part.map(|(item, key)| Edge::new(wrap_cursor(&key), node(item))));
-    Ok(connection)
+    let edges = part.map(|(item, key)| Edge::new(wrap_cursor(&key), node(item))).collect();
+    let (has_previous, has_next) = (begin > 0, end < total);
+    Ok(NodeConnection { edges, has_previous, has_next, total_count: i64::try_from(total).ok() })
 }

@@ -1,6 +1,6 @@
 //! Strict scalars: one spelling of each value, and no float anywhere.
 
-use async_graphql::{InputType, InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use async_graphql::{Description, InputType, InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use bursar_domain::{Credits, Currency, Money, Timestamp};
 use chrono::{DateTime as ChronoDateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal as RustDecimal;
@@ -17,10 +17,10 @@ fn whole(value: &Value) -> Option<i64> {
 }
 
 /// An amount of credits: a whole number from 0 to 2^53 - 1, as a JSON number.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Description)]
 pub struct CreditsScalar(pub Credits);
 
-#[Scalar(name = "Credits")]
+#[Scalar(use_type_description, name = "Credits")]
 impl ScalarType for CreditsScalar {
     fn parse(value: Value) -> InputValueResult<Self> {
         match whole(&value).and_then(Credits::new) {
@@ -35,10 +35,10 @@ impl ScalarType for CreditsScalar {
 }
 
 /// The version of a pool: how many transfers it has had. An organization's is the sum of its pools'.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Description)]
 pub struct Version(pub i64);
 
-#[Scalar]
+#[Scalar(use_type_description)]
 impl ScalarType for Version {
     fn parse(value: Value) -> InputValueResult<Self> {
         match whole(&value).and_then(Credits::new) {
@@ -54,10 +54,10 @@ impl ScalarType for Version {
 
 /// A number of credits that may be negative: the balance of an account that says where credits came
 /// from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Description)]
 pub struct SignedCredits(pub i64);
 
-#[Scalar]
+#[Scalar(use_type_description)]
 impl ScalarType for SignedCredits {
     fn parse(value: Value) -> InputValueResult<Self> {
         match whole(&value) {
@@ -72,10 +72,10 @@ impl ScalarType for SignedCredits {
 }
 
 /// An instant in UTC with microseconds, as in RFC 3339: `2026-01-31T12:00:00.000000Z`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Description)]
 pub struct DateTime(pub Timestamp);
 
-#[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339")]
+#[Scalar(use_type_description, specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else {
@@ -94,10 +94,10 @@ impl ScalarType for DateTime {
 }
 
 /// A decimal number as a string, without an exponent: `"199.00"`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub struct Decimal(pub RustDecimal);
 
-#[Scalar]
+#[Scalar(use_type_description)]
 impl ScalarType for Decimal {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else {
@@ -116,10 +116,10 @@ impl ScalarType for Decimal {
 }
 
 /// A currency by its ISO 4217 code: `USD`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Description)]
 pub struct CurrencyCode(pub Currency);
 
-#[Scalar(specified_by_url = "https://www.iso.org/iso-4217-currency-codes.html")]
+#[Scalar(use_type_description, specified_by_url = "https://www.iso.org/iso-4217-currency-codes.html")]
 impl ScalarType for CurrencyCode {
     fn parse(value: Value) -> InputValueResult<Self> {
         let known = match &value {
@@ -138,10 +138,10 @@ impl ScalarType for CurrencyCode {
 }
 
 /// A time zone by its IANA name: `Europe/Berlin`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub struct TimeZone(pub String);
 
-#[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc6557")]
+#[Scalar(use_type_description, specified_by_url = "https://www.rfc-editor.org/rfc/rfc6557")]
 impl ScalarType for TimeZone {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
@@ -156,10 +156,10 @@ impl ScalarType for TimeZone {
 }
 
 /// Any JSON value. Used for metadata only.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub struct Json(pub serde_json::Value);
 
-#[Scalar(name = "JSON", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259")]
+#[Scalar(use_type_description, name = "JSON", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
         match value.into_json() {
@@ -175,10 +175,10 @@ impl ScalarType for Json {
 
 /// A name that the client gives to a request, so that repeating it has no second effect: 1 to 255
 /// characters, unique for the organization and mutation, for ever.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub struct IdempotencyKey(pub String);
 
-#[Scalar]
+#[Scalar(use_type_description)]
 impl ScalarType for IdempotencyKey {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {

@@ -64,6 +64,7 @@ pub struct DepartmentBalance {
     balance: Balance,
 }
 
+/// The root of all streams.
 #[SubscriptionDerive]
 impl Subscription {
     /// The balance of a pool: its state at first, then every change as it is committed.

@@ -18,7 +18,10 @@ fn changed(base: &Value, pointer: &str, value: Value) -> Value {
     let mut input = base.clone();
     let (parent, last) = pointer.rsplit_once('/').unwrap();
     let parent = if parent.is_empty() { &mut input } else { input.pointer_mut(parent).unwrap() };
-    parent[last] = value;
+    match parent.as_array_mut() {
+        Some(items) => items[last.parse::<usize>().unwrap()] = value,
+        None => parent[last] = value,
+    }
     input
 }
 

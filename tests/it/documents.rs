@@ -39,7 +39,8 @@ fn everything_in_the_schema_is_described() {
         };
         for kind in data["__schema"]["types"].as_array().unwrap() {
             let name = kind["name"].as_str().unwrap();
-            if name.starts_with("__") {
+            // The built-in scalars are described by the specification.
+            if name.starts_with("__") || ["ID", "Int", "String", "Boolean"].contains(&name) {
                 continue;
             }
             check(name.to_owned(), kind);
@@ -57,29 +58,36 @@ fn everything_in_the_schema_is_described() {
     });
 }
 
+/// The schema on one line, without its descriptions.
+fn without_descriptions(sdl: &str) -> String {
+    let code: String = sdl.split("\"\"\"").step_by(2).collect();
+    code.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn the_schema_keeps_its_contract() {
-    let sdl = bursar::graphql::sdl();
-    for line in [
+    let sdl = without_descriptions(&bursar::graphql::sdl());
+    for text in [
         "input OrganizationSelector @oneOf {",
-        "interface UserError {",
-        "interface Node {",
+        "interface UserError { code: ErrorCode! field: [String!] message: String! }",
+        "interface Node { id: ID! }",
         "scalar DateTime @specifiedBy(url: \"https://www.rfc-editor.org/rfc/rfc3339\")",
-        "  dryRun: Boolean! = false",
-        "  idempotencyKey: IdempotencyKey!",
-        "  quantity: Int! = 1",
-        "  nodes(ids: [ID!]!): [Node]!",
-        "  poolBalance(after: Version, poolId: ID!): PoolBalanceEvent!",
-        "  quoteCharge(input: QuoteChargeInput!): ChargeQuote",
+        "dryRun: Boolean! = false",
+        "idempotencyKey: IdempotencyKey!",
+        "quantity: Int! = 1",
+        "expiring( within: Int! = 30 ): Credits!",
+        "nodes( ids: [ID!]! ): [Node]!",
+        "pool( id: ID! ): CreditPool",
+        "organization( by: OrganizationSelector! ): Organization",
+        "poolBalance( after: Version, poolId: ID! ): PoolBalanceEvent!",
+        "quoteCharge( input: QuoteChargeInput! ): ChargeQuote",
+        "chargeCredits( input: ChargeCreditsInput! ): ChargeCreditsPayload",
         "type CreditPool implements Node {",
         "type InsufficientCreditsError implements UserError {",
+        "type Money { amount: Decimal! currency: CurrencyCode! }",
+        "userErrors: [UserError!]!",
     ] {
-        let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let lines: Vec<_> = sdl.lines().map(plain).collect();
-        assert!(
-            lines.contains(&plain(line)) || plain(&sdl).contains(&plain(line)),
-            "not in the schema: {line}"
-        );
+        assert!(sdl.contains(text), "not in the schema: {text}");
     }
     assert!(!sdl.contains("Float"), "no float anywhere");
 }

@@ -7,6 +7,7 @@ mod charging;
 mod checkout;
 mod command_line;
 mod documents;
+mod entities;
 mod isolation;
 mod live;
 mod migrations;

@@ -15,8 +15,6 @@ pub struct InputField {
     pub kind: String,
     /// Whether it is a list.
     pub list: bool,
-    /// Whether it may be left out.
-    pub optional: bool,
 }
 
 /// The roots of the schema and its input types.
@@ -52,8 +50,7 @@ impl Schema {
         let inputs = inputs.map(|kind| {
             let fields = kind["inputFields"].as_array().unwrap().iter().map(|field| {
                 let (inner, list) = innermost(&field["type"]);
-                let optional = field["type"]["kind"] != "NON_NULL" || field["defaultValue"] != Value::Null;
-                InputField { name: field["name"].as_str().unwrap().to_owned(), kind: inner, list, optional }
+                InputField { name: field["name"].as_str().unwrap().to_owned(), kind: inner, list }
             });
             (kind["name"].as_str().unwrap().to_owned(), fields.collect())
         });

@@ -1,0 +1,362 @@
+//! Every table holds and gives back its entity, on both databases.
+
+use bursar::db::{self, Database, Scope, Tenant, Txn};
+use bursar_domain::actor::ActorKind;
+use bursar_domain::id::*;
+use bursar_domain::ledger::{AccountKind, CauseKind, Key, LotClass, LotSource, RequestHash, TransferKind};
+use bursar_domain::organization::{OrganizationState, PaymentTerms, Role};
+use bursar_domain::purchase::{ApprovalBasis, PaymentProvider, PaymentState, PurchaseState};
+use bursar_domain::{Credits, Currency, Timestamp};
+use bursar_entity::*;
+use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
+
+use crate::on_both_databases;
+use crate::support::{Backend, TestDatabase};
+
+on_both_databases!(every_entity_comes_back);
+
+async fn round_trip<E, A>(txn: &Txn, row: E::Model)
+where
+    E: EntityTrait,
+    E::Model: IntoActiveModel<A> + Clone + PartialEq + Send + Sync,
+    A: ActiveModelTrait<Entity = E> + Send + Sync,
+{
+    E::insert(row.clone().into_active_model()).exec_without_returning(txn).await.unwrap();
+    let found = E::find().all(txn).await.unwrap();
+    assert!(found.contains(&row), "{row:?} is not among {found:?}");
+}
+
+async fn every_entity_comes_back(backend: Backend) {
+    let database = TestDatabase::migrated(backend).await;
+    let db = Database::connect(&database.addresses).await.unwrap();
+    let organization_id = OrganizationId::from_u128(1);
+    let scope = Scope::TenantAndEmail(Tenant::vouched(organization_id), "it's@example.test".to_owned());
+    let work = db::work(move |txn| {
+        Box::pin(async move {
+            insert_all(txn, organization_id).await;
+            Ok(())
+        })
+    });
+    db.write(scope, work).await.unwrap();
+}
+
+async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
+    let at = Timestamp::from_micros(1_234_567_890_123_456);
+    let credits = |n| Credits::new(n).unwrap();
+    let (user_id, pool_id, department_id) =
+        (UserId::from_u128(2), PoolId::from_u128(3), DepartmentId::from_u128(4));
+    let (account_id, lot_id, entry_id) =
+        (AccountId::from_u128(5), LotId::from_u128(6), EntryId::from_u128(7));
+    let (key, hash) = (Key([8; 16]), RequestHash([9; 16]));
+    let email = "it's@example.test".to_owned();
+    round_trip::<user::Entity, _>(
+        txn,
+        user::Model { id: user_id, email, name: "Ä".into(), operator: true, created_at: at },
+    )
+    .await;
+    round_trip::<organization::Entity, _>(
+        txn,
+        organization::Model {
+            id: organization_id,
+            slug: "a".into(),
+            name: "A".into(),
+            time_zone: "UTC".into(),
+            currency: Some(Currency::USD),
+            state: OrganizationState::Suspended,
+            payment_terms: PaymentTerms::Invoice,
+            credit_limit: Some(0),
+            created_at: at,
+        },
+    )
+    .await;
+    round_trip::<membership::Entity, _>(
+        txn,
+        membership::Model {
+            organization_id,
+            id: MembershipId::from_u128(10),
+            user_id,
+            role: Role::Auditor,
+            created_at: at,
+        },
+    )
+    .await;
+    round_trip::<department::Entity, _>(
+        txn,
+        department::Model {
+            organization_id,
+            id: department_id,
+            code: "A".into(),
+            name: "A".into(),
+            cost_center: None,
+            archived_at: Some(at),
+            created_at: at,
+        },
+    )
+    .await;
+    round_trip::<department_member::Entity, _>(
+        txn,
+        department_member::Model { organization_id, department_id, user_id, manager: true, created_at: at },
+    )
+    .await;
+    round_trip::<pool::Entity, _>(
+        txn,
+        pool::Model {
+            organization_id,
+            id: pool_id,
+            name: "A".into(),
+            allowed_services: Some("[]".into()),
+            revision: 1,
+            frozen_at: None,
+            archived_at: None,
+            created_at: at,
+        },
+    )
+    .await;
+    round_trip::<pool_administrator::Entity, _>(
+        txn,
+        pool_administrator::Model { organization_id, pool_id, user_id, created_at: at },
+    )
+    .await;
+    let service_id = ServiceId::from_u128(11);
+    round_trip::<service::Entity, _>(
+        txn,
+        service::Model { id: service_id, code: "X".into(), name: "X".into(), created_at: at },
+    )
+    .await;
+    round_trip::<service_version::Entity, _>(
+        txn,
+        service_version::Model {
+            id: ServiceVersionId::from_u128(12),
+            service_id,
+            credits: credits(1),
+            effective_from: at,
+            created_at: at,
+        },
+    )
+    .await;
+    let (package_id, version) = (PackageId::from_u128(13), PackageVersionId::from_u128(14));
+    round_trip::<package::Entity, _>(
+        txn,
+        package::Model { id: package_id, code: "X".into(), name: "X".into(), created_at: at },
+    )
+    .await;
+    round_trip::<package_version::Entity, _>(
+        txn,
+        package_version::Model {
+            id: version,
+            package_id,
+            credits: Credits::MAX,
+            custom_price: true,
+            lifetime_days: Some(1),
+            effective_from: at,
+            created_at: at,
+        },
+    )
+    .await;
+    round_trip::<package_price::Entity, _>(
+        txn,
+        package_price::Model { package_version_id: version, currency: Currency::USD, amount: 1 },
+    )
+    .await;
+    round_trip::<pool_head::Entity, _>(
+        txn,
+        pool_head::Model {
+            organization_id,
+            pool_id,
+            version: 1,
+            clock: at,
+            posted: 5,
+            held: 2,
+            issued: -9,
+            consumed: 1,
+            expired: 1,
+            revoked: 1,
+            debt: 0,
+            clearing: 1,
+            hash: vec![1; 32],
+        },
+    )
+    .await;
+    round_trip::<account::Entity, _>(
+        txn,
+        account::Model {
+            organization_id,
+            pool_id,
+            id: account_id,
+            department_id: Some(department_id),
+            posted: credits(5),
+            held: credits(2),
+            created_at: at,
+        },
+    )
+    .await;
+    round_trip::<lot::Entity, _>(
+        txn,
+        lot::Model {
+            organization_id,
+            id: lot_id,
+            pool_id,
+            source: LotSource::Grant,
+            class: LotClass::Promotional,
+            priority: -1,
+            credits: credits(9),
+            cost: 0,
+            currency: None,
+            expires_at: Some(at),
+            purchase_id: None,
+            entry_id,
+            created_at: at,
+        },
+    )
+    .await;
+    round_trip::<lot_position::Entity, _>(
+        txn,
+        lot_position::Model {
+            organization_id,
+            pool_id,
+            account_id,
+            lot_id,
+            credits: credits(5),
+            held: credits(2),
+            cost: 7,
+            open: true,
+        },
+    )
+    .await;
+    round_trip::<transfer::Entity, _>(
+        txn,
+        transfer::Model {
+            organization_id,
+            pool_id,
+            version: 1,
+            kind: TransferKind::Lapse,
+            debit_kind: AccountKind::Allocation,
+            credit_kind: AccountKind::Expired,
+            debit_id: Some(account_id),
+            credit_id: None,
+            lot_id,
+            credits: credits(1),
+            cost: 1,
+            debit_after: 5,
+            credit_after: 1,
+            held_after: 2,
+            pool_posted_after: 5,
+            pool_held_after: 2,
+            debt_after: 0,
+            cause_kind: CauseKind::Clock,
+            cause_id: None,
+            created_at: at,
+            effective_at: Some(Timestamp::EPOCH),
+            hash: vec![2; 32],
+        },
+    )
+    .await;
+    round_trip::<charge::Entity, _>(
+        txn,
+        charge::Model {
+            organization_id,
+            id: ChargeId::from_u128(15),
+            pool_id,
+            account_id,
+            department_id: None,
+            on_behalf_of: Some(user_id),
+            actor_kind: ActorKind::System,
+            actor_id: None,
+            origin: None,
+            lines: "[]".into(),
+            credits: credits(1),
+            reference: Some("r".into()),
+            subject: None,
+            metadata: Some("{}".into()),
+            idempotency_key: key,
+            request_hash: hash,
+            version: 1,
+            slices: 1,
+            created_at: at,
+        },
+    )
+    .await;
+    round_trip::<journal_entry::Entity, _>(
+        txn,
+        journal_entry::Model {
+            organization_id,
+            id: entry_id,
+            pool_id,
+            kind: TransferKind::Issue,
+            account_id,
+            lot_id: Some(lot_id),
+            purchase_id: None,
+            actor_kind: ActorKind::User,
+            actor_id: Some(uuid::Uuid::from_u128(2)),
+            origin: Some("o".into()),
+            credits: credits(9),
+            reason: None,
+            reference: None,
+            metadata: None,
+            idempotency_key: key,
+            request_hash: hash,
+            version: 1,
+            slices: 1,
+            created_at: at,
+        },
+    )
+    .await;
+    let purchase_id = PurchaseId::from_u128(16);
+    round_trip::<purchase::Entity, _>(
+        txn,
+        purchase::Model {
+            organization_id,
+            id: purchase_id,
+            pool_id,
+            package_version_id: version,
+            requested_by: user_id,
+            state: PurchaseState::Completed,
+            approval_basis: Some(ApprovalBasis::Automatic),
+            credits: credits(1),
+            total: 1,
+            currency: Currency::USD,
+            lifetime_days: None,
+            valid_until: at,
+            note: None,
+            idempotency_key: key,
+            request_hash: hash,
+            created_at: at,
+            completed_at: Some(at),
+        },
+    )
+    .await;
+    round_trip::<payment::Entity, _>(
+        txn,
+        payment::Model {
+            organization_id,
+            id: PaymentId::from_u128(17),
+            purchase_id,
+            provider: PaymentProvider::Sandbox,
+            provider_payment: Some("p".into()),
+            state: PaymentState::Paid,
+            amount: 1,
+            currency: Currency::USD,
+            idempotency_key: key,
+            request_hash: hash,
+            created_at: at,
+            paid_at: None,
+        },
+    )
+    .await;
+    round_trip::<audit_event::Entity, _>(
+        txn,
+        audit_event::Model {
+            organization_id,
+            id: AuditEventId::from_u128(18),
+            actor_kind: ActorKind::System,
+            actor_id: None,
+            origin: None,
+            action: "a".into(),
+            subject: "s".into(),
+            before: None,
+            after: Some("{}".into()),
+            created_at: at,
+        },
+    )
+    .await;
+}
