@@ -92,7 +92,7 @@ async fn serve(config: Config) -> Result<()> {
     telemetry::start(&config)?;
     App::prepare(&config).await?;
     let development = config.environment == Environment::Development;
-    let (public, listen) = (config.link(""), config.listen);
+    let (public, listen) = (config.link("/graphql"), config.listen);
     let app = App::open(config, Clock::system()).await?;
     if development && app.seed().await? == Seeded::Made {
         tracing::info!("demonstration data was put into the empty database");
@@ -100,7 +100,8 @@ async fn serve(config: Config) -> Result<()> {
     let web = app.bind().await?;
     let address = web.address().map_or(listen, |address| address);
     tracing::info!(%address, "serving");
-    let mut message = format!("\nBursar listens on http://{address}\n  explorer  {public}/graphql\n");
+    let explorer = if listen.port() == 0 { format!("http://{address}/graphql") } else { public };
+    let mut message = format!("\nBursar listens on http://{address}\n  explorer  {explorer}\n");
     if development {
         message += "  token     bursar token --email owner@demo.test\n            (also admin@, manager@, member@, \
                     auditor@demo.test and operator@bursar.test)\n";

@@ -1,6 +1,8 @@
 //! Random sequences of commands on the pure machine against an independent, simple model, and the
 //! laws that must hold after every step.
 
+#![allow(missing_docs, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 
 use bursar_domain::id::{

@@ -1,6 +1,6 @@
 //! Live balances.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_graphql::{Context, Enum, ID, SimpleObject, Subscription as SubscriptionDerive};
 use bursar_domain::permission::Action;
@@ -80,7 +80,8 @@ impl Subscription {
         let services = &request.services;
         let (context, after) = (services.context.clone(), after.map(|version| version.0));
         let watch = PoolWatch::begin(context, &services.hub, pool.tenant(), pool.id, after);
-        let reader = Reader { watch, pool: Pool(pool.into_value()), caller: request.caller()?.clone() };
+        let (caller, checked) = (request.caller()?.clone(), Instant::now());
+        let reader = Reader { watch, pool: Pool(pool.into_value()), caller, checked };
         Ok(stream::unfold(Some((reader, request)), move |state| async move {
             let (mut reader, request) = state?;
             // The previous event has been sent: its snapshot is done with.
@@ -99,22 +100,25 @@ struct Reader {
     watch: PoolWatch,
     pool: Pool,
     caller: Caller,
+    /// When it was last asked whether the caller may still see the pool.
+    checked: Instant,
 }
 
 impl Reader {
     /// Waits for the next event, and in between asks whether the caller may still see the pool.
     async fn next(&mut self, request: &Request) -> Result<PoolBalanceEvent, Error> {
         loop {
-            let now = request.now();
-            if self.caller.expires_at <= now {
+            if self.caller.expires_at <= request.now() {
                 return Err(Error::Unauthenticated("The token has expired."));
             }
-            let left = self.caller.expires_at.micros().saturating_sub(now.micros());
-            let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
-            if let Ok(event) = tokio::time::timeout(RECHECK.min(left), self.watch.next()).await {
-                return self.show(event?, request).await;
+            // However busy the pool is.
+            if self.checked.elapsed() >= RECHECK {
+                self.check(request).await?;
             }
-            self.check(request).await?;
+            if let Some(event) = self.watch.poll().await? {
+                return self.show(event, request).await;
+            }
+            self.watch.changed().await;
         }
     }
 
@@ -126,6 +130,7 @@ impl Reader {
         let directory = &services.directory;
         let pool = self.caller.pool(&snapshots, directory, self.pool.0.id, Action::ReadPool).await?;
         self.pool = Pool(pool.into_value());
+        self.checked = Instant::now();
         Ok(())
     }
 

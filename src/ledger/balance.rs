@@ -118,6 +118,36 @@ pub async fn account_balance(
     let head = super::read::head(txn, tenant, account.pool_id).await?;
     let past = Timestamp::from_micros(i64::MIN);
     let lapsed = expiry(txn, tenant, Some(account.pool_id), past, now, true).await?;
+    of_account(account, &head, &lapsed, now)
+}
+
+/// What each department has in a pool, by account.
+pub async fn department_balances(
+    txn: &Txn,
+    tenant: Tenant,
+    pool: PoolId,
+    now: Timestamp,
+) -> Result<Vec<(account::Model, Balance)>> {
+    let accounts = super::read::accounts_of_pool(txn, tenant, pool).await?;
+    if accounts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let head = super::read::head(txn, tenant, pool).await?;
+    let lapsed = expiry(txn, tenant, Some(pool), Timestamp::from_micros(i64::MIN), now, true).await?;
+    let balance = |account: account::Model| {
+        let balance = of_account(&account, &head, &lapsed, now)?;
+        Ok((account, balance))
+    };
+    accounts.into_iter().map(balance).collect()
+}
+
+/// The balance of an account at the end of its pool's books, without what has lapsed.
+fn of_account(
+    account: &account::Model,
+    head: &pool_head::Model,
+    lapsed: &[Expiry],
+    now: Timestamp,
+) -> Result<Balance> {
     let gone: i64 = lapsed.iter().filter(|row| row.account == account.id).map(|row| row.credits).sum();
     Ok(Balance {
         posted: credits(account.posted.get() - gone)?,

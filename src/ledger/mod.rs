@@ -28,9 +28,9 @@ use bursar_entity::{charge, journal_entry, lot, transfer};
 use crate::auth::Actor;
 use crate::context::Context;
 
-pub use balance::{Balance, account_balance, expiring, pool_balance, pool_balances};
+pub use balance::{Balance, account_balance, department_balances, expiring, pool_balance, pool_balances};
 pub use digest::Line;
-pub use read::{Quote, accounts_of_pool, charge_transfers, decode_lines, head, quote, transfers_after};
+pub use read::{Quote, charge_transfers, decode_lines, head, quote, transfers_after};
 pub use submit::Outcome;
 pub use write::open_pool;
 

@@ -46,7 +46,7 @@ pub async fn charge_transfers(
 }
 
 /// The accounts of a pool's departments, by id.
-pub async fn accounts_of_pool(txn: &Txn, tenant: Tenant, pool: PoolId) -> Result<Vec<account::Model>> {
+pub(super) async fn accounts_of_pool(txn: &Txn, tenant: Tenant, pool: PoolId) -> Result<Vec<account::Model>> {
     let select = tenant
         .find::<account::Entity>()
         .filter(account::Column::PoolId.eq(pool))

@@ -59,37 +59,31 @@ impl PoolWatch {
         PoolWatch { context, tenant, pool, wake: hub.watch(pool), seen: after, started: false }
     }
 
-    /// Waits for the next event.
-    ///
-    /// Safe to cancel: a cancelled wait loses nothing, since what has been seen is noted only with the
-    /// event that is answered.
-    pub async fn next(&mut self) -> Result<PoolEvent> {
-        loop {
-            if self.started {
-                // The sender lives as long as this receiver does.
-                let _ = tokio::time::timeout(POLL, self.wake.changed()).await;
-            }
-            self.wake.borrow_and_update();
-            let snapshot = self.context.db.read(self.tenant).await?;
-            let head = ledger::head(&snapshot, self.tenant, self.pool).await?;
-            if self.started && self.seen == Some(head.version) {
-                continue;
-            }
-            let event = self.event(&snapshot, head.version).await?;
-            self.started = true;
-            self.seen = Some(event.balance.version);
-            return Ok(event);
+    /// Waits until there may be something new: a commit here, or the time to look anyway.
+    pub async fn changed(&mut self) {
+        // The sender lives as long as this receiver does, so the only other outcome is the time-out.
+        let _ = tokio::time::timeout(POLL, self.wake.changed()).await;
+    }
+
+    /// The next event, when there is something new.
+    pub async fn poll(&mut self) -> Result<Option<PoolEvent>> {
+        // Marked as seen before it is read: a commit that comes in between wakes again.
+        self.wake.borrow_and_update();
+        let snapshot = self.context.db.read(self.tenant).await?;
+        let head = ledger::head(&snapshot, self.tenant, self.pool).await?;
+        if self.started && self.seen == Some(head.version) {
+            return Ok(None);
         }
+        let event = self.event(&snapshot, head.version).await?;
+        self.started = true;
+        self.seen = Some(event.balance.version);
+        Ok(Some(event))
     }
 
     async fn event(&self, snapshot: &Txn, version: i64) -> Result<PoolEvent> {
         let (tenant, pool, now) = (self.tenant, self.pool, self.context.clock.now());
         let balance = ledger::pool_balance(snapshot, tenant, pool, now).await?;
-        let mut departments = Vec::new();
-        for account in ledger::accounts_of_pool(snapshot, tenant, pool).await? {
-            let balance = ledger::account_balance(snapshot, tenant, &account, now).await?;
-            departments.push((account, balance));
-        }
+        let departments = ledger::department_balances(snapshot, tenant, pool, now).await?;
         let behind = self.seen.map(|seen| version - seen);
         let (kind, transfers) = match behind {
             Some(behind) if !(0..=MAX_TRANSFERS).contains(&behind) => (EventKind::Resync, Vec::new()),

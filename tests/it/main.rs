@@ -1,5 +1,7 @@
 //! The integration tests: real servers, real clients, both databases.
 
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+
 mod support;
 
 mod bad_input;

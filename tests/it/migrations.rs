@@ -7,7 +7,7 @@ use bursar_domain::id::*;
 use bursar_domain::organization::{OrganizationState, PaymentTerms};
 use bursar_entity::*;
 use bursar_migration::privileges;
-use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Statement};
+use sea_orm::{ConnectionTrait, EntityTrait, IntoActiveModel, Statement};
 
 use crate::on_both_databases;
 use crate::support::{Backend, TestDatabase};
