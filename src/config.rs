@@ -222,6 +222,15 @@ impl Config {
     }
 }
 
+/// What a setting has to be.
+fn expected(key: &str) -> &'static str {
+    match key.to_ascii_lowercase().as_str() {
+        "listen" => "an address and a port, like 127.0.0.1:8080",
+        "public_url" => "a URL, like https://credits.example",
+        _ => "text",
+    }
+}
+
 /// Says which setting is wrong and what was expected, but not what it was set to.
 fn describe(error: &figment::Error) -> String {
     let key = error.path.last().cloned().unwrap_or_default();
@@ -239,9 +248,10 @@ fn describe(error: &figment::Error) -> String {
             format!("{}: must be {expected}", setting(&key))
         }
         Kind::UnknownVariant(_, known) => format!("{}: must be one of {}", setting(&key), known.join(", ")),
+        // What is about the file as a whole (its syntax, say) names no value of a setting.
         Kind::Message(message) if error.path.is_empty() => message.clone(),
-        Kind::Message(message) => format!("{}: {message}", setting(&key)),
-        _ => format!("{}: cannot be read", setting(&key)),
+        // The messages of parsers repeat what they could not parse.
+        _ => format!("{}: must be {}", setting(&key), expected(&key)),
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Posted {
 #[derive(Debug)]
 pub struct Answered {
     /// The body, as JSON.
-    pub body: serde_json::Value,
+    pub body: String,
     /// How far the operation came.
     pub outcome: Outcome,
 }
@@ -88,13 +88,20 @@ impl Server {
         }
         let response = self.execute(operation).await;
         let outcome = outcome(&response);
-        let mut body = serde_json::to_value(&response).unwrap_or_default();
-        if let Some(body) = body.as_object_mut()
-            && outcome != Outcome::Executed
-        {
-            // Nothing was executed, so there is no data, not even null.
-            body.remove("data");
-        }
+        // When nothing was executed there is no data, not even null. What was executed is written as it
+        // is: its keys are in the order of the document.
+        let body = match outcome {
+            Outcome::Executed => serde_json::to_string(&response),
+            Outcome::Refused | Outcome::Unauthenticated => {
+                serde_json::to_string(&serde_json::json!({ "errors": response.errors }))
+            }
+        };
+        let body = body.unwrap_or_else(|error| {
+            tracing::error!(%error, "an answer could not be written");
+            let text = "Something went wrong on our side.";
+            let extensions = serde_json::json!({ "code": "INTERNAL_SERVER_ERROR" });
+            serde_json::json!({ "errors": [{ "message": text, "extensions": extensions }] }).to_string()
+        });
         Answered { body, outcome }
     }
 

@@ -42,7 +42,7 @@ pub async fn post(
         Err(message) => return refused(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message),
     };
     let session = Session { bearer, origin: Some(origin) };
-    respond(&state.server.answer(posted, session).await, typed)
+    respond(state.server.answer(posted, session).await, typed)
 }
 
 /// The token of the Authorization header.
@@ -62,7 +62,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// An answer. Clients that know the newer media type get a status that tells, others 200.
-fn respond(answered: &Answered, typed: bool) -> Response {
+fn respond(answered: Answered, typed: bool) -> Response {
     let status = match answered.outcome {
         Outcome::Unauthenticated => StatusCode::UNAUTHORIZED,
         Outcome::Refused if typed => StatusCode::BAD_REQUEST,
@@ -73,7 +73,7 @@ fn respond(answered: &Answered, typed: bool) -> Response {
     } else {
         "application/json; charset=utf-8"
     };
-    let mut response = (status, answered.body.to_string()).into_response();
+    let mut response = (status, answered.body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

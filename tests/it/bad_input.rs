@@ -10,7 +10,8 @@ on_both_databases!(
     charges_refuse_what_is_wrong,
     shapes_are_top_level_errors,
     the_rest_refuses_too,
-    hostile_documents
+    hostile_documents,
+    answers_keep_the_order_of_the_document
 );
 
 /// A charge of one unit, changed at one place.
@@ -274,6 +275,16 @@ async fn the_rest_refuses_too(backend: Backend) {
         assert!(body["data"]["organization"]["charges"].is_null());
     }
     assert_eq!(before, rows::of(db, organization).await, "a refusal wrote something");
+}
+
+async fn answers_keep_the_order_of_the_document(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let query = "{ z: __typename organization(by: { slug: \"demo\" }) { slug name currency } a: __typename m: viewer { operator } }";
+    let request =
+        owner.http().post(owner.url("/graphql")).bearer_auth(owner.token()).json(&json!({ "query": query }));
+    let expected = r#"{"data":{"z":"Query","organization":{"slug":"demo","name":"Demo Realty","currency":"USD"},"a":"Query","m":{"operator":false}}}"#;
+    assert_eq!(request.send().await.unwrap().text().await.unwrap(), expected);
 }
 
 async fn hostile_documents(backend: Backend) {
