@@ -50,7 +50,12 @@ impl App {
             create_directory(config)?;
         }
         if config.environment == Environment::Development {
-            return migrate::up(&config.database).await;
+            migrate::up(&config.database).await?;
+            let db = Database::connect(&config.database).await?;
+            if let Some(fault) = migrate::role_too_strong(&db).await? {
+                tracing::warn!("row-level security does not stand behind the application: its role {fault}");
+            }
+            return db.close().await;
         }
         let db = Database::connect(&config.database).await?;
         let outcome = async {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
 
 use bursar_domain::id::{DepartmentId, OrganizationId, PoolId, PurchaseId};
+use bursar_domain::organization::valid_slug;
 use bursar_domain::permission::{Action, Grant, permits};
 use bursar_entity::{account, department, organization, pool, purchase};
 use sea_orm::sea_query::SimpleExpr;
@@ -98,6 +99,9 @@ impl Caller {
         slug: &str,
         action: Action,
     ) -> Result<Authorized<organization::Model>> {
+        if !valid_slug(slug) {
+            return Err(Error::not_found("organization"));
+        }
         let row = self
             .find_row::<organization::Entity>(snapshots, None, organization::Column::Slug.eq(slug))
             .await?;

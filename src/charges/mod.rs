@@ -150,6 +150,17 @@ async fn authorize(
     Ok((pool, on_behalf_of))
 }
 
+/// Whether a text in the value, or a name of a member, has a NUL: PostgreSQL cannot read such JSON. The
+/// depth is bounded by the parser that the value came through.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 fn metadata(value: Option<&Value>) -> Result<Option<String>> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
     if !value.is_object() {
@@ -159,8 +170,7 @@ fn metadata(value: Option<&Value>) -> Result<Option<String>> {
     if json.len() > MAX_METADATA {
         return Err(Error::invalid("metadata", format!("must have at most {MAX_METADATA} bytes as JSON")));
     }
-    // PostgreSQL keeps no NUL in text, escaped or not, once it reads it as JSON.
-    if json.contains("\\u0000") {
+    if has_nul(value) {
         return Err(Error::invalid("metadata", "must not contain NUL characters"));
     }
     Ok(Some(json))

@@ -11,8 +11,10 @@ pub enum Fault {
     Unique(String),
     /// The transaction lost against another one and can be run again.
     Contention,
-    /// The connection broke, or none could be had.
+    /// The connection broke.
     Lost,
+    /// No connection could be had in time: waiting again would only make the queue longer.
+    Unavailable,
     /// Anything else.
     Other,
 }
@@ -20,9 +22,8 @@ pub enum Fault {
 /// Finds out what an error means.
 pub fn fault(error: &DbErr) -> Fault {
     let error = match error {
-        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => {
-            return Fault::Lost;
-        }
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => return Fault::Unavailable,
+        DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => return Fault::Lost,
         DbErr::Conn(RuntimeErr::SqlxError(e))
         | DbErr::Exec(RuntimeErr::SqlxError(e))
         | DbErr::Query(RuntimeErr::SqlxError(e)) => e.as_ref(),
@@ -43,8 +44,8 @@ pub fn fault(error: &DbErr) -> Fault {
         | sqlx::Error::Protocol(_)
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::PoolClosed
-        | sqlx::Error::BeginFailed
-        | sqlx::Error::PoolTimedOut => Fault::Lost,
+        | sqlx::Error::BeginFailed => Fault::Lost,
+        sqlx::Error::PoolTimedOut => Fault::Unavailable,
         _ => Fault::Other,
     }
 }

@@ -69,6 +69,7 @@ async fn charges_refuse_what_is_wrong(backend: Backend) {
         ("/metadata", json!([1]), "INVALID", "metadata"),
         ("/metadata", json!("text"), "INVALID", "metadata"),
         ("/metadata", json!({ "a": "\u{0}" }), "INVALID", "metadata"),
+        ("/metadata", json!({ "a": [{ "\u{0}": 1 }] }), "INVALID", "metadata"),
         ("/reference", json!("taken"), "REFERENCE_TAKEN", "reference"),
         ("/reference", json!(""), "INVALID", "reference"),
         ("/reference", json!("r".repeat(256)), "INVALID", "reference"),
@@ -275,6 +276,10 @@ async fn the_rest_refuses_too(backend: Backend) {
         assert!(body["data"]["organization"]["charges"].is_null());
     }
     assert_eq!(before, rows::of(db, organization).await, "a refusal wrote something");
+    for slug in ["", "\u{0}", "nobody", "'", "ä", "-"] {
+        let query = "query O($s: String!) { organization(by: { slug: $s }) { id } }";
+        assert_eq!(owner.query(query, json!({ "s": slug })).await["organization"], Value::Null, "{slug:?}");
+    }
 }
 
 async fn answers_keep_the_order_of_the_document(backend: Backend) {

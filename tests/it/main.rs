@@ -17,3 +17,4 @@ mod roles;
 mod tenants;
 mod tidy;
 mod tour;
+mod transactions;
