@@ -92,6 +92,11 @@ impl App {
         auth::issue(&self.services.keys, person, now, TOKEN_LIFETIME_SECONDS)
     }
 
+    /// Whether the database has the newest schema.
+    pub async fn is_ready(&self) -> Result<bool> {
+        Ok(migrate::pending(&self.services.context.db).await? == 0)
+    }
+
     async fn person(&self, email: &str) -> Result<UserId> {
         let email = normal_email(email).ok_or_else(|| Error::invalid("email", "is not an e-mail address"))?;
         let snapshot = self.services.context.db.read(Scope::Email(email.clone())).await?;

@@ -96,6 +96,13 @@ impl Addresses {
         Addresses { application: format!("sqlite://{}", file.display()), migration: None }
     }
 
+    /// The SQLite file, as far as the address names one.
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        let path = self.application.strip_prefix("sqlite:")?;
+        let path = path.strip_prefix("//").unwrap_or(path);
+        Some(PathBuf::from(path.split('?').next().unwrap_or(path)))
+    }
+
     /// Whether it is PostgreSQL.
     pub fn is_postgres(&self) -> bool {
         self.application.starts_with("postgres://") || self.application.starts_with("postgresql://")
@@ -195,6 +202,11 @@ impl Config {
         if environment == Environment::Production && public_url.scheme() != "https" {
             return Err(ConfigError("BURSAR_PUBLIC_URL: must be https in production".to_owned()));
         }
+        if raw.migrate_database_url.is_some() && raw.database_url.is_none() {
+            return Err(ConfigError(
+                "BURSAR_MIGRATE_DATABASE_URL: means nothing without DATABASE_URL".to_owned(),
+            ));
+        }
         let data_dir = raw.data_dir.unwrap_or_else(|| PathBuf::from("data"));
         let database = match raw.database_url {
             Some(application) => Addresses { application, migration: raw.migrate_database_url },
@@ -284,6 +296,7 @@ mod tests {
             ("public_url", "swordfish", "BURSAR_PUBLIC_URL"),
             ("public_url", "ftp://swordfish/", "BURSAR_PUBLIC_URL: must be an http"),
             ("signing_secret", "swordfish", "BURSAR_SIGNING_SECRET: must have at least 32 bytes"),
+            ("migrate_database_url", "swordfish", "BURSAR_MIGRATE_DATABASE_URL: means nothing without"),
         ] {
             let error = with(&[(key, value)]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

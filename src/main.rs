@@ -130,7 +130,15 @@ async fn token(config: Config, email: &str) -> Result<()> {
     if config.environment == Environment::Production {
         return Err(Error::invalid("BURSAR_ENV", "tokens are printed in development only"));
     }
+    let nothing =
+        || Error::internal("there is no database here yet: run `bursar serve` or `bursar migrate` first");
+    if config.database.sqlite_file().is_some_and(|file| !file.exists()) {
+        return Err(nothing());
+    }
     let app = App::open(config, Clock::system()).await?;
+    if !app.is_ready().await? {
+        return Err(nothing());
+    }
     let token = app.token(email).await?;
     app.close().await?;
     print(&(token + "\n")).map_err(Error::internal)

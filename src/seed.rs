@@ -1,17 +1,17 @@
 //! Demonstration data, made as a customer would make it: through the rooms, with a purchase that is paid.
 
 use bursar_domain::Timestamp;
-use bursar_domain::id::{MembershipId, OrganizationId, UserId};
+use bursar_domain::id::UserId;
 use bursar_domain::organization::Role;
 use bursar_domain::permission::Action;
-use bursar_entity::user;
+use bursar_entity::{department, membership, organization, pool, user};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 
-use crate::auth::{Actor, Caller, Keys, PoolDirectory};
+use crate::auth::{Actor, Authorized, Caller, Keys, PoolDirectory};
 use crate::context::Context;
-use crate::db::scope::find_people;
-use crate::db::{self, Scope, Snapshots};
-use crate::error::{Error, Result};
+use crate::db::scope::{find_across, find_people};
+use crate::db::{self, Fault, Scope, Snapshots, fault};
+use crate::error::{Conflict, Error, Result};
 use crate::ledger::Ledger;
 use crate::organizations::{self, NewDepartment, NewMember, NewOrganization};
 use crate::pools::{self, NewPool};
@@ -22,10 +22,12 @@ use crate::purchases::{self, CheckoutLink, PurchaseRequest, StartCheckout};
 pub enum Seeded {
     /// The data was made.
     Made,
-    /// There was an organization `demo` or a person of the demonstration already.
+    /// The demonstration was there already, or somebody's own organization was.
     AlreadyThere,
 }
 
+/// The short name of the demonstration's organization.
+const DEMO: &str = "demo";
 /// Address and name of the vendor's person.
 const OPERATOR: (&str, &str) = ("operator@bursar.test", "Olga Operator");
 /// Address and name of the demonstration's owner.
@@ -39,63 +41,89 @@ const MEMBERS: [(&str, &str, Role); 4] = [
 ];
 
 /// Makes the organization `demo` with five people, two departments and a pool of 100 credits from a
-/// Starter purchase, and a person of the vendor's. Does nothing when the vendor's person is there.
+/// Starter purchase, and a person of the vendor's.
+///
+/// Does nothing when the vendor's person is there, who comes last, or when there is an organization of
+/// somebody else's. What an earlier run has made before it was cut off is found and kept, so a start that
+/// was cut off, or two at once, end with the same data.
 pub async fn demonstration(ledger: &Ledger, keys: &Keys) -> Result<Seeded> {
     let context = ledger.context();
-    if person(context, OPERATOR.0).await?.is_some() {
+    if person(context, OPERATOR.0).await?.is_some() || has_customers(context).await? {
         return Ok(Seeded::AlreadyThere);
     }
-    let system = Actor::system(None);
     let new = NewOrganization {
-        slug: "demo".to_owned(),
+        slug: DEMO.to_owned(),
         name: "Demo Realty".to_owned(),
         time_zone: "America/New_York".to_owned(),
         currency: None,
         owner_email: OWNER.0.to_owned(),
         owner_name: Some(OWNER.1.to_owned()),
     };
-    let organization = organizations::create(context, &system, new).await?;
+    made(organizations::create(context, &Actor::system(None), new).await)?;
     let owner = person(context, OWNER.0).await?.ok_or_else(|| Error::internal("the owner is missing"))?;
     let snapshots = Snapshots::new(context.db.clone());
     let owner = Caller::load(&context.db, owner, Timestamp::from_micros(i64::MAX), None).await?;
-    people(context, &snapshots, &owner, organization.id).await?;
-    let manage = owner.organization(&snapshots, organization.id, Action::ManagePools).await?;
+    let demo = owner.organization_by_slug(&snapshots, DEMO, Action::ManagePools).await?;
     snapshots.close().await;
+    people(context, &snapshots, &owner, &demo).await?;
     let new = NewPool { name: "Main".to_owned(), allowed_services: None };
-    let pool = pools::create(context, &manage, new).await?;
+    made(pools::create(context, &demo, new).await)?;
+    let snapshot = context.db.read(demo.tenant()).await?;
+    let pool =
+        demo.tenant().find::<pool::Entity>().filter(pool::Column::Name.eq("Main")).one(&snapshot).await?;
+    drop(snapshot);
+    let pool = pool.ok_or_else(|| Error::internal("the pool is missing"))?;
     buy_starter(ledger, keys, &snapshots, &owner, pool.id).await?;
     // Last, since it is what says that all of this has been done.
-    operator(context).await?;
-    Ok(Seeded::Made)
+    match operator(context).await {
+        Err(Error::Database(error)) if matches!(fault(&error), Fault::Unique(_)) => Ok(Seeded::AlreadyThere),
+        outcome => outcome.map(|()| Seeded::Made),
+    }
+}
+
+/// Takes what is there already for made.
+fn made<T>(outcome: Result<T>) -> Result<()> {
+    match outcome {
+        Ok(_) | Err(Error::Conflict { kind: Conflict::Taken, .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether there is an organization besides the demonstration's.
+async fn has_customers(context: &Context) -> Result<bool> {
+    let snapshot = context.db.read(Scope::Operator).await?;
+    let others = find_across::<organization::Entity>().filter(organization::Column::Slug.ne(DEMO));
+    Ok(others.one(&snapshot).await?.is_some())
 }
 
 async fn people(
     context: &Context,
     snapshots: &Snapshots,
     owner: &Caller,
-    organization: OrganizationId,
+    demo: &Authorized<organization::Model>,
 ) -> Result<()> {
-    let manage = owner.organization(snapshots, organization, Action::ManageDepartments).await?;
-    snapshots.close().await;
-    let mut members = Vec::new();
     for (email, name, role) in MEMBERS {
         let new = NewMember { email: email.to_owned(), name: Some(name.to_owned()), role };
-        members.push((email, organizations::add_member(context, owner, &manage, new).await?.id));
+        made(organizations::add_member(context, owner, demo, new).await)?;
     }
-    let member = |email: &str| -> Result<MembershipId> {
-        let found = members.iter().find(|(known, _)| *known == email).map(|(_, id)| *id);
-        found.ok_or_else(|| Error::internal("a person of the demonstration is missing"))
-    };
     for (code, name) in [("SALES", "Sales"), ("MARKETING", "Marketing")] {
         let new = NewDepartment { code: code.to_owned(), name: name.to_owned(), cost_center: None };
-        let department = organizations::create_department(context, &manage, new).await?;
-        let department = owner.department(snapshots, department.id, Action::ManageDepartmentMembers).await?;
-        snapshots.close().await;
-        if code == "SALES" {
-            let (manager, plain) = (member("manager@demo.test")?, member("member@demo.test")?);
-            organizations::add_department_member(context, &department, manager, true).await?;
-            organizations::add_department_member(context, &department, plain, false).await?;
-        }
+        made(organizations::create_department(context, demo, new).await)?;
+    }
+    let tenant = demo.tenant();
+    let snapshot = context.db.read(tenant).await?;
+    let sales = tenant.find::<department::Entity>().filter(department::Column::Code.eq("SALES"));
+    let sales = sales.one(&snapshot).await?.ok_or_else(|| Error::internal("a department is missing"))?;
+    let people = find_people().all(&snapshot).await?;
+    let members = tenant.find::<membership::Entity>().all(&snapshot).await?;
+    drop(snapshot);
+    let sales = owner.department(snapshots, sales.id, Action::ManageDepartmentMembers).await?;
+    snapshots.close().await;
+    for (email, manager) in [("manager@demo.test", true), ("member@demo.test", false)] {
+        let user = people.iter().find(|person| person.email == email).map(|person| person.id);
+        let member = members.iter().find(|member| Some(member.user_id) == user);
+        let member = member.ok_or_else(|| Error::internal("a person of the demonstration is missing"))?;
+        organizations::add_department_member(context, &sales, member.id, manager).await?;
     }
     Ok(())
 }

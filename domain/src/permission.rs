@@ -34,8 +34,10 @@ named! {
         Auditor,
         /// A member of the organization, whatever the role.
         Member,
-        /// An administrator of the pool (or, for a department, of any pool of its organization).
+        /// An administrator of the pool.
         PoolAdministrator,
+        /// An administrator of some pool of the organization, which may not be the one at hand.
+        AnyPoolAdministrator,
         /// A manager of the department (or, for a pool, of a department that has credits there).
         DepartmentManager,
         /// A member of the department (or, for a pool, of a department that has credits there).
@@ -149,6 +151,8 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ReadPurchases
                 | ManagePurchases
         ),
+        // To allocate one has to know which departments there are; no more than that.
+        Grant::AnyPoolAdministrator => matches!(action, ReadOrganization | ReadDepartment),
         Grant::DepartmentManager => matches!(
             action,
             ReadOrganization
@@ -217,6 +221,9 @@ mod tests {
                 (Action::AllocateCredits, Action::ReadLedger),
                 (Action::ChargeDepartment, Action::ReadDepartmentCharges),
                 (Action::ManagePurchases, Action::ReadPurchases),
+                // Members show their departments and pools.
+                (Action::ReadMembers, Action::ReadDepartment),
+                (Action::ReadMembers, Action::ReadPool),
             ] {
                 assert!(!permits(*grant, change) || permits(*grant, see), "{grant:?} {change:?}");
             }

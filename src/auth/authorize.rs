@@ -155,7 +155,8 @@ impl Caller {
         Ok(self.authorized(row.organization_id, row))
     }
 
-    /// Another row of an organization, by a condition that names it; for an action on the organization.
+    /// Another row of an organization the caller belongs to (any, for the operator), by a condition that
+    /// names it. This checks no permission yet: whoever calls asks for the one that the row takes.
     pub async fn row<E: TenantEntity>(
         &self,
         snapshots: &Snapshots,
@@ -169,18 +170,6 @@ impl Caller {
         let row = self.find_row::<E>(snapshots, None, condition).await?;
         let row = row.ok_or(Error::not_found(what))?;
         Ok((organization_of(&row), row))
-    }
-
-    /// Checks an action on something in a pool (a charge, a transfer): the grants on the pool count.
-    pub async fn may_in_pool(
-        &self,
-        snapshots: &Snapshots,
-        organization: OrganizationId,
-        pool: PoolId,
-        action: Action,
-    ) -> Result<bool> {
-        let departments = self.departments_of_pool(snapshots, organization, pool).await?;
-        Ok(self.allowed(organization, action, on_pool(pool, &departments)))
     }
 
     /// Whether the caller may do something with the organization as a whole.
@@ -318,7 +307,7 @@ fn on_pool(id: PoolId, departments: &BTreeMap<DepartmentId, bool>) -> impl Fn(&M
 fn on_department(id: DepartmentId) -> impl Fn(&Member, &mut Vec<Grant>) {
     move |member, grants| {
         if !member.pools.is_empty() {
-            grants.push(Grant::PoolAdministrator);
+            grants.push(Grant::AnyPoolAdministrator);
         }
         grants.extend(member.departments.get(&id).map(|manager| department_grant(*manager)));
     }

@@ -9,6 +9,7 @@ use bursar_entity::{department_member, membership, pool_administrator, user};
 use sea_orm::{ColumnTrait, QueryFilter};
 
 use super::{Actor, Keys, token};
+use crate::context::Context;
 use crate::db::scope::{find_own, find_people};
 use crate::db::{Database, Scope};
 use crate::error::{Error, Result};
@@ -42,14 +43,14 @@ pub struct Member {
 impl Caller {
     /// The caller who bears a token.
     pub async fn from_token(
-        db: &Database,
+        context: &Context,
         keys: &Keys,
         bearer: &str,
         origin: Option<String>,
     ) -> Result<Caller> {
-        let claims = token::verify(keys, bearer)?;
+        let claims = token::verify(keys, bearer, context.clock.now())?;
         let user = claims.user().ok_or(Error::Unauthenticated("The token is not valid."))?;
-        Caller::load(db, user, claims.expires_at(), origin).await
+        Caller::load(&context.db, user, claims.expires_at(), origin).await
     }
 
     /// Reads a person's memberships and grants as they are now.

@@ -54,6 +54,7 @@ pub async fn create(
     form.id(request.pool);
     form.option(request.department, |form, id| _ = form.id(id));
     form.option(request.on_behalf_of, |form, id| _ = form.id(id));
+    form.number(i64::try_from(request.lines.len()).unwrap_or(i64::MAX));
     for line in &request.lines {
         form.text(&line.service).number(line.quantity);
     }

@@ -9,8 +9,8 @@
 //!
 //! # Order of locks
 //! Rows are locked in one order, so that two writers never wait for each other in a circle:
-//! organization, purchase, payment, pool head (by id), department (by id), everything else. What a
-//! pool head guards (accounts, positions, transfers, charges of the pool, and whether the pool may be
+//! organization, purchase, payment, pool head (by id), department (by id), membership, everything
+//! else. What a pool head guards (accounts, positions, transfers, charges of the pool, and whether the pool may be
 //! written at all) needs no locks of its own.
 //!
 //! # SQLite
@@ -52,6 +52,7 @@ impl Database {
     /// Whether it answers.
     pub async fn ping(&self) -> crate::error::Result<()> {
         self.writer.ping().await?;
+        self.reader.ping().await?;
         Ok(())
     }
 

@@ -39,11 +39,7 @@ impl Allocation {
         // The account of unallocated credits is no allocation.
         let department = row.department_id.ok_or(Error::not_found("allocation"))?;
         let seen = caller.may_read_ledger(organization, row.pool_id)
-            || caller.may_in_department(organization, department, Action::ReadDepartmentCharges)
-                && caller
-                    .memberships
-                    .get(&organization)
-                    .is_some_and(|m| m.departments.contains_key(&department));
+            || caller.may_in_department(organization, department, Action::ReadDepartmentCharges);
         if seen { Ok(Allocation(row)) } else { Err(Error::not_found("allocation")) }
     }
 }
@@ -236,12 +232,12 @@ struct Moved {
 
 async fn move_credits(request: &Request, pool: &str, movement: Movement) -> Result<Moved, Error> {
     let pool = managed(request, pool, Action::AllocateCredits).await?;
-    let department = movement.department;
+    let (department, rehearsed) = (movement.department, movement.dry_run);
     let receipt: Receipt = pools::allocate(&request.services.ledger, &pool, movement).await?;
     let balance = receipt.pool_balance()?;
     let allocation = allocation_after(request, &pool, department, &receipt).await?;
     let balance = Balance::new(balance, BalanceOf::Pools(pool.organization_id, vec![pool.id]));
-    let transfers = receipt.transfers.into_iter().map(Transfer).collect();
+    let transfers = receipt.transfers.into_iter().map(|row| Transfer::of(row, rehearsed)).collect();
     Ok(Moved { allocation, balance, transfers, replayed: receipt.replayed })
 }
 

@@ -9,7 +9,6 @@ use sea_orm::ColumnTrait;
 use uuid::Uuid;
 
 use super::errors::ApiError;
-use super::loaders::Key;
 use super::member::User;
 use super::node::decode;
 use super::scalars::{DateTime, Json};
@@ -53,15 +52,7 @@ impl Actor {
     async fn user(&self, ctx: &Context<'_>) -> Option<Result<User, ApiError>> {
         let load = async {
             let Some(id) = self.id.filter(|_| self.kind == Kind::User) else { return Ok(None) };
-            let user = UserId::from_u128(id.as_u128());
-            let request = signed_in(ctx)?;
-            // On SQLite nothing but this keeps a person of the vendor's out of a tenant's sight.
-            let member =
-                request.rows.load_one(Key(self.organization, super::loaders::MemberOf(user))).await?;
-            if member.is_none() && !request.caller()?.user.operator {
-                return Ok(None);
-            }
-            Ok(request.rows.load_one(Key(self.organization, user)).await?.map(User))
+            super::member::person(signed_in(ctx)?, self.organization, UserId::from_u128(id.as_u128())).await
         };
         load.await.transpose()
     }

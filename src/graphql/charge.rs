@@ -1,8 +1,9 @@
 //! Charges.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use bursar_domain::Money;
 use bursar_domain::id::ChargeId;
-use bursar_domain::ledger::{LineRequest, PricedLine};
+use bursar_domain::ledger::{LineRequest, PricedLine, Refusal};
 use bursar_domain::permission::Action;
 use bursar_entity::{account, charge, pool, transfer};
 use sea_orm::{ColumnTrait, QueryFilter};
@@ -16,7 +17,7 @@ use super::lot::Lot;
 use super::member::Member;
 use super::node::decode;
 use super::pool::{Pool, pool_of};
-use super::scalars::{CreditsScalar, DateTime, IdempotencyKey, Json, Version};
+use super::scalars::{CreditsScalar, DateTime, IdempotencyKey, Json, MoneyObject, Version};
 use super::{Request, request, signed_in};
 use crate::auth::Authorized;
 use crate::charges::{self, ChargeRequest};
@@ -48,11 +49,8 @@ impl Charge {
         let found =
             caller.row::<charge::Entity>(&request.snapshots, condition, organization, "charge").await?;
         let (organization, row) = found;
-        let own = |department| {
-            let member = caller.memberships.get(&organization);
-            member.is_some_and(|member| member.departments.contains_key(&department))
-                && caller.may_in_department(organization, department, Action::ReadDepartmentCharges)
-        };
+        let own =
+            |department| caller.may_in_department(organization, department, Action::ReadDepartmentCharges);
         let seen = caller.may_read_ledger(organization, row.pool_id) || row.department_id.is_some_and(own);
         if seen { Ok(row.into()) } else { Err(Error::not_found("charge")) }
     }
@@ -141,11 +139,19 @@ impl Charge {
             };
             let keys = transfers.iter().map(|transfer| Key(self.row.organization_id, transfer.lot_id));
             let lots = request.rows.load_many(keys).await?;
+            // What a department's people may see of a charge is not the whole lot.
+            let shown = request.caller()?.may_read_ledger(self.row.organization_id, self.row.pool_id);
             let slice = |transfer: transfer::Model| {
-                let lot = lots.get(&Key(self.row.organization_id, transfer.lot_id)).cloned()?;
-                Some(LotSlice { lot: Lot(lot), credits: CreditsScalar(transfer.credits), transfer })
+                let lot = lots.get(&Key(self.row.organization_id, transfer.lot_id)).cloned();
+                let currency = lot.as_ref().and_then(|lot| lot.currency);
+                LotSlice {
+                    lot: lot.filter(|_| shown).map(Lot),
+                    credits: CreditsScalar(transfer.credits),
+                    cost: currency.map(|currency| Money { minor: transfer.cost, currency }.into()),
+                    version: Version(transfer.version),
+                }
             };
-            Ok(transfers.into_iter().filter_map(slice).collect())
+            Ok(transfers.into_iter().map(slice).collect())
         };
         Some(list.await)
     }
@@ -199,28 +205,15 @@ impl From<PricedLine> for ChargeLine {
 
 /// Credits taken of one lot.
 #[derive(SimpleObject)]
-#[graphql(complex)]
 pub struct LotSlice {
-    /// The lot.
-    lot: Lot,
+    /// The lot. Null for those who do not see the pool's lots.
+    lot: Option<Lot>,
     /// How many credits.
     credits: CreditsScalar,
-    #[graphql(skip)]
-    transfer: transfer::Model,
-}
-
-#[async_graphql::ComplexObject]
-impl LotSlice {
     /// What they cost when they were bought. Null when nothing was paid for the lot.
-    async fn cost(&self) -> Option<super::scalars::MoneyObject> {
-        let minor = self.transfer.cost;
-        self.lot.0.currency.map(|currency| bursar_domain::Money { minor, currency }.into())
-    }
-
+    cost: Option<MoneyObject>,
     /// The version of the pool after this slice.
-    async fn version(&self) -> Version {
-        Version(self.transfer.version)
-    }
+    version: Version,
 }
 
 /// A line of a charge.
@@ -416,11 +409,25 @@ impl ChargeMutation {
             )
             .await
         };
-        Some(match outcome.await.and_then(charged) {
-            Ok(payload) => Ok(payload),
-            Err(error) => user_error(error)
-                .map(|error| ChargeCreditsPayload { user_errors: vec![error], ..Default::default() }),
-        })
+        let error = match outcome.await.and_then(charged) {
+            Ok(payload) => return Some(Ok(payload)),
+            Err(error) => error,
+        };
+        let taken = match &error {
+            Error::Refused(Refusal::ReferenceTaken { charge }) => Some(global_id::encode(*charge)),
+            _ => None,
+        };
+        let shown = match (taken, signed_in(ctx)) {
+            (Some(id), Ok(request)) => Charge::find(request, &id).await.is_ok().then_some(ID(id)),
+            _ => None,
+        };
+        let named = |mut error| {
+            if let UserError::Reference(taken) = &mut error {
+                taken.charge_id = shown;
+            }
+            ChargeCreditsPayload { user_errors: vec![error], ..Default::default() }
+        };
+        Some(user_error(error).map(named))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::db::Txn;
 use crate::db::page::{self, MAX_PAGE, PageRequest};
 
 /// How many there are when nobody says how many.
-const DEFAULT_PAGE: u64 = 25;
+pub const DEFAULT_PAGE: u64 = 25;
 
 /// A part of a list.
 pub struct NodeConnection<N: OutputType> {

@@ -9,7 +9,6 @@ use bursar_domain::pricing::{MAX_LINES, MAX_QUANTITY};
 
 use super::scalars::CreditsScalar;
 use crate::error::{Conflict, Error};
-use crate::global_id;
 
 /// A top-level error.
 #[derive(Clone)]
@@ -200,8 +199,8 @@ pub struct ReferenceTakenError {
     pub message: String,
     /// The part of the input that led to it.
     pub field: Option<Vec<String>>,
-    /// That charge.
-    pub charge_id: ID,
+    /// That charge. Null for those who may not see it.
+    pub charge_id: Option<ID>,
 }
 
 /// The idempotency key was used with different input before.
@@ -324,11 +323,12 @@ pub fn refused(refusal: &Refusal) -> UserError {
             }
             .into()
         }
-        Refusal::ReferenceTaken { charge } => ReferenceTakenError {
+        Refusal::ReferenceTaken { .. } => ReferenceTakenError {
             code: ErrorCode::ReferenceTaken,
             message: "Another charge has this reference.".to_owned(),
             field: field("reference"),
-            charge_id: ID(global_id::encode(*charge)),
+            // Who may see it is told by the mutation, which knows who asks.
+            charge_id: None,
         }
         .into(),
         Refusal::IdempotencyConflict { .. } => idempotency_conflict(Error::IdempotencyConflict.to_string()),

@@ -3,14 +3,19 @@
 
 use std::collections::HashMap;
 
-use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
+use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
+use async_graphql::{Name, Value, Variables};
+
+use super::connection::DEFAULT_PAGE;
+use crate::db::page::MAX_PAGE;
 
 /// The most bytes of a document.
 pub const DOCUMENT_BYTES: usize = 64 * 1024;
 /// The deepest nesting of brackets of all kinds.
 const BRACKETS: usize = 64;
-/// The most selections of a document once its fragments are expanded.
-const SELECTIONS: u64 = 5_000;
+/// The most fields that a document may ask for, with its fragments expanded and every list as long as it
+/// may be.
+const SELECTIONS: u64 = 50_000;
 /// The deepest nesting of fields.
 pub const DEPTH: usize = 20;
 /// The most fields of an operation.
@@ -104,60 +109,110 @@ fn block_string(bytes: &[u8], mut at: usize) -> usize {
     bytes.len()
 }
 
-/// Checks how large a document is once its fragments are expanded. Each fragment is weighed once, so
-/// this takes no longer than the document is long.
-pub fn weigh(document: &ExecutableDocument) -> Result<(), Excess> {
-    let mut known = HashMap::new();
+/// Checks how much a document asks for, once its fragments are expanded and its lists are as long as they
+/// may be. Each fragment is weighed once, so this takes no longer than the document is long.
+pub fn weigh(document: &ExecutableDocument, variables: &Variables) -> Result<(), Excess> {
+    let mut scale = Scale { document, variables, known: HashMap::new() };
     let mut total = 0u64;
     for (_, operation) in document.operations.iter() {
-        total = total.saturating_add(weight(document, &operation.node.selection_set.node, &mut known)?);
+        total = total.saturating_add(scale.set(&operation.node.selection_set.node)?.fields);
     }
     // Fragments that no operation spreads must not be cyclic either: validation walks them too.
     for fragment in document.fragments.values() {
-        weight(document, &fragment.node.selection_set.node, &mut known)?;
+        scale.set(&fragment.node.selection_set.node)?;
     }
     if total > SELECTIONS { Err(Excess::Selections) } else { Ok(()) }
 }
 
-/// The selections of a set, fragments expanded. `known` holds finished fragments, and `None` for those
-/// that are being weighed. The recursion is as deep as the scan has allowed, times the fragments that
-/// lie on one path, of which each is entered once.
-fn weight<'d>(
+/// Weighs the parts of one document.
+struct Scale<'d> {
     document: &'d ExecutableDocument,
-    set: &'d SelectionSet,
-    known: &mut HashMap<&'d str, Option<u64>>,
-) -> Result<u64, Excess> {
-    let mut total = 0u64;
-    for item in &set.items {
-        let part = match &item.node {
-            Selection::Field(field) => {
-                weight(document, &field.node.selection_set.node, known)?.saturating_add(1)
-            }
-            Selection::InlineFragment(fragment) => {
-                weight(document, &fragment.node.selection_set.node, known)?.saturating_add(1)
-            }
-            Selection::FragmentSpread(spread) => {
-                let name = spread.node.fragment_name.node.as_str();
-                match known.get(name).copied() {
-                    Some(Some(weight)) => weight,
-                    Some(None) => return Err(Excess::Cycle),
-                    None => {
-                        // A fragment that is not there is left to validation, which names it.
-                        let Some(fragment) = document.fragments.get(name) else { continue };
-                        if known.values().filter(|weight| weight.is_none()).count() >= BRACKETS {
-                            return Err(Excess::Nesting);
-                        }
-                        known.insert(name, None);
-                        let weight = weight(document, &fragment.node.selection_set.node, known)?;
-                        known.insert(name, Some(weight));
-                        weight.saturating_add(1)
-                    }
-                }
-            }
-        };
-        total = total.saturating_add(part);
+    variables: &'d Variables,
+    /// Fragments that have been weighed, and `None` for those that are being weighed.
+    known: HashMap<&'d str, Option<Weight>>,
+}
+
+/// What is known of a set of selections.
+#[derive(Clone, Copy, Default)]
+struct Weight {
+    /// How many fields it asks for.
+    fields: u64,
+    /// Whether it asks for nodes, as the selections of connections do.
+    names_nodes: bool,
+}
+
+impl Weight {
+    fn add(&mut self, other: Weight) {
+        self.fields = self.fields.saturating_add(other.fields).saturating_add(1);
+        self.names_nodes |= other.names_nodes;
     }
-    Ok(total)
+}
+
+impl<'d> Scale<'d> {
+    /// Weighs a set. The recursion is as deep as the scan has allowed, times the fragments that lie on one
+    /// path, of which each is entered once and which are few.
+    fn set(&mut self, set: &'d SelectionSet) -> Result<Weight, Excess> {
+        let mut total = Weight::default();
+        for item in &set.items {
+            total.add(match &item.node {
+                Selection::Field(field) => {
+                    let field = &field.node;
+                    let inner = self.set(&field.selection_set.node)?;
+                    let fields = inner.fields.saturating_mul(self.length(field, inner.names_nodes));
+                    let names_nodes = matches!(field.name.node.as_str(), "nodes" | "edges");
+                    Weight { fields, names_nodes }
+                }
+                Selection::InlineFragment(fragment) => self.set(&fragment.node.selection_set.node)?,
+                Selection::FragmentSpread(spread) => {
+                    self.fragment(spread.node.fragment_name.node.as_str())?
+                }
+            });
+        }
+        Ok(total)
+    }
+
+    fn fragment(&mut self, name: &'d str) -> Result<Weight, Excess> {
+        match self.known.get(name).copied() {
+            Some(Some(weight)) => return Ok(weight),
+            Some(None) => return Err(Excess::Cycle),
+            None => {}
+        }
+        // A fragment that is not there is left to validation, which names it.
+        let Some(fragment) = self.document.fragments.get(name) else { return Ok(Weight::default()) };
+        if self.known.values().filter(|weight| weight.is_none()).count() >= BRACKETS {
+            return Err(Excess::Nesting);
+        }
+        self.known.insert(name, None);
+        let weight = self.set(&fragment.node.selection_set.node)?;
+        self.known.insert(name, Some(weight));
+        Ok(weight)
+    }
+
+    /// How long the list of a field may be: what `first` or `last` says, the length of `ids`, the default of
+    /// a connection, or one.
+    fn length(&self, field: &Field, connection: bool) -> u64 {
+        let asked = ["first", "last"].into_iter().find_map(|name| match self.argument(field, name)? {
+            Value::Number(number) => number.as_u64(),
+            _ => None,
+        });
+        if let Some(asked) = asked {
+            // Longer pages are refused at their field.
+            return asked.clamp(1, MAX_PAGE);
+        }
+        match self.argument(field, "ids") {
+            Some(Value::List(ids)) => (ids.len() as u64).max(1),
+            _ if connection => DEFAULT_PAGE,
+            _ => 1,
+        }
+    }
+
+    /// The value of an argument, when it has one. A variable that is not given may have a default: it is
+    /// taken for the longest list.
+    fn argument(&self, field: &Field, name: &str) -> Option<Value> {
+        let value = field.get_argument(name)?.node.clone();
+        let given = |variable: Name| self.variables.get(&variable).cloned().ok_or(());
+        Some(value.into_const_with(given).unwrap_or_else(|()| Value::from(MAX_PAGE)))
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +220,7 @@ mod tests {
     use super::*;
 
     fn weighed(document: &str) -> Result<(), Excess> {
-        weigh(&async_graphql::parser::parse_query(document).unwrap())
+        weigh(&async_graphql::parser::parse_query(document).unwrap(), &Variables::default())
     }
 
     #[test]
@@ -201,6 +256,17 @@ mod tests {
         assert_eq!(weighed("{ ...a } fragment a on Q { ...b } fragment b on Q { ...a }"), Err(Excess::Cycle));
         assert_eq!(weighed("{ x } fragment a on Q { ...a }"), Err(Excess::Cycle));
         assert_eq!(weighed("{ ...a ...a } fragment a on Q { x }"), Ok(()));
+        let page = "pool { transfers(first: 100) { nodes { id } } }";
+        assert_eq!(weighed(&format!("{{ {page} }}")), Ok(()));
+        assert_eq!(weighed(&format!("{{ {} }}", page.replace("id", page))), Ok(()));
+        let deep = page.replace("id", &page.replace("id", page));
+        assert_eq!(weighed(&format!("{{ {deep} }}")), Err(Excess::Selections));
+        assert_eq!(weighed(&format!("{{ {} }}", deep.replace("(first: 100)", ""))), Ok(()));
+        let asked = deep.replace("(first: 100)", "(last: $n)");
+        let asked = async_graphql::parser::parse_query(format!("query Q($n: Int) {{ {asked} }}")).unwrap();
+        let n = |n: i64| Variables::from_json(serde_json::json!({ "n": n }));
+        assert_eq!(weigh(&asked, &n(2)), Ok(()));
+        assert_eq!(weigh(&asked, &n(90)), Err(Excess::Selections));
         let mut chain = "{ ...f0 }".to_owned();
         for i in 0..1_000 {
             chain += &format!(" fragment f{i} on Query {{ ...f{} }}", i + 1);

@@ -1,7 +1,7 @@
 //! People and what they are in organizations.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use bursar_domain::id::{MembershipId, OrganizationId};
+use bursar_domain::id::{MembershipId, OrganizationId, UserId};
 use bursar_domain::organization::Role as DomainRole;
 use bursar_domain::permission::Action;
 use bursar_entity::{department, department_member, membership, pool, pool_administrator, user};
@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::department::Department;
 use super::errors::{ApiError, UserError, user_error};
-use super::loaders::Key;
+use super::loaders::{Key, MemberOf};
 use super::node::decode;
 use super::organization::{self, Organization};
 use super::pool::Pool;
@@ -73,6 +73,20 @@ impl User {
     }
 }
 
+/// A person whom a row of an organization names, as long as they belong to it: who has left is nobody
+/// there any more, and the vendor's staff is seen by the vendor's staff only.
+pub async fn person(
+    request: &Request,
+    organization: OrganizationId,
+    user: UserId,
+) -> Result<Option<User>, ApiError> {
+    let member = request.rows.load_one(Key(organization, MemberOf(user))).await?;
+    if member.is_none() && !request.caller()?.user.operator {
+        return Ok(None);
+    }
+    Ok(request.rows.load_one(Key(organization, user)).await?.map(User))
+}
+
 /// A person.
 #[Object]
 impl User {
@@ -110,6 +124,15 @@ impl Member {
             return Ok(Member(row));
         }
         Err(Error::not_found("member"))
+    }
+
+    /// Where a person has places is for the person, and for those who see all members (and with them all
+    /// departments and pools).
+    fn require(&self, request: &Request) -> Result<(), Error> {
+        let caller = request.caller()?;
+        let allowed = self.0.user_id == caller.user.id
+            || caller.may_in_organization(self.0.organization_id, Action::ReadMembers);
+        if allowed { Ok(()) } else { Err(Error::Forbidden) }
     }
 
     fn tenant(&self) -> Tenant {
@@ -154,40 +177,49 @@ impl Member {
         DateTime(self.0.created_at)
     }
 
-    /// The departments that the person is in, and whether as manager.
-    async fn departments(&self, ctx: &Context<'_>) -> Result<Vec<DepartmentPlace>, ApiError> {
-        let request = signed_in(ctx)?;
-        let snapshot = request.snapshots.open(self.tenant()).await?;
-        let places = self
-            .tenant()
-            .find::<department_member::Entity>()
-            .filter(department_member::Column::UserId.eq(self.0.user_id))
-            .order_by_asc(department_member::Column::DepartmentId);
-        let places = places.all(&*snapshot).await.map_err(Error::from)?;
-        let ids = places.iter().map(|place| place.department_id);
-        let rows = self.tenant().find::<department::Entity>().filter(department::Column::Id.is_in(ids));
-        let rows = rows.all(&*snapshot).await.map_err(Error::from)?;
-        let row = |id| rows.iter().find(|row| row.id == id).cloned();
-        let place = |place: &department_member::Model| {
-            let department = Department(row(place.department_id)?);
-            Some(DepartmentPlace { department, manager: place.manager })
+    /// The departments that the person is in, and whether as manager. For the person, and for those who
+    /// see all members.
+    async fn departments(&self, ctx: &Context<'_>) -> Option<Result<Vec<DepartmentPlace>, ApiError>> {
+        let list = async {
+            let request = signed_in(ctx)?;
+            self.require(request)?;
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let places = self
+                .tenant()
+                .find::<department_member::Entity>()
+                .filter(department_member::Column::UserId.eq(self.0.user_id))
+                .order_by_asc(department_member::Column::DepartmentId);
+            let places = places.all(&*snapshot).await.map_err(Error::from)?;
+            let ids = places.iter().map(|place| place.department_id);
+            let rows = self.tenant().find::<department::Entity>().filter(department::Column::Id.is_in(ids));
+            let rows = rows.all(&*snapshot).await.map_err(Error::from)?;
+            let row = |id| rows.iter().find(|row| row.id == id).cloned();
+            let place = |place: &department_member::Model| {
+                let department = Department(row(place.department_id)?);
+                Some(DepartmentPlace { department, manager: place.manager })
+            };
+            Ok(places.iter().filter_map(place).collect())
         };
-        Ok(places.iter().filter_map(place).collect())
+        Some(list.await)
     }
 
-    /// The pools that the person administers.
-    async fn administered_pools(&self, ctx: &Context<'_>) -> Result<Vec<Pool>, ApiError> {
-        let request = signed_in(ctx)?;
-        let snapshot = request.snapshots.open(self.tenant()).await?;
-        let grants = self
-            .tenant()
-            .find::<pool_administrator::Entity>()
-            .filter(pool_administrator::Column::UserId.eq(self.0.user_id));
-        let grants = grants.all(&*snapshot).await.map_err(Error::from)?;
-        let ids = grants.iter().map(|grant| grant.pool_id);
-        let rows = self.tenant().find::<pool::Entity>().filter(pool::Column::Id.is_in(ids));
-        let rows = rows.order_by_asc(pool::Column::Id).all(&*snapshot).await.map_err(Error::from)?;
-        Ok(rows.into_iter().map(Pool).collect())
+    /// The pools that the person administers. For the person, and for those who see all members.
+    async fn administered_pools(&self, ctx: &Context<'_>) -> Option<Result<Vec<Pool>, ApiError>> {
+        let list = async {
+            let request = signed_in(ctx)?;
+            self.require(request)?;
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let grants = self
+                .tenant()
+                .find::<pool_administrator::Entity>()
+                .filter(pool_administrator::Column::UserId.eq(self.0.user_id));
+            let grants = grants.all(&*snapshot).await.map_err(Error::from)?;
+            let ids = grants.iter().map(|grant| grant.pool_id);
+            let rows = self.tenant().find::<pool::Entity>().filter(pool::Column::Id.is_in(ids));
+            let rows = rows.order_by_asc(pool::Column::Id).all(&*snapshot).await.map_err(Error::from)?;
+            Ok(rows.into_iter().map(Pool).collect())
+        };
+        Some(list.await)
     }
 }
 

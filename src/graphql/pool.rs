@@ -272,7 +272,7 @@ impl Pool {
                 order,
                 PageArgs { first, after, last, before },
                 |row| row.version,
-                Transfer,
+                Transfer::from,
             )
             .await
         };

@@ -10,7 +10,6 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::catalog::Package;
 use super::errors::{ApiError, UserError, user_error};
-use super::loaders::Key;
 use super::lot::Lot;
 use super::member::User;
 use super::node::{decode, found};
@@ -142,11 +141,11 @@ impl Purchase {
         Money { minor: self.0.total, currency: self.0.currency }.into()
     }
 
-    /// Who asked for it.
+    /// Who asked for it, as long as they belong to the organization.
     async fn requested_by(&self, ctx: &Context<'_>) -> Option<Result<User, ApiError>> {
         let load = async {
-            let key = Key(self.0.organization_id, self.0.requested_by);
-            Ok(request(ctx)?.rows.load_one(key).await?.map(User))
+            let request = signed_in(ctx)?;
+            super::member::person(request, self.0.organization_id, self.0.requested_by).await
         };
         load.await.transpose()
     }

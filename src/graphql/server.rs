@@ -4,14 +4,17 @@
 
 use std::any::TypeId;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType, Selection};
 use async_graphql::{Data, Executor, Request as Operation, Response, ServerError, Value};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use super::{ApiSchema, Request, Services, limits};
 use crate::auth::Caller;
+use crate::db::Snapshots;
 use crate::error::Error;
 
 /// An operation as a client posts it. Members that are not known are not an error.
@@ -41,15 +44,39 @@ pub enum Outcome {
     Refused,
     /// The caller's proof of who it is was not good.
     Unauthenticated,
+    /// It could not be executed by a fault of ours.
+    Failed,
 }
 
+/// How long an operation may take before it is given up.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The most streams of one socket.
+const STREAMS: usize = 64;
+
 /// What is known of whoever sent an operation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Session {
     /// The bearer token.
-    pub bearer: Option<String>,
+    bearer: Option<String>,
     /// The id of the request.
-    pub origin: Option<String>,
+    origin: Option<String>,
+    /// The streams that may still be opened.
+    streams: Arc<Semaphore>,
+}
+
+impl Session {
+    /// Somebody with a token, or nobody; and the request that they came with.
+    pub fn new(bearer: Option<String>, origin: Option<String>) -> Session {
+        Session { bearer, origin, streams: Arc::new(Semaphore::new(STREAMS)) }
+    }
+}
+
+/// An operation that is ready to be executed.
+struct Prepared {
+    operation: Operation,
+    snapshots: Snapshots,
+    streams: bool,
 }
 
 /// The schema with everything it works with.
@@ -73,8 +100,8 @@ impl Server {
     /// Finds out who calls.
     pub async fn authenticate(&self, session: &Session) -> Result<Option<Caller>, Error> {
         let Some(bearer) = &session.bearer else { return Ok(None) };
-        let (db, keys) = (&self.services.context.db, &self.services.keys);
-        Caller::from_token(db, keys, bearer, session.origin.clone()).await.map(Some)
+        let (context, keys) = (&self.services.context, &self.services.keys);
+        Caller::from_token(context, keys, bearer, session.origin.clone()).await.map(Some)
     }
 
     /// Executes a posted operation.
@@ -92,7 +119,7 @@ impl Server {
         // is: its keys are in the order of the document.
         let body = match outcome {
             Outcome::Executed => serde_json::to_string(&response),
-            Outcome::Refused | Outcome::Unauthenticated => {
+            Outcome::Refused | Outcome::Unauthenticated | Outcome::Failed => {
                 serde_json::to_string(&serde_json::json!({ "errors": response.errors }))
             }
         };
@@ -106,24 +133,39 @@ impl Server {
     }
 
     /// Makes an operation ready to be executed, or says why it is not.
-    async fn prepare(&self, mut operation: Operation, session: &Session) -> Result<Operation, Box<Response>> {
+    async fn prepare(&self, mut operation: Operation, session: &Session) -> Result<Prepared, Box<Response>> {
         limits::scan(&operation.query).map_err(|excess| refused("GRAPHQL_PARSE_FAILED", excess.message()))?;
-        let document = match operation.parsed_query() {
-            Ok(document) => document,
-            Err(error) => return Err(coded(error, "GRAPHQL_PARSE_FAILED")),
-        };
-        limits::weigh(document).map_err(|excess| refused("GRAPHQL_VALIDATION_FAILED", excess.message()))?;
+        let variables = operation.variables.clone();
+        let name = operation.operation_name.clone();
+        let document = operation.parsed_query().map_err(|error| coded(error, "GRAPHQL_PARSE_FAILED"))?;
+        limits::weigh(document, &variables)
+            .map_err(|excess| refused("GRAPHQL_VALIDATION_FAILED", excess.message()))?;
+        let streams = is_stream(document, name.as_deref());
         one_stream(document).map_err(|message| refused("GRAPHQL_VALIDATION_FAILED", message.to_owned()))?;
         let caller = match self.authenticate(session).await {
             Ok(caller) => caller,
             Err(error) => {
                 let error: async_graphql::Error = super::errors::ApiError::from(error).into();
-                return Err(Box::new(Response::from_errors(vec![
-                    error.into_server_error(Default::default()),
-                ])));
+                let response = Response::from_errors(vec![error.into_server_error(Default::default())]);
+                return Err(Box::new(with_codes(response, session.origin.as_deref())));
             }
         };
-        Ok(operation.data(Request::new(self.services.clone(), caller)))
+        let request = Request::new(self.services.clone(), caller);
+        let snapshots = request.snapshots.clone();
+        Ok(Prepared { operation: operation.data(request), snapshots, streams })
+    }
+
+    /// Executes a query or mutation within the deadline. A mutation that is given up may still take place:
+    /// its writes cannot be cut off, and its key will tell.
+    async fn complete(&self, prepared: Prepared, origin: Option<&str>) -> Response {
+        match tokio::time::timeout(DEADLINE, self.schema.execute(prepared.operation)).await {
+            Ok(response) => with_codes(response, origin),
+            Err(_) => {
+                let message = "The operation took too long and was given up. A mutation may still take place; \
+                               the same idempotency key will tell.";
+                *refused("TIMEOUT", message.to_owned())
+            }
+        }
     }
 }
 
@@ -142,12 +184,27 @@ fn outcome(response: &Response) -> Outcome {
         Outcome::Executed
     } else if before("UNAUTHENTICATED") {
         Outcome::Unauthenticated
-    } else if ["GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED", "BAD_USER_INPUT"].into_iter().any(before)
-    {
+    } else if before("INTERNAL_SERVER_ERROR") {
+        Outcome::Failed
+    } else if REFUSALS.into_iter().any(before) {
         Outcome::Refused
     } else {
         Outcome::Executed
     }
+}
+
+/// Codes of operations that cannot be executed as they stand.
+const REFUSALS: [&str; 4] =
+    ["GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED", "BAD_USER_INPUT", "TIMEOUT"];
+
+/// Whether the operation that is asked for is a subscription.
+fn is_stream(document: &ExecutableDocument, name: Option<&str>) -> bool {
+    let operation = match (&document.operations, name) {
+        (DocumentOperations::Single(operation), _) => Some(operation),
+        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
+        (DocumentOperations::Multiple(operations), None) => operations.values().next(),
+    };
+    operation.is_some_and(|operation| operation.node.ty == OperationType::Subscription)
 }
 
 /// A subscription has exactly one root field, and it stands in the operation itself.
@@ -180,14 +237,20 @@ fn coded(mut error: ServerError, code: &'static str) -> Box<Response> {
 }
 
 /// Gives a code to errors that have none: those of validation, which come before any field, and those
-/// of arguments whose values are found wrong at their field.
-fn with_codes(mut response: Response) -> Response {
+/// of arguments whose values are found wrong at their field. Faults of ours get the id of the request.
+fn with_codes(mut response: Response, origin: Option<&str>) -> Response {
     let before_execution = response.data == Value::Null;
     for error in &mut response.errors {
+        let of_input = error.message.starts_with("Invalid value for argument");
+        let validation = before_execution && error.path.is_empty() && !of_input;
         let extensions = error.extensions.get_or_insert_with(Default::default);
         if extensions.get("code").is_none() {
-            let validation = before_execution && error.path.is_empty();
             extensions.set("code", if validation { "GRAPHQL_VALIDATION_FAILED" } else { "BAD_USER_INPUT" });
+        }
+        if extensions.get("code") == Some(&"INTERNAL_SERVER_ERROR".into())
+            && let Some(origin) = origin
+        {
+            extensions.set("requestId", origin);
         }
     }
     response
@@ -195,9 +258,9 @@ fn with_codes(mut response: Response) -> Response {
 
 impl Executor for Server {
     async fn execute(&self, operation: Operation) -> Response {
-        let session = session_of(&operation.data).unwrap_or_default();
+        let session = session_of(&operation.data).unwrap_or_else(|| Session::new(None, None));
         match self.prepare(operation, &session).await {
-            Ok(operation) => with_codes(self.schema.execute(operation).await),
+            Ok(prepared) => self.complete(prepared, session.origin.as_deref()).await,
             Err(response) => *response,
         }
     }
@@ -208,15 +271,32 @@ impl Executor for Server {
         session_data: Option<Arc<Data>>,
     ) -> BoxStream<'static, Response> {
         let server = self.clone();
-        let session = session_data.as_deref().and_then(session_of).unwrap_or_default();
+        let session =
+            session_data.as_deref().and_then(session_of).unwrap_or_else(|| Session::new(None, None));
         let begun = async move {
-            match server.prepare(operation, &session).await {
-                Ok(operation) => {
-                    let responses = server.schema.execute_stream(operation);
-                    responses.map(with_codes).boxed()
-                }
-                Err(response) => stream::once(async move { *response }).boxed(),
+            let prepared = match server.prepare(operation, &session).await {
+                Ok(prepared) => prepared,
+                Err(response) => return stream::once(async move { *response }).boxed(),
+            };
+            if !prepared.streams {
+                let response = server.complete(prepared, session.origin.as_deref()).await;
+                return stream::once(async move { response }).boxed();
             }
+            let Ok(place) = session.streams.clone().try_acquire_owned() else {
+                let message = format!("A socket carries at most {STREAMS} streams.");
+                return stream::once(async move { *refused("THROTTLED", message) }).boxed();
+            };
+            let Prepared { operation, snapshots, .. } = prepared;
+            let responses = server.schema.execute_stream(operation);
+            let finished = move |response| {
+                let (snapshots, origin, _held) = (snapshots.clone(), session.origin.clone(), &place);
+                async move {
+                    // The event is complete. However slowly it is taken, no connection waits for it.
+                    snapshots.close().await;
+                    with_codes(response, origin.as_deref())
+                }
+            };
+            responses.then(finished).boxed()
         };
         stream::once(begun).flatten().boxed()
     }

@@ -33,9 +33,9 @@ impl Server {
         let server = self.clone();
         let begin = move |payload: serde_json::Value| async move {
             let bearer = payload.get("authorization").and_then(serde_json::Value::as_str);
-            let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
-            let session =
-                Session { bearer: bearer.map(|token| token.trim().to_owned()), origin: Some(origin) };
+            let bearer = bearer.and_then(|value| value.split_once(' '));
+            let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+            let session = Session::new(bearer.map(|(_, token)| token.trim().to_owned()), Some(origin));
             server.begin(session).await
         };
         Protocol::from_message_stream(self.clone(), Box::pin(messages), WebSocketProtocols::GraphQLWS)

@@ -37,12 +37,12 @@ pub enum LiveEventKind {
     Resync,
 }
 
-/// A state of a pool, all of it from one instant.
+/// A state of a pool: balance, version, departments and transfers are of one instant.
 #[derive(SimpleObject)]
 pub struct PoolBalanceEvent {
     /// What it is.
     kind: LiveEventKind,
-    /// The pool.
+    /// The pool. Its own fields are read when the event is sent, and may be newer than the event.
     pool: Pool,
     /// What the whole pool has.
     balance: Balance,
@@ -157,7 +157,7 @@ impl Reader {
             balance: Balance::new(event.balance, BalanceOf::Pools(organization, vec![pool])),
             version: Version(event.balance.version),
             departments,
-            transfers: transfers.into_iter().map(Transfer).collect(),
+            transfers: transfers.into_iter().map(Transfer::from).collect(),
         })
     }
 }

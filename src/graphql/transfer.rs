@@ -58,9 +58,24 @@ pub enum AccountKind {
 }
 
 /// One movement of credits of one lot.
-pub struct Transfer(pub transfer::Model);
+pub struct Transfer {
+    row: transfer::Model,
+    /// Whether it was rehearsed only: then its id names nothing, now and later.
+    rehearsed: bool,
+}
+
+impl From<transfer::Model> for Transfer {
+    fn from(row: transfer::Model) -> Transfer {
+        Transfer { row, rehearsed: false }
+    }
+}
 
 impl Transfer {
+    /// A transfer that was rehearsed, or one that stands.
+    pub fn of(row: transfer::Model, rehearsed: bool) -> Transfer {
+        Transfer { row, rehearsed }
+    }
+
     /// The transfer with a global id, when the caller may see the pool's movements.
     pub async fn find(request: &Request, id: &str) -> Result<Transfer, Error> {
         let caller = request.caller()?;
@@ -71,22 +86,22 @@ impl Transfer {
             caller.row::<transfer::Entity>(&request.snapshots, condition, organization, "transfer").await?;
         let (organization, row) = found;
         let seen = caller.may_read_ledger(organization, pool);
-        if seen { Ok(Transfer(row)) } else { Err(Error::not_found("transfer")) }
+        if seen { Ok(row.into()) } else { Err(Error::not_found("transfer")) }
     }
 
     async fn charge_row(&self, ctx: &Context<'_>) -> Result<Option<charge::Model>, ApiError> {
-        let Some(id) = self.0.cause_id.filter(|_| self.0.cause_kind == CauseKind::Charge) else {
+        let Some(id) = self.row.cause_id.filter(|_| self.row.cause_kind == CauseKind::Charge) else {
             return Ok(None);
         };
-        let key = Key(self.0.organization_id, ChargeId::from_u128(id.as_u128()));
+        let key = Key(self.row.organization_id, ChargeId::from_u128(id.as_u128()));
         Ok(request(ctx)?.rows.load_one(key).await?)
     }
 
     async fn entry_row(&self, ctx: &Context<'_>) -> Result<Option<journal_entry::Model>, ApiError> {
-        let Some(id) = self.0.cause_id.filter(|_| self.0.cause_kind == CauseKind::Entry) else {
+        let Some(id) = self.row.cause_id.filter(|_| self.row.cause_kind == CauseKind::Entry) else {
             return Ok(None);
         };
-        let key = Key(self.0.organization_id, EntryId::from_u128(id.as_u128()));
+        let key = Key(self.row.organization_id, EntryId::from_u128(id.as_u128()));
         Ok(request(ctx)?.rows.load_one(key).await?)
     }
 }
@@ -97,73 +112,75 @@ impl Transfer {
 impl Transfer {
     /// The global id.
     pub(crate) async fn id(&self) -> ID {
-        ID(global_id::encode_transfer(self.0.pool_id, self.0.version))
+        // No transfer has the version 0.
+        let version = if self.rehearsed { 0 } else { self.row.version };
+        ID(global_id::encode_transfer(self.row.pool_id, version))
     }
 
     /// The pool.
     async fn pool(&self, ctx: &Context<'_>) -> Option<Result<Pool, ApiError>> {
-        pool_of(ctx, self.0.pool_id).await
+        pool_of(ctx, self.row.pool_id).await
     }
 
     /// The version of the pool that it made: 1, 2, 3, ... without a gap.
     async fn version(&self) -> Version {
-        Version(self.0.version)
+        Version(self.row.version)
     }
 
     /// Why credits moved.
     async fn kind(&self) -> TransferKind {
-        self.0.kind.into()
+        self.row.kind.into()
     }
 
     /// Where they came from.
     async fn debit(&self) -> TransferSide {
-        TransferSide { kind: self.0.debit_kind, id: self.0.debit_id, row: self.0.clone() }
+        TransferSide { kind: self.row.debit_kind, id: self.row.debit_id, row: self.row.clone() }
     }
 
     /// Where they went.
     async fn credit(&self) -> TransferSide {
-        TransferSide { kind: self.0.credit_kind, id: self.0.credit_id, row: self.0.clone() }
+        TransferSide { kind: self.row.credit_kind, id: self.row.credit_id, row: self.row.clone() }
     }
 
     /// How many.
     async fn credits(&self) -> CreditsScalar {
-        CreditsScalar(self.0.credits)
+        CreditsScalar(self.row.credits)
     }
 
     /// What they cost when they were bought. Null when nothing was paid for the lot.
     async fn cost(&self, ctx: &Context<'_>) -> Option<Result<MoneyObject, ApiError>> {
         let load = async {
-            let lot = request(ctx)?.rows.load_one(Key(self.0.organization_id, self.0.lot_id)).await?;
+            let lot = request(ctx)?.rows.load_one(Key(self.row.organization_id, self.row.lot_id)).await?;
             let currency = lot.and_then(|lot| lot.currency);
-            Ok(currency.map(|currency| bursar_domain::Money { minor: self.0.cost, currency }.into()))
+            Ok(currency.map(|currency| bursar_domain::Money { minor: self.row.cost, currency }.into()))
         };
         load.await.transpose()
     }
 
     /// The balance of the debited account after it.
     async fn debit_balance_after(&self) -> SignedCredits {
-        SignedCredits(self.0.debit_after)
+        SignedCredits(self.row.debit_after)
     }
 
     /// The balance of the credited account after it.
     async fn credit_balance_after(&self) -> SignedCredits {
-        SignedCredits(self.0.credit_after)
+        SignedCredits(self.row.credit_after)
     }
 
     /// What was held after it in the holder that it debits, or credits when it debits no holder.
     async fn held_after(&self) -> SignedCredits {
-        SignedCredits(self.0.held_after)
+        SignedCredits(self.row.held_after)
     }
 
     /// What the whole pool had after it.
     async fn pool_balance_after(&self) -> SignedCredits {
-        SignedCredits(self.0.pool_posted_after)
+        SignedCredits(self.row.pool_posted_after)
     }
 
     /// The lot.
     async fn lot(&self, ctx: &Context<'_>) -> Option<Result<Lot, ApiError>> {
         let load = async {
-            let key = Key(self.0.organization_id, self.0.lot_id);
+            let key = Key(self.row.organization_id, self.row.lot_id);
             Ok(request(ctx)?.rows.load_one(key).await?.map(Lot))
         };
         load.await.transpose()
@@ -180,7 +197,7 @@ impl Transfer {
             let Some(purchase) = self.entry_row(ctx).await?.and_then(|entry| entry.purchase_id) else {
                 return Ok(None);
             };
-            let key = Key(self.0.organization_id, purchase);
+            let key = Key(self.row.organization_id, purchase);
             Ok(request(ctx)?.rows.load_one(key).await?.map(Purchase))
         };
         load.await.transpose()
@@ -189,7 +206,7 @@ impl Transfer {
     /// Who caused it. Null when time alone did.
     async fn actor(&self, ctx: &Context<'_>) -> Option<Result<Actor, ApiError>> {
         let load = async {
-            let organization = self.0.organization_id;
+            let organization = self.row.organization_id;
             if let Some(row) = self.charge_row(ctx).await? {
                 return Ok(Some(Actor::new(organization, row.actor_kind, row.actor_id)));
             }
@@ -230,17 +247,17 @@ impl Transfer {
 
     /// When it was booked.
     async fn created_at(&self) -> DateTime {
-        DateTime(self.0.created_at)
+        DateTime(self.row.created_at)
     }
 
     /// When it took effect: the expiry, for what lapsed; otherwise when it was booked.
     async fn effective_at(&self) -> DateTime {
-        DateTime(self.0.effective_at.unwrap_or(self.0.created_at))
+        DateTime(self.row.effective_at.unwrap_or(self.row.created_at))
     }
 
     /// Its link of the pool's hash chain, SHA-256 in hexadecimal.
     async fn hash(&self) -> String {
-        data_encoding::HEXLOWER.encode(&self.0.hash)
+        data_encoding::HEXLOWER.encode(&self.row.hash)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,7 +22,7 @@ pub async fn post(
     Shared(state): Shared<Arc<State>>,
     Extension(RequestId(origin)): Extension<RequestId>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let typed = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let typed = typed.contains(GRAPHQL_JSON);
@@ -29,6 +30,16 @@ pub async fn post(
         let message = "The body must be application/json.";
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_USER_INPUT", message);
     }
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            return refused(
+                rejection.status(),
+                "BAD_USER_INPUT",
+                "The body cannot be read, or is too large.",
+            );
+        }
+    };
     let posted: Posted = match serde_json::from_slice(&body) {
         Ok(posted) => posted,
         Err(_) => {
@@ -41,7 +52,7 @@ pub async fn post(
         Ok(bearer) => bearer,
         Err(message) => return refused(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message),
     };
-    let session = Session { bearer, origin: Some(origin) };
+    let session = Session::new(bearer, Some(origin));
     respond(state.server.answer(posted, session).await, typed)
 }
 
@@ -65,6 +76,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 fn respond(answered: Answered, typed: bool) -> Response {
     let status = match answered.outcome {
         Outcome::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Outcome::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         Outcome::Refused if typed => StatusCode::BAD_REQUEST,
         Outcome::Refused | Outcome::Executed => StatusCode::OK,
     };

@@ -90,7 +90,11 @@ pub async fn pool_balances(
         select = select.filter(pool_head::Column::PoolId.is_in(pools.iter().copied()));
     }
     let heads = select.all(txn).await?;
-    let lapsed = expiry(txn, tenant, None, Timestamp::from_micros(i64::MIN), now, true).await?;
+    let one = match pools {
+        Some([pool]) => Some(*pool),
+        _ => None,
+    };
+    let lapsed = expiry(txn, tenant, one, Timestamp::from_micros(i64::MIN), now, true).await?;
     let mut balances = HashMap::with_capacity(heads.len());
     for head in heads {
         let gone: i64 = lapsed.iter().filter(|row| row.pool == head.pool_id).map(|row| row.credits).sum();

@@ -1,14 +1,15 @@
 //! Departments and who is in them.
 
-use bursar_domain::id::{DepartmentId, MembershipId, UserId};
+use bursar_domain::id::{DepartmentId, MembershipId};
 use bursar_domain::organization::valid_code;
-use bursar_entity::{account, department, department_member, membership, organization};
+use bursar_entity::{account, department, department_member, organization};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect, Set, Unchanged,
 };
 use serde_json::json;
 
+use super::lock_member;
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
 use crate::context::Context;
@@ -165,7 +166,22 @@ pub async fn add_department_member(
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
             lock(txn, tenant, id).await?;
-            let user = user_of(txn, tenant, member).await?;
+            let user = lock_member(txn, tenant, member).await?.user_id;
+            let place = tenant
+                .find::<department_member::Entity>()
+                .filter(department_member::Column::DepartmentId.eq(id))
+                .filter(department_member::Column::UserId.eq(user));
+            let before = place.one(txn).await?;
+            if before.as_ref().is_some_and(|before| before.manager == manager) {
+                return Ok(());
+            }
+            let facts = |manager| json!({ "member": global_id::encode(member), "manager": manager });
+            let change = match &before {
+                Some(before) => {
+                    Change::updated("addDepartmentMember", id, facts(before.manager), facts(manager))
+                }
+                None => Change::created("addDepartmentMember", id, facts(manager)),
+            };
             let row = department_member::Model {
                 organization_id: tenant.id(),
                 department_id: id,
@@ -180,9 +196,7 @@ pub async fn add_department_member(
                 .on_conflict(conflict)
                 .exec_without_returning(txn)
                 .await?;
-            let facts = json!({ "member": global_id::encode(member), "manager": manager });
-            audit::record(txn, tenant, &clock, &actor, Change::created("addDepartmentMember", id, facts))
-                .await
+            audit::record(txn, tenant, &clock, &actor, change).await
         })
     });
     context.db.write(tenant, work).await
@@ -200,7 +214,7 @@ pub async fn remove_department_member(
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
             lock(txn, tenant, id).await?;
-            let user = user_of(txn, tenant, member).await?;
+            let user = lock_member(txn, tenant, member).await?.user_id;
             let gone = department_member::Entity::delete_many()
                 .filter(department_member::Column::OrganizationId.eq(tenant.id()))
                 .filter(department_member::Column::DepartmentId.eq(id))
@@ -222,11 +236,6 @@ async fn lock(txn: &Txn, tenant: Tenant, id: DepartmentId) -> Result<department:
     let select = tenant.find::<department::Entity>().filter(department::Column::Id.eq(id));
     let row = select.lock_exclusive().one(txn).await?;
     row.ok_or(Error::not_found("department").at("departmentId"))
-}
-
-async fn user_of(txn: &Txn, tenant: Tenant, member: MembershipId) -> Result<UserId> {
-    let row = tenant.find::<membership::Entity>().filter(membership::Column::Id.eq(member)).one(txn).await?;
-    Ok(row.ok_or(Error::not_found("member").at("memberId"))?.user_id)
 }
 
 fn code(code: &str) -> Result<String> {

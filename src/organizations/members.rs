@@ -4,7 +4,9 @@ use bursar_domain::id::{MembershipId, OrganizationId};
 use bursar_domain::organization::Role;
 use bursar_domain::permission::Action;
 use bursar_entity::{department_member, membership, organization, pool_administrator};
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, Set, Unchanged};
+use sea_orm::{
+    ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect, Set, Unchanged,
+};
 use serde_json::json;
 
 use super::{email, lock, person};
@@ -34,7 +36,7 @@ pub async fn add_member(
     new: NewMember,
 ) -> Result<membership::Model> {
     may_give(caller, organization.id, new.role)?;
-    let address = email("email", &new.email)?;
+    let (address, own) = (email("email", &new.email)?, caller.user.id);
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
     let scope = Scope::TenantAndEmail(tenant, address.clone());
     let work = db::work(move |txn| {
@@ -42,6 +44,10 @@ pub async fn add_member(
         Box::pin(async move {
             lock(txn, tenant).await?;
             let user = person(txn, &clock, &address, new.name.as_deref()).await?;
+            if user == own {
+                // Nobody gives themselves a role: the vendor's staff is in no organization of its customers.
+                return Err(Error::Forbidden);
+            }
             let row = membership::Model {
                 organization_id: tenant.id(),
                 id: clock.new_id::<MembershipId>(),
@@ -125,6 +131,20 @@ pub async fn remove_member(
                 keep_an_owner(txn, tenant).await?;
             }
             let organization = tenant.id();
+            let departments = tenant
+                .find::<department_member::Entity>()
+                .filter(department_member::Column::UserId.eq(row.user_id));
+            let departments = departments.all(txn).await?.into_iter().map(|place| place.department_id);
+            let pools = tenant
+                .find::<pool_administrator::Entity>()
+                .filter(pool_administrator::Column::UserId.eq(row.user_id));
+            let pools = pools.all(txn).await?.into_iter().map(|grant| grant.pool_id);
+            let facts = json!({
+                "user": global_id::encode(row.user_id),
+                "role": row.role.as_str(),
+                "departments": departments.map(global_id::encode).collect::<Vec<_>>(),
+                "administeredPools": pools.map(global_id::encode).collect::<Vec<_>>(),
+            });
             department_member::Entity::delete_many()
                 .filter(department_member::Column::OrganizationId.eq(organization))
                 .filter(department_member::Column::UserId.eq(row.user_id))
@@ -136,7 +156,6 @@ pub async fn remove_member(
                 .exec(txn)
                 .await?;
             membership::Entity::delete_by_id((organization, id)).exec(txn).await?;
-            let facts = json!({ "user": global_id::encode(row.user_id), "role": row.role.as_str() });
             audit::record(txn, tenant, &clock, &actor, Change::removed("removeMember", id, facts)).await?;
             Ok(row)
         })
@@ -150,9 +169,10 @@ fn may_give(caller: &Caller, organization: OrganizationId, role: Role) -> Result
     if caller.may_in_organization(organization, action) { Ok(()) } else { Err(Error::Forbidden) }
 }
 
+/// Locks a membership: whoever hangs a grant on it waits, or finds it gone.
 async fn member(txn: &Txn, tenant: Tenant, id: MembershipId) -> Result<membership::Model> {
-    let row = tenant.find::<membership::Entity>().filter(membership::Column::Id.eq(id)).one(txn).await?;
-    row.ok_or(Error::not_found("member").at("memberId"))
+    let row = tenant.find::<membership::Entity>().filter(membership::Column::Id.eq(id));
+    row.lock_exclusive().one(txn).await?.ok_or(Error::not_found("member").at("memberId"))
 }
 
 /// Refuses to take away the only owner. The organization's row is locked.

@@ -17,9 +17,9 @@ pub use departments::{
 pub use members::{NewMember, add_member, remove_member, update_member_role};
 pub use update::{OrganizationPatch, update};
 
-use bursar_domain::id::UserId;
+use bursar_domain::id::{MembershipId, UserId};
 use bursar_domain::organization::normal_email;
-use bursar_entity::{organization, user};
+use bursar_entity::{membership, organization, user};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 
 use crate::clock::Clock;
@@ -32,6 +32,12 @@ use crate::text;
 async fn lock(txn: &Txn, tenant: Tenant) -> Result<organization::Model> {
     let row = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
     row.ok_or(Error::not_found("organization"))
+}
+
+/// Locks a membership against being removed, for those who hang a grant on it.
+pub async fn lock_member(txn: &Txn, tenant: Tenant, member: MembershipId) -> Result<membership::Model> {
+    let row = tenant.find::<membership::Entity>().filter(membership::Column::Id.eq(member));
+    row.lock_shared().one(txn).await?.ok_or(Error::not_found("member").at("memberId"))
 }
 
 /// The person with an address, added when there is none. A name is needed only then.

@@ -1,16 +1,18 @@
 //! Who administers a pool.
 
 use bursar_domain::id::MembershipId;
-use bursar_entity::{membership, pool, pool_administrator};
+use bursar_entity::{pool, pool_administrator};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::json;
 
+use super::lock;
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
 use crate::context::Context;
-use crate::db::{self, Tenant, Txn};
+use crate::db;
 use crate::error::{Error, Result};
 use crate::global_id;
+use crate::organizations::lock_member;
 
 /// Names a member of the organization administrator of a pool. Naming one again changes nothing.
 pub async fn add_administrator(
@@ -22,7 +24,8 @@ pub async fn add_administrator(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
-            let user_id = membership_of(txn, tenant, member).await?.user_id;
+            lock(txn, tenant, id).await?;
+            let user_id = lock_member(txn, tenant, member).await?.user_id;
             let named = tenant
                 .find::<pool_administrator::Entity>()
                 .filter(pool_administrator::Column::PoolId.eq(id))
@@ -51,7 +54,8 @@ pub async fn remove_administrator(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
-            let user = membership_of(txn, tenant, member).await?.user_id;
+            lock(txn, tenant, id).await?;
+            let user = lock_member(txn, tenant, member).await?.user_id;
             let gone = pool_administrator::Entity::delete_by_id((tenant.id(), id, user)).exec(txn).await?;
             if gone.rows_affected == 0 {
                 return Err(Error::not_found("administrator").at("memberId"));
@@ -62,9 +66,4 @@ pub async fn remove_administrator(
         })
     });
     context.db.write(tenant, work).await
-}
-
-async fn membership_of(txn: &Txn, tenant: Tenant, member: MembershipId) -> Result<membership::Model> {
-    let row = tenant.find::<membership::Entity>().filter(membership::Column::Id.eq(member)).one(txn).await?;
-    row.ok_or(Error::not_found("member").at("memberId"))
 }

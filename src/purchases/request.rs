@@ -116,6 +116,9 @@ async fn make(
             ..Default::default()
         };
         organization::Entity::update(row).exec_without_returning(txn).await?;
+        let (was, is) = (json!({ "currency": null }), json!({ "currency": currency.code() }));
+        let change = Change::updated("fixCurrency", tenant.id(), was, is);
+        audit::record(txn, tenant, clock, pool.actor(), change).await?;
     }
     let purchase = purchase::Model {
         organization_id: tenant.id(),

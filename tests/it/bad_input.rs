@@ -310,6 +310,10 @@ async fn hostile_documents(backend: Backend) {
         format!("{{ {aliases} }}"),
         format!("{{ viewer {{ {}operator{} }} }}", "user { ".repeat(50), " }".repeat(50)),
         format!("{{ __typename {} }}", "@include(if: true) ".repeat(2_000)),
+        format!(
+            "{{ pool(id: \"x\") {{ {} }} }}",
+            "transfers(first: 100) { nodes { pool { ".repeat(4) + "id" + &"} } }".repeat(4)
+        ),
         "x".repeat(70_000),
         String::new(),
         "\u{0}".to_owned(),

@@ -171,6 +171,10 @@ async fn prices_run_out(backend: Backend) {
     clock.turn(start.plus_days(10).plus_seconds(-1));
     assert!(owner.open(&url).await.1.contains("Pay USD"));
     clock.turn(start.plus_days(10));
+    // The token of the first day has run out with the clock that the server goes by.
+    let (status, _) = owner.send("{ viewer { operator } }", json!({})).await;
+    assert_eq!(status, 401);
+    let owner = world.client("owner@demo.test").await;
     assert!(owner.open(&url).await.1.contains("The price is no longer valid."));
     let (status, page) = owner.submit(&format!("{url}/pay")).await;
     assert!(status == 409 && page.contains("The price is no longer valid."), "{page}");

@@ -44,6 +44,7 @@ fn wrong_settings_are_refused_by_name() {
         ("BURSAR_ENV", "production", "BURSAR_SIGNING_SECRET"),
         ("BURSAR_SIGNING_SECRET", "12345678", "BURSAR_SIGNING_SECRET: must have at least 32 bytes"),
         ("BURSAR_LOG", "a=b=c", "BURSAR_LOG"),
+        ("BURSAR_MIGRATE_DATABASE_URL", "postgres://x/y", "BURSAR_MIGRATE_DATABASE_URL: means nothing"),
         ("DATABASE_URL", "mysql://x", "DATABASE_URL: must begin with"),
         ("DATABASE_URL", "sqlite:///no/such/directory/x.db", "database"),
         ("BURSAR_CONFIG", "missing.toml", "BURSAR_CONFIG: missing.toml is not a file"),
@@ -60,6 +61,9 @@ fn wrong_settings_are_refused_by_name() {
 #[test]
 fn migrate_seed_and_token() {
     let dir = tempfile::tempdir().unwrap();
+    let (ok, _, error) = output(bursar(dir.path()).args(["token", "--email", "owner@demo.test"]));
+    assert!(!ok && error.contains("run `bursar serve` or `bursar migrate` first"), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing may be made");
     assert!(output(bursar(dir.path()).arg("migrate")).0);
     let (ok, printed, _) = output(bursar(dir.path()).arg("seed"));
     assert!(ok && printed.contains("was put into"), "{printed}");

@@ -151,7 +151,7 @@ async fn rights_end_streams(backend: Backend) {
     assert_eq!(socket.message().await.unwrap()["type"], "complete");
     // A token that runs out.
     let keys = &world.services().keys;
-    let user = auth::verify(keys, owner.token()).unwrap().user().unwrap();
+    let user = auth::verify(keys, owner.token(), world.clock.now()).unwrap().user().unwrap();
     let token = auth::issue(keys, user, world.clock.now(), 2).unwrap();
     let mut socket = Socket::open(&world.base, &token).await;
     socket.subscribe("1", WATCH, json!({ "id": demo.pool })).await;
@@ -204,6 +204,15 @@ async fn protocol(backend: Backend) {
         assert!(message.contains("GRAPHQL_VALIDATION_FAILED"), "{message}");
         assert_eq!(socket.message().await.unwrap()["type"], "complete");
     }
+    // One socket carries so many streams, and then no more until one ends.
+    let mut busy = owner.socket().await;
+    for n in 0..64 {
+        busy.subscribe(&n.to_string(), WATCH, json!({ "id": demo.pool })).await;
+        busy.next("poolBalance").await;
+    }
+    busy.subscribe("more", WATCH, json!({ "id": demo.pool })).await;
+    let refused = busy.message().await.unwrap();
+    assert_eq!(refused["payload"]["errors"][0]["extensions"]["code"], "THROTTLED", "{refused}");
     // The server says good-bye when it stops, and does not wait for watchers.
     socket.subscribe("w", WATCH, json!({ "id": demo.pool })).await;
     socket.next("poolBalance").await;

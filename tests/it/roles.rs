@@ -8,7 +8,13 @@ use crate::on_both_databases;
 use crate::support::schema::Schema;
 use crate::support::{Backend, Client, World, rows};
 
-on_both_databases!(every_mutation_as_everybody, fields_that_take_more, anonymous_and_expired);
+on_both_databases!(
+    every_mutation_as_everybody,
+    fields_that_take_more,
+    anonymous_and_expired,
+    administrators_of_other_pools,
+    edges_lead_nowhere_that_ids_do_not,
+);
 
 const CALLERS: [&str; 6] = ["owner", "admin", "manager", "member", "auditor", "operator"];
 
@@ -206,4 +212,100 @@ async fn anonymous_and_expired(backend: Backend) {
     assert_eq!(anonymous.query("{ viewer { operator } }", json!({})).await, json!({ "viewer": null }));
     let body = anonymous.raw("{ organizations { totalCount } }", json!({})).await;
     assert_eq!(body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{body}");
+}
+
+/// Who administers one pool has no more in another one than before.
+async fn administrators_of_other_pools(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    owner.allocate(&demo.pool, &demo.sales, 20, "s").await;
+    owner.allocate(&demo.pool, &demo.marketing, 20, "m").await;
+    let input = json!({ "organizationId": demo.organization, "name": "Other" });
+    let other =
+        owner.mutate("createPool", "CreatePoolInput", input, "pool { id }").await["pool"]["id"].clone();
+    let member = world.client("member@demo.test").await;
+    let id =
+        member.query("{ viewer { memberships { id } } }", json!({})).await["viewer"]["memberships"][0]["id"]
+            .clone();
+    let input = json!({ "poolId": other, "memberId": id });
+    owner.mutate("addPoolAdministrator", "AddPoolAdministratorInput", input, "pool { id }").await;
+    let lines = json!([{ "service": "FURNITURE_REMOVAL" }]);
+    let charge = |department: Option<&str>, key: &str| json!({ "poolId": demo.pool, "departmentId": department, "lines": lines, "idempotencyKey": key });
+    for department in [Some(demo.marketing.as_str()), None] {
+        let refused = member.charge(charge(department, "x")).await;
+        assert_eq!(refused["userErrors"][0]["code"], "FORBIDDEN", "{refused}");
+        let quote =
+            "query Q($i: QuoteChargeInput!) { quoteCharge(input: $i) { available userErrors { code } } }";
+        let input = json!({ "poolId": demo.pool, "departmentId": department, "lines": lines });
+        let quote = member.query(quote, json!({ "i": input })).await["quoteCharge"].clone();
+        assert_eq!(quote, json!({ "available": null, "userErrors": [{ "code": "FORBIDDEN" }] }));
+    }
+    assert_eq!(member.charge(charge(Some(&demo.sales), "own")).await["userErrors"], json!([]));
+    // The department can be seen, to allocate to it; what it has elsewhere cannot.
+    let query =
+        "query N($id: ID!) { node(id: $id) { ... on Department { code allocations { totalCount } } } }";
+    let seen = member.query(query, json!({ "id": demo.marketing })).await["node"].clone();
+    assert_eq!(seen, json!({ "code": "MARKETING", "allocations": { "totalCount": 0 } }));
+}
+
+/// Whatever can be reached by walking from one object to the next can also be seen by its id, and the
+/// other way round: no edge leads past the permissions.
+async fn edges_lead_nowhere_that_ids_do_not(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    owner.allocate(&demo.pool, &demo.sales, 20, "s").await;
+    owner.allocate(&demo.pool, &demo.marketing, 20, "m").await;
+    let input = json!({ "organizationId": demo.organization, "name": "Other" });
+    let other =
+        owner.mutate("createPool", "CreatePoolInput", input, "pool { id }").await["pool"]["id"].clone();
+    // A colleague in Sales who is in Marketing too, and administers the other pool.
+    let colleague = fresh_member(&owner, &demo.organization, "colleague").await;
+    for department in [&demo.sales, &demo.marketing] {
+        let input = json!({ "departmentId": department, "memberId": colleague });
+        owner.mutate("addDepartmentMember", "AddDepartmentMemberInput", input, "department { id }").await;
+    }
+    let input = json!({ "poolId": other, "memberId": colleague });
+    owner.mutate("addPoolAdministrator", "AddPoolAdministratorInput", input, "pool { id }").await;
+    for (department, key) in [(&demo.sales, "a"), (&demo.marketing, "b")] {
+        let lines = json!([{ "service": "FURNITURE_REMOVAL" }]);
+        let input = json!({ "poolId": demo.pool, "departmentId": department, "onBehalfOfId": colleague, "lines": lines, "idempotencyKey": key });
+        assert_eq!(owner.charge(input).await["userErrors"], json!([]));
+    }
+    let charge =
+        "id pool { id } department { id } onBehalfOf { ...M } actor { user { id } } slices { lot { id } }";
+    let query = format!(
+        "{{ viewer {{ memberships {{ ...M }} }} organization(by: {{ slug: \"demo\" }}) {{ id
+             pools {{ nodes {{ id allocations {{ nodes {{ id department {{ id }} pool {{ id }} }} }} charges {{ nodes {{ {charge} }} }}
+                 administrators {{ nodes {{ id }} }} lots {{ nodes {{ id purchase {{ id }} }} }} transfers {{ nodes {{ id lot {{ id }} charge {{ id }} }} }} }} }}
+             departments {{ nodes {{ id members {{ nodes {{ member {{ ...M }} }} }} allocations {{ nodes {{ id }} }} }} }}
+             charges {{ nodes {{ {charge} }} }} members {{ nodes {{ ...M }} }} purchases {{ nodes {{ id requestedBy {{ id }} }} }} }} }}
+         fragment M on Member {{ id user {{ id }} organization {{ id }} departments {{ department {{ id }} }} administeredPools {{ id }} }}"
+    );
+    for caller in ["member", "manager", "auditor", "owner"] {
+        let client = world.client(&address(caller)).await;
+        let mut found = Vec::new();
+        ids_in(&client.raw(&query, json!({})).await["data"], &mut found);
+        assert!(found.len() > 5, "{caller}: {found:?}");
+        for id in found {
+            // The people of one's departments are seen there, by name; not by id among all.
+            if id.starts_with("user_") || id.starts_with("member_") {
+                continue;
+            }
+            let node = client.query("query N($id: ID!) { node(id: $id) { id } }", json!({ "id": id })).await;
+            assert_eq!(node["node"]["id"], json!(id), "{caller} reaches {id} by an edge but not by its id");
+        }
+    }
+}
+
+fn ids_in(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get("id").and_then(Value::as_str).map(str::to_owned));
+            fields.values().for_each(|field| ids_in(field, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| ids_in(item, found)),
+        _ => {}
+    }
 }

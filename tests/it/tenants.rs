@@ -4,9 +4,20 @@
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
-use crate::support::{Backend, Client, World};
+use bursar::app::App;
+use bursar::clock::Clock;
+use bursar::seed::Seeded;
 
-on_both_databases!(a_tenant_is_set_up, roles_are_guarded, lists_have_pages);
+use crate::support::world::config;
+use crate::support::{Backend, Client, TestDatabase, World};
+
+on_both_databases!(
+    a_tenant_is_set_up,
+    roles_are_guarded,
+    grants_and_removals_race,
+    seeding_is_finished,
+    lists_have_pages
+);
 
 async fn newest_event(client: &Client, slug: &str) -> Value {
     let query = format!(
@@ -210,6 +221,72 @@ async fn roles_are_guarded(backend: Backend) {
     assert!(
         [&one, &two].contains(&&json!("LAST_OWNER")) && [&one, &two].contains(&&Value::Null),
         "{one} {two}"
+    );
+}
+
+/// Removing a member beside giving that member grants: one comes first, and nobody gets a fault of ours.
+async fn grants_and_removals_race(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    for round in 0..8 {
+        let input = json!({ "organizationId": demo.organization, "email": format!("r{round}@demo.test"), "role": "MEMBER" });
+        let id =
+            owner.mutate("addMember", "AddMemberInput", input, "member { id }").await["member"]["id"].clone();
+        let place = json!({ "departmentId": demo.sales, "memberId": id });
+        let grant = json!({ "poolId": demo.pool, "memberId": id });
+        let (placed, named, again, removed) = tokio::join!(
+            owner.try_mutate("addDepartmentMember", "AddDepartmentMemberInput", place, ""),
+            owner.try_mutate("addPoolAdministrator", "AddPoolAdministratorInput", grant.clone(), ""),
+            owner.try_mutate("addPoolAdministrator", "AddPoolAdministratorInput", grant, ""),
+            owner.try_mutate("removeMember", "RemoveMemberInput", json!({ "memberId": id }), ""),
+        );
+        assert_eq!(removed["userErrors"], json!([]));
+        for outcome in [placed, named, again] {
+            let code = &outcome["userErrors"][0]["code"];
+            assert!(code.is_null() || code == "NOT_FOUND", "{outcome}");
+        }
+    }
+    let query = format!("{{ pool(id: \"{}\") {{ administrators {{ totalCount }} }} }}", demo.pool);
+    assert_eq!(owner.query(&query, json!({})).await["pool"]["administrators"]["totalCount"], 0);
+    // Nobody makes themselves anything, the vendor's staff least of all.
+    let operator = world.client("operator@bursar.test").await;
+    for role in ["OWNER", "MEMBER"] {
+        let input =
+            json!({ "organizationId": demo.organization, "email": "operator@bursar.test", "role": role });
+        let refused = operator.try_mutate("addMember", "AddMemberInput", input, "").await;
+        assert_eq!(refused["userErrors"][0]["code"], "FORBIDDEN");
+    }
+}
+
+/// Demonstration data that was cut off at whatever point is finished by the next start, and several
+/// starts at once make one.
+async fn seeding_is_finished(backend: Backend) {
+    let database = TestDatabase::migrated(backend).await;
+    for micros in (0..40).map(|n| n * n * 40) {
+        let app = App::open(config(&database), Clock::system()).await.unwrap();
+        let _ = tokio::time::timeout(std::time::Duration::from_micros(micros), app.seed()).await;
+        app.close().await.unwrap();
+    }
+    let (one, two) =
+        (App::open(config(&database), Clock::system()), App::open(config(&database), Clock::system()));
+    let (one, two) = (one.await.unwrap(), two.await.unwrap());
+    let (first, second) = tokio::join!(one.seed(), two.seed());
+    first.unwrap();
+    second.unwrap();
+    assert_eq!(one.seed().await.unwrap(), Seeded::AlreadyThere);
+    let web = one.bind().await.unwrap();
+    let base = format!("http://{}", web.address().unwrap());
+    tokio::spawn(web.serve(std::future::pending()));
+    let owner = Client::new(&base, Some(one.token("owner@demo.test").await.unwrap()));
+    let demo = owner.demo().await;
+    assert_eq!(owner.balance(&demo.pool).await, (100, 1));
+    let query = r#"{ organization(by: { slug: "demo" }) { members { totalCount } purchases { totalCount } departments { nodes { code members { totalCount } } } } }"#;
+    let counts = owner.query(query, json!({})).await["organization"].clone();
+    let departments = json!({ "nodes": [{ "code": "SALES", "members": { "totalCount": 2 } }, { "code": "MARKETING", "members": { "totalCount": 0 } }] });
+    assert_eq!(
+        counts,
+        json!({ "members": { "totalCount": 5 }, "purchases": { "totalCount": 1 }, "departments": departments })
     );
 }
 

@@ -1,5 +1,5 @@
 //! The ledger as a state machine: [`State`] is what has been loaded, [`decide`] applies one
-//! [`Command`] to it, [`Effects`] is what has to be written. Nothing here reads a clock or a
+//! [`Command`] to it, [`Applied`] is what has to be written. Nothing here reads a clock or a
 //! database, so all of it can be tested by the million.
 //!
 //! # Accounts

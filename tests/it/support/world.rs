@@ -82,7 +82,7 @@ impl World {
     /// A client with a token that has run out.
     pub async fn expired(&self, email: &str) -> Client {
         let client = self.client(email).await;
-        let claims = auth::verify(&self.services().keys, client.token()).unwrap();
+        let claims = auth::verify(&self.services().keys, client.token(), self.clock.now()).unwrap();
         let past = self.clock.now().plus_seconds(-3600);
         let token = auth::issue(&self.services().keys, claims.user().unwrap(), past, 60).unwrap();
         Client::new(&self.base, Some(token))
