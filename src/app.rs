@@ -106,7 +106,7 @@ impl App {
 
     /// Binds the web server.
     pub async fn bind(&self) -> Result<Web> {
-        let (server, listen) = (Server::new(self.services.clone()), self.services.config.listen);
+        let (server, listen) = (Server::new(self.services.clone())?, self.services.config.listen);
         let bound = Web::bind(listen, server).await;
         bound.map_err(|error| Error::invalid("BURSAR_LISTEN", format!("{listen} cannot be bound: {error}")))
     }

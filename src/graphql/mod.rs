@@ -27,6 +27,7 @@ mod server;
 mod socket;
 mod subscription;
 mod transfer;
+mod variables;
 mod viewer;
 
 use std::sync::Arc;

@@ -6,12 +6,15 @@ use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType, Selection};
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
+};
 use async_graphql::{Data, Executor, Request as Operation, Response, ServerError, Value};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
+use super::variables::{InputTypes, Malformed};
 use super::{ApiSchema, Request, Services, limits};
 use crate::auth::Caller;
 use crate::db::Snapshots;
@@ -83,13 +86,16 @@ struct Prepared {
 #[derive(Clone)]
 pub struct Server {
     schema: ApiSchema,
+    types: Arc<InputTypes>,
     services: Arc<Services>,
 }
 
 impl Server {
     /// A server of the API.
-    pub fn new(services: Arc<Services>) -> Server {
-        Server { schema: super::schema(), services }
+    pub fn new(services: Arc<Services>) -> Result<Server, Error> {
+        let types = InputTypes::read(&super::sdl())
+            .map_err(|error| Error::internal(format!("the schema cannot be read: {error}")))?;
+        Ok(Server { schema: super::schema(), types: Arc::new(types), services })
     }
 
     /// What the resolvers work with.
@@ -140,7 +146,14 @@ impl Server {
         let document = operation.parsed_query().map_err(|error| coded(error, "GRAPHQL_PARSE_FAILED"))?;
         limits::weigh(document, &variables)
             .map_err(|excess| refused("GRAPHQL_VALIDATION_FAILED", excess.message()))?;
-        let streams = is_stream(document, name.as_deref());
+        let selected = selected(document, name.as_deref());
+        let streams = selected.is_some_and(|operation| operation.ty == OperationType::Subscription);
+        if let Some(Err(malformed)) = selected.map(|operation| self.types.check(operation, &variables)) {
+            let Malformed { field, reason } = malformed;
+            let mut error = ServerError::new(format!("{} {reason}.", field.join(".")), None);
+            error.extensions.get_or_insert_with(Default::default).set("field", field);
+            return Err(coded(error, "BAD_USER_INPUT"));
+        }
         one_stream(document).map_err(|message| refused("GRAPHQL_VALIDATION_FAILED", message.to_owned()))?;
         let caller = match self.authenticate(session).await {
             Ok(caller) => caller,
@@ -197,14 +210,14 @@ fn outcome(response: &Response) -> Outcome {
 const REFUSALS: [&str; 4] =
     ["GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED", "BAD_USER_INPUT", "TIMEOUT"];
 
-/// Whether the operation that is asked for is a subscription.
-fn is_stream(document: &ExecutableDocument, name: Option<&str>) -> bool {
+/// The operation that is asked for. One that cannot be told is left to execution, which says so.
+fn selected<'d>(document: &'d ExecutableDocument, name: Option<&str>) -> Option<&'d OperationDefinition> {
     let operation = match (&document.operations, name) {
         (DocumentOperations::Single(operation), _) => Some(operation),
         (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
         (DocumentOperations::Multiple(operations), None) => operations.values().next(),
     };
-    operation.is_some_and(|operation| operation.node.ty == OperationType::Subscription)
+    operation.map(|operation| &operation.node)
 }
 
 /// A subscription has exactly one root field, and it stands in the operation itself.
