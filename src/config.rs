@@ -190,6 +190,10 @@ impl Config {
             )));
         }
         let listen = raw.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        if listen.port() == 0 && raw.public_url.is_none() {
+            let reason = "is needed when BURSAR_LISTEN leaves the port open: links have to name one";
+            return Err(ConfigError(format!("BURSAR_PUBLIC_URL: {reason}")));
+        }
         let public_url = match raw.public_url {
             Some(url) => url,
             None => Url::parse(&format!("http://{listen}")).map_err(|error| {
@@ -295,6 +299,7 @@ mod tests {
             ("database_url", "swordfish", "DATABASE_URL: must begin with"),
             ("public_url", "swordfish", "BURSAR_PUBLIC_URL"),
             ("public_url", "ftp://swordfish/", "BURSAR_PUBLIC_URL: must be an http"),
+            ("listen", "127.0.0.1:0", "BURSAR_PUBLIC_URL: is needed when"),
             ("signing_secret", "swordfish", "BURSAR_SIGNING_SECRET: must have at least 32 bytes"),
             ("migrate_database_url", "swordfish", "BURSAR_MIGRATE_DATABASE_URL: means nothing without"),
         ] {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -49,9 +50,11 @@ enum Status {
 }
 
 /// The three parts of a checkout's address.
-type Parts = Path<(String, String, String)>;
+type Parts = Result<Path<(String, String, String)>, PathRejection>;
 
-fn link(Path((organization, payment, token)): Parts) -> CheckoutLink {
+fn link(parts: Parts) -> CheckoutLink {
+    // What is not even text is the address of nothing, like any other that Bursar did not make.
+    let (organization, payment, token) = parts.map(|Path(parts)| parts).unwrap_or_default();
     CheckoutLink { organization, payment, token }
 }
 
@@ -86,7 +89,8 @@ pub async fn pay(
         }
         // The page itself says best why it cannot be paid.
         Err(Error::Conflict { kind: Conflict::State | Conflict::QuoteExpired, .. }) => {
-            let mut response = show(Shared(state), Path((link.organization, link.payment, link.token))).await;
+            let mut response =
+                show(Shared(state), Ok(Path((link.organization, link.payment, link.token)))).await;
             *response.status_mut() = StatusCode::CONFLICT;
             response
         }

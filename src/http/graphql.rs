@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::Body;
 use axum::extract::{Extension, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::State;
+use futures_util::StreamExt;
+
 use super::request_id::RequestId;
+use super::{BODY_BYTES, State};
 use crate::graphql::{Answered, Outcome, Posted, Session};
+
+/// How much of a body that is too large is taken before the connection is closed on it.
+const DRAINED_BYTES: usize = 16 * BODY_BYTES;
 
 /// The media type of GraphQL over HTTP.
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
@@ -22,7 +26,7 @@ pub async fn post(
     Shared(state): Shared<Arc<State>>,
     Extension(RequestId(origin)): Extension<RequestId>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Response {
     let typed = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let typed = typed.contains(GRAPHQL_JSON);
@@ -30,14 +34,14 @@ pub async fn post(
         let message = "The body must be application/json.";
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_USER_INPUT", message);
     }
-    let body = match body {
+    let body = match read(body).await {
         Ok(body) => body,
-        Err(rejection) => {
-            return refused(
-                rejection.status(),
-                "BAD_USER_INPUT",
-                "The body cannot be read, or is too large.",
-            );
+        Err(Unreadable::TooLarge) => {
+            let message = format!("The body has at most {BODY_BYTES} bytes.");
+            return refused(StatusCode::PAYLOAD_TOO_LARGE, "BAD_USER_INPUT", &message);
+        }
+        Err(Unreadable::CutOff) => {
+            return refused(StatusCode::BAD_REQUEST, "BAD_USER_INPUT", "The body was cut off.");
         }
     };
     let posted: Posted = match serde_json::from_slice(&body) {
@@ -54,6 +58,31 @@ pub async fn post(
     };
     let session = Session::new(bearer, Some(origin));
     respond(state.server.answer(posted, session).await, typed)
+}
+
+/// Why a body cannot be read.
+enum Unreadable {
+    /// It is longer than a body may be.
+    TooLarge,
+    /// It ended too early.
+    CutOff,
+}
+
+/// Reads a body. What is too much is taken, within a bound, and thrown away: a client that is still sending
+/// when the answer comes and the connection closes would not see why.
+async fn read(body: Body) -> Result<Vec<u8>, Unreadable> {
+    let (mut chunks, mut bytes, mut total) = (body.into_data_stream(), Vec::new(), 0usize);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Unreadable::CutOff)?;
+        total = total.saturating_add(chunk.len());
+        if total > DRAINED_BYTES {
+            return Err(Unreadable::TooLarge);
+        }
+        if total <= BODY_BYTES {
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+    if total > BODY_BYTES { Err(Unreadable::TooLarge) } else { Ok(bytes) }
 }
 
 /// The token of the Authorization header.

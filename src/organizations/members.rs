@@ -36,15 +36,18 @@ pub async fn add_member(
     new: NewMember,
 ) -> Result<membership::Model> {
     may_give(caller, organization.id, new.role)?;
-    let (address, own) = (email("email", &new.email)?, caller.user.id);
+    let (address, caller) = (email("email", &new.email)?, caller.clone());
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
     let scope = Scope::TenantAndEmail(tenant, address.clone());
     let work = db::work(move |txn| {
         let (actor, clock, new, address) = (actor.clone(), clock.clone(), new.clone(), address.clone());
+        let caller = caller.clone();
         Box::pin(async move {
             lock(txn, tenant).await?;
+            let caller = as_of_now(txn, tenant, caller).await?;
+            may_give(&caller, tenant.id(), new.role)?;
             let user = person(txn, &clock, &address, new.name.as_deref()).await?;
-            if user == own {
+            if user == caller.user.id {
                 // Nobody gives themselves a role: the vendor's staff is in no organization of its customers.
                 return Err(Error::Forbidden);
             }
@@ -84,8 +87,10 @@ pub async fn update_member_role(
         let (actor, clock, caller) = (actor.clone(), clock.clone(), caller.clone());
         Box::pin(async move {
             lock(txn, tenant).await?;
+            let caller = as_of_now(txn, tenant, caller).await?;
             let before = member(txn, tenant, id).await?;
             may_give(&caller, tenant.id(), before.role)?;
+            may_give(&caller, tenant.id(), role)?;
             // Roles are declared from the highest down.
             if before.user_id == caller.user.id && role < before.role {
                 return Err(Error::Forbidden);
@@ -125,6 +130,7 @@ pub async fn remove_member(
         let (actor, clock, caller) = (actor.clone(), clock.clone(), caller.clone());
         Box::pin(async move {
             lock(txn, tenant).await?;
+            let caller = as_of_now(txn, tenant, caller).await?;
             let row = member(txn, tenant, id).await?;
             may_give(&caller, tenant.id(), row.role)?;
             if row.role == Role::Owner {
@@ -161,6 +167,21 @@ pub async fn remove_member(
         })
     });
     context.db.write(tenant, work).await
+}
+
+/// The caller with the role that they have under the organization's lock: it may have been another one
+/// when the request came in.
+async fn as_of_now(txn: &Txn, tenant: Tenant, mut caller: Caller) -> Result<Caller> {
+    let own = tenant.find::<membership::Entity>().filter(membership::Column::UserId.eq(caller.user.id));
+    match own.one(txn).await? {
+        Some(row) => {
+            if let Some(member) = caller.memberships.get_mut(&tenant.id()) {
+                member.role = row.role;
+            }
+        }
+        None => _ = caller.memberships.remove(&tenant.id()),
+    }
+    Ok(caller)
 }
 
 /// Whether the caller may make (or unmake) somebody what the role says.

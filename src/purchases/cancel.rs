@@ -26,10 +26,11 @@ pub async fn cancel(context: &Context, purchase: &Authorized<purchase::Model>) -
                 let reason = format!("A purchase that is {} cannot be cancelled.", before.state);
                 Error::conflict(Conflict::State, "purchaseId", reason)
             })?;
-            close_open_payments(txn, tenant, id).await?;
+            let closed = close_open_payments(txn, tenant, id).await?;
             let after = purchase::Model { state, ..before.clone() };
             write_purchase(txn, &after).await?;
-            let (was, is) = (json!({ "state": before.state.as_str() }), json!({ "state": state.as_str() }));
+            let was = json!({ "state": before.state.as_str() });
+            let is = json!({ "state": state.as_str(), "closedPayments": closed });
             audit::record(txn, tenant, &clock, &actor, Change::updated("cancelPurchase", id, was, is))
                 .await?;
             Ok(after)

@@ -89,7 +89,7 @@ async fn start(
         let reason = "The price was valid until then only; request the purchase again.";
         return Err(Error::conflict(Conflict::QuoteExpired, "purchaseId", reason));
     }
-    close_open_payments(txn, tenant, before.id).await?;
+    let closed = close_open_payments(txn, tenant, before.id).await?;
     let payment = payment::Model {
         organization_id: tenant.id(),
         id: clock.new_id::<PaymentId>(),
@@ -107,7 +107,9 @@ async fn start(
     payment::Entity::insert(payment.clone().into_active_model()).exec_without_returning(txn).await?;
     let after = purchase::Model { state, ..before.clone() };
     write_purchase(txn, &after).await?;
-    let (was, is) = (json!({ "state": before.state.as_str() }), json!({ "state": state.as_str() }));
+    let was = json!({ "state": before.state.as_str() });
+    let opened = global_id::encode(payment.id);
+    let is = json!({ "state": state.as_str(), "openedPayment": opened, "closedPayments": closed });
     let change = Change::updated("startCheckout", before.id, was, is);
     audit::record(txn, tenant, clock, purchase.actor(), change).await?;
     Ok(Started { purchase: after, payment, replayed: false })
@@ -234,7 +236,7 @@ pub async fn cancel_checkout(
                         "cancelCheckout",
                         purchase.id,
                         was,
-                        json!({ "state": state.as_str() }),
+                        json!({ "state": state.as_str(), "closedPayments": [global_id::encode(id)] }),
                     );
                     audit::record(txn, tenant, &clock, &actor, change).await?;
                 }

@@ -23,6 +23,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, Unchanged
 
 use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
+use crate::global_id;
 
 /// Locks a purchase.
 async fn lock(txn: &Txn, tenant: Tenant, id: PurchaseId) -> Result<purchase::Model> {
@@ -57,14 +58,16 @@ async fn write_payment(txn: &Txn, row: &payment::Model) -> Result<()> {
     Ok(())
 }
 
-/// Closes all checkouts of a purchase that are still open. The purchase is locked.
-async fn close_open_payments(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<()> {
+/// Closes all checkouts of a purchase that are still open, and answers which. The purchase is locked.
+async fn close_open_payments(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<Vec<String>> {
     let open = tenant
         .find::<payment::Entity>()
         .filter(payment::Column::PurchaseId.eq(purchase))
         .filter(payment::Column::State.eq(PaymentState::Open));
+    let mut closed = Vec::new();
     for row in open.all(txn).await? {
+        closed.push(global_id::encode(row.id));
         write_payment(txn, &payment::Model { state: PaymentState::Cancelled, ..row }).await?;
     }
-    Ok(())
+    Ok(closed)
 }

@@ -91,8 +91,9 @@ async fn settle(
     )
     .await?;
     write_purchase(txn, &purchase::Model { state, completed_at: Some(now), ..purchase.clone() }).await?;
-    let facts = |state: PurchaseState| json!({ "state": state.as_str() });
-    let change = Change::updated("payPurchase", purchase.id, facts(purchase.state), facts(state));
+    let was = json!({ "state": purchase.state.as_str() });
+    let is = json!({ "state": state.as_str(), "paidPayment": global_id::encode(payment.id) });
+    let change = Change::updated("payPurchase", purchase.id, was, is);
     audit::record(txn, tenant, clock, actor, change).await?;
     let mut form = Canonical::of("issue");
     form.id(purchase.id).id(payment.id);

@@ -133,6 +133,7 @@ async fn addresses_prove_themselves(backend: Backend) {
         format!("{path}/x"),
         format!("{other_path}/{token}"),
         format!("{}/checkout/x/y/z", owner.url("")),
+        format!("{}/checkout/%FF/y/z", owner.url("")),
         format!(
             "{}/checkout/org_00000000000000000000000000/payment_00000000000000000000000000/{token}",
             owner.url("")

@@ -53,7 +53,7 @@ fn wrong_settings_are_refused_by_name() {
         assert!(!ok && printed.is_empty() && error.contains(said), "{name}={value}: {error}");
         assert!(!error.contains("panicked"), "{error}");
     }
-    std::fs::write(dir.path().join("bursar.toml"), "listen = \"127.0.0.1:0\"\ncolour = 1\n").unwrap();
+    std::fs::write(dir.path().join("bursar.toml"), "listen = \"127.0.0.1:8081\"\ncolour = 1\n").unwrap();
     let (ok, _, error) = output(bursar(dir.path()).arg("seed"));
     assert!(!ok && error.contains("BURSAR_COLOUR: is not a setting"), "{error}");
 }
@@ -94,6 +94,7 @@ fn serve_says_where_and_stops_when_asked() {
         for start in 0..2 {
             let mut command = tokio::process::Command::from(bursar(dir.path()));
             command.arg("serve").env("BURSAR_LISTEN", "127.0.0.1:0").env("BURSAR_LOG_FORMAT", "json");
+            command.env("BURSAR_PUBLIC_URL", "http://bursar.test");
             let mut child =
                 command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
             let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
