@@ -1,9 +1,10 @@
 //! Random sequences of commands on the pure machine against an independent, simple model, and the
 //! laws that must hold after every step.
 
-#![allow(missing_docs, clippy::panic, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bursar_domain::id::{
     AccountId, ChargeId, DepartmentId, EntryId, Id, LotId, PoolId, ServiceId, ServiceVersionId,
@@ -11,6 +12,7 @@ use bursar_domain::id::{
 use bursar_domain::ledger::*;
 use bursar_domain::{Credits, Timestamp};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 const POOL: u128 = 7;
 const UNALLOCATED: u128 = 8;
@@ -296,11 +298,21 @@ fn run(steps: Vec<Step>) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+/// How many sequences are run when `PROPTEST_CASES` does not say otherwise.
+const CASES: u32 = 400;
 
-    #[test]
-    fn the_machine_keeps_its_laws(steps in proptest::collection::vec(step(), 1..120)) {
+#[test]
+fn the_machine_keeps_its_laws() {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
+    let commands = AtomicUsize::new(0);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let outcome = TestRunner::new(config).run(&proptest::collection::vec(step(), 1..120), |steps| {
+        commands.fetch_add(steps.len(), Ordering::Relaxed);
         run(steps);
-    }
+        Ok(())
+    });
+    outcome.unwrap();
+    let (commands, aim) = (commands.into_inner(), cases as usize * 40);
+    println!("commands without a breach: {commands} (aim: at least {aim})");
+    assert!(commands >= aim);
 }
