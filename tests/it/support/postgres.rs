@@ -83,9 +83,12 @@ fn start() -> Server {
         .unwrap();
     assert!(made.success(), "initdb failed");
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    // The shell stops the server when its input ends, which is when this process does.
-    let script =
-        format!("\"$@\" & pid=$!; cat > /dev/null; kill -INT $pid; wait $pid; rm -rf '{}'", dir.display());
+    // The shell stops the server when its input ends, which is when this process does: by the server's own
+    // process id, and with QUIT, which it heeds whatever its starter has made it ignore.
+    let dir_name = dir.display();
+    let script = format!(
+        "\"$@\" & cat > /dev/null; kill -QUIT $(head -n 1 '{dir_name}/data/postmaster.pid'); wait; rm -rf '{dir_name}'"
+    );
     let server = as_user(&bin.join("postgres"));
     let mut guard = Command::new("sh");
     guard.args(["-c", &script, "guard"]).arg(server.get_program()).args(server.get_args());
