@@ -1,5 +1,7 @@
 //! Prices: which version of a service or package holds at an instant.
 
+use std::collections::BTreeMap;
+
 use crate::{Credits, Timestamp};
 
 /// The largest quantity of one line of a charge.
@@ -7,18 +9,22 @@ pub const MAX_QUANTITY: i64 = 1_000_000;
 /// The most lines that one charge may have.
 pub const MAX_LINES: usize = 100;
 
-/// Something that holds from an instant until the next version of it begins.
-pub trait Versioned {
-    /// The instant from which this version holds.
-    fn effective_from(&self) -> Timestamp;
-}
-
-/// The version that holds at `at`: the one that began last, among those that have begun.
-pub fn version_at<V: Versioned>(versions: impl IntoIterator<Item = V>, at: Timestamp) -> Option<V> {
-    versions
-        .into_iter()
-        .filter(|version| version.effective_from() <= at)
-        .max_by_key(|version| version.effective_from())
+/// Of the versions of many things, for each thing the one that holds at `at`: the one that began last,
+/// among those that have begun. `thing` says what a version is of, `begins` from when it holds.
+pub fn versions_at<K: Ord, V>(
+    versions: impl IntoIterator<Item = V>,
+    thing: impl Fn(&V) -> K,
+    begins: impl Fn(&V) -> Timestamp,
+    at: Timestamp,
+) -> BTreeMap<K, V> {
+    let mut current: BTreeMap<K, V> = BTreeMap::new();
+    for version in versions.into_iter().filter(|version| begins(version) <= at) {
+        let key = thing(&version);
+        if current.get(&key).is_none_or(|known| begins(known) < begins(&version)) {
+            current.insert(key, version);
+        }
+    }
+    current
 }
 
 /// What a quantity costs at a price per unit; `None` when the quantity is not in
@@ -34,20 +40,19 @@ pub fn line_credits(each: Credits, quantity: i64) -> Option<Credits> {
 mod tests {
     use super::*;
 
-    struct From(i64);
-    impl Versioned for From {
-        fn effective_from(&self) -> Timestamp {
-            Timestamp::from_micros(self.0)
-        }
-    }
-
     #[test]
     fn the_latest_begun_version_holds() {
-        let at = |t| version_at([From(10), From(30), From(20)], Timestamp::from_micros(t)).map(|v| v.0);
-        assert_eq!(at(9), None);
-        assert_eq!(at(10), Some(10));
-        assert_eq!(at(29), Some(20));
-        assert_eq!(at(31), Some(30));
+        // Thing, and from when.
+        let versions = [("a", 10), ("a", 30), ("b", 25), ("a", 20)];
+        let at = |t| {
+            let begins = |version: &(&str, i64)| Timestamp::from_micros(version.1);
+            let current = versions_at(versions, |version| version.0, begins, Timestamp::from_micros(t));
+            current.into_values().map(|version| version.1).collect::<Vec<_>>()
+        };
+        assert!(at(9).is_empty());
+        assert_eq!(at(10), [10]);
+        assert_eq!(at(29), [20, 25]);
+        assert_eq!(at(31), [30, 25]);
     }
 
     #[test]

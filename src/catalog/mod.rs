@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use bursar_domain::id::{PackageId, PackageVersionId, ServiceId};
-use bursar_domain::pricing::{Versioned, version_at};
+use bursar_domain::id::PackageVersionId;
+use bursar_domain::pricing::versions_at;
 use bursar_domain::{Currency, Timestamp};
 use bursar_entity::{package, package_price, package_version, service, service_version};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
@@ -38,30 +38,14 @@ impl Package {
     }
 }
 
-struct ServiceAt(service_version::Model);
-struct PackageAt(package_version::Model);
-
-impl Versioned for ServiceAt {
-    fn effective_from(&self) -> Timestamp {
-        self.0.effective_from
-    }
-}
-
-impl Versioned for PackageAt {
-    fn effective_from(&self) -> Timestamp {
-        self.0.effective_from
-    }
-}
-
 /// All services, as they are at an instant, in order of their ids.
 pub async fn services(txn: &Txn, at: Timestamp) -> Result<Vec<Service>> {
-    let mut versions: HashMap<ServiceId, Vec<ServiceAt>> = HashMap::new();
-    for version in service_version::Entity::find().all(txn).await? {
-        versions.entry(version.service_id).or_default().push(ServiceAt(version));
-    }
+    let versions = service_version::Entity::find().all(txn).await?;
+    let mut versions =
+        versions_at(versions, |version| version.service_id, |version| version.effective_from, at);
     let rows = service::Entity::find().order_by_asc(service::Column::Id).all(txn).await?;
     let current = |row: service::Model| {
-        let ServiceAt(version) = version_at(versions.remove(&row.id)?, at)?;
+        let version = versions.remove(&row.id)?;
         Some(Service { row, version })
     };
     Ok(rows.into_iter().filter_map(current).collect())
@@ -69,17 +53,16 @@ pub async fn services(txn: &Txn, at: Timestamp) -> Result<Vec<Service>> {
 
 /// All packages, as they are at an instant, in order of their ids.
 pub async fn packages(txn: &Txn, at: Timestamp) -> Result<Vec<Package>> {
-    let mut versions: HashMap<PackageId, Vec<PackageAt>> = HashMap::new();
-    for version in package_version::Entity::find().all(txn).await? {
-        versions.entry(version.package_id).or_default().push(PackageAt(version));
-    }
+    let versions = package_version::Entity::find().all(txn).await?;
+    let mut versions =
+        versions_at(versions, |version| version.package_id, |version| version.effective_from, at);
     let mut prices: HashMap<PackageVersionId, Vec<package_price::Model>> = HashMap::new();
     for price in package_price::Entity::find().all(txn).await? {
         prices.entry(price.package_version_id).or_default().push(price);
     }
     let rows = package::Entity::find().order_by_asc(package::Column::Id).all(txn).await?;
     let current = |row: package::Model| {
-        let PackageAt(version) = version_at(versions.remove(&row.id)?, at)?;
+        let version = versions.remove(&row.id)?;
         let prices = prices.remove(&version.id).unwrap_or_default();
         Some(Package { row, version, prices })
     };

@@ -106,3 +106,39 @@ async fn sqlite(url: &str, connections: u32, read_only: bool) -> Result<Database
         });
     Ok(sea_orm::Database::connect(options).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db;
+    use crate::db::scope::{Scope, Tenant};
+    use bursar_domain::id::{Id, OrganizationId};
+    use sea_orm::ConnectionTrait;
+
+    /// A connection that comes back inside a transaction, as a cancelled BEGIN leaves it, is not lent to
+    /// the next writer: what that one commits is there.
+    #[tokio::test]
+    async fn a_connection_inside_a_transaction_is_not_lent_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let addresses = Addresses::sqlite(&dir.path().join("probe.db"));
+        let db = Database::connect(&addresses).await.unwrap();
+        db.writer.execute_unprepared("CREATE TABLE t (n INTEGER)").await.unwrap();
+        for n in 0..3 {
+            let mut left = db.writer.get_sqlite_connection_pool().acquire().await.unwrap();
+            // Behind the back of the library, which counts only the transactions that it has begun.
+            sqlx::Executor::execute(&mut *left, "BEGIN").await.unwrap();
+            drop(left);
+            let insert = format!("INSERT INTO t VALUES ({n})");
+            let work = db::work(move |txn| {
+                let insert = insert.clone();
+                Box::pin(async move { Ok(txn.execute_unprepared(&insert).await?.rows_affected()) })
+            });
+            let scope = Scope::Tenant(Tenant::vouched(OrganizationId::from_u128(1)));
+            assert_eq!(db.write(scope, work).await.unwrap(), 1);
+            let count = "SELECT count(*) AS n FROM t";
+            let count = sea_orm::Statement::from_string(db.backend(), count);
+            let seen = db.reader.query_one_raw(count).await.unwrap().unwrap();
+            assert_eq!(seen.try_get::<i64>("", "n").unwrap(), n + 1);
+        }
+    }
+}

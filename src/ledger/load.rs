@@ -11,7 +11,7 @@ use bursar_domain::ledger::{
     ServicePrice, State,
 };
 use bursar_domain::organization::OrganizationState;
-use bursar_domain::pricing::{Versioned, version_at};
+use bursar_domain::pricing::versions_at;
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{
     account, charge, department, journal_entry, lot, lot_position, organization, pool, pool_head, service,
@@ -254,23 +254,13 @@ async fn load_prior(txn: &Txn, tenant: Tenant, commands: &[&Command], loaded: &m
     Ok(())
 }
 
-struct Priced(service_version::Model);
-
-impl Versioned for Priced {
-    fn effective_from(&self) -> Timestamp {
-        self.0.effective_from
-    }
-}
-
 /// The prices that hold at an instant, by service code.
 async fn prices(txn: &Txn, at: Timestamp) -> Result<BTreeMap<String, ServicePrice>> {
-    let mut versions: HashMap<ServiceId, Vec<Priced>> = HashMap::new();
     let begun = service_version::Column::EffectiveFrom.lte(at);
-    for row in service_version::Entity::find().filter(begun).all(txn).await? {
-        versions.entry(row.service_id).or_default().push(Priced(row));
-    }
+    let versions = service_version::Entity::find().filter(begun).all(txn).await?;
+    let versions = versions_at(versions, |version| version.service_id, |version| version.effective_from, at);
     let price = |row: service::Model| {
-        let Priced(version) = version_at(versions.remove(&row.id)?, at)?;
+        let version = versions.get(&row.id)?;
         let price = ServicePrice { service: row.id, version: version.id, credits: version.credits };
         Some((row.code, price))
     };
