@@ -39,7 +39,7 @@ fn pool(lots: u128) -> State {
         version: ServiceVersionId::from_u128(1),
         credits: Credits::new(1).unwrap(),
     };
-    state.services.insert("S".to_owned(), price);
+    state.services = std::sync::Arc::new(std::iter::once(("S".to_owned(), price)).collect());
     state
 }
 

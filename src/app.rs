@@ -9,18 +9,18 @@ use bursar_entity::user;
 use sea_orm::{ColumnTrait, QueryFilter};
 use secrecy::SecretString;
 
-use crate::auth::{self, Keys, PoolDirectory, TOKEN_LIFETIME_SECONDS};
+use crate::auth::{self, Callers, Keys, PoolDirectory, TOKEN_LIFETIME_SECONDS};
 use crate::clock::Clock;
 use crate::config::{Config, Environment};
 use crate::context::Context;
 use crate::db::scope::find_people;
-use crate::db::{Database, Scope, migrate};
+use crate::db::{Database, Options, Scope, migrate};
 use crate::error::{Error, Result};
 use crate::graphql::{Server, Services};
 use crate::http::Web;
-use crate::ledger::{CommitListener, Ledger};
+use crate::ledger::{CommitListener, Ledger, Settings};
 use crate::live::Hub;
-use crate::seed;
+use crate::{seed, telemetry};
 
 /// Bursar with everything that it is made of.
 pub struct App {
@@ -30,17 +30,31 @@ pub struct App {
 impl App {
     /// Opens the database and makes the rooms. The schema must be the newest.
     pub async fn open(config: Config, clock: Clock) -> Result<App> {
+        let options = Options { connections: config.connections, ..Options::default() };
+        App::open_with(config, clock, options, None).await
+    }
+
+    /// Opens it with other bounds of the ledger, and the database in another way, than the settings say.
+    pub async fn open_with(
+        config: Config,
+        clock: Clock,
+        options: Options,
+        settings: Option<Settings>,
+    ) -> Result<App> {
+        telemetry::measure();
         let keys = Keys::derive(&signing_secret(&config)?);
-        let db = Database::connect(&config.database).await?;
+        let db = Database::open(&config.database, options).await?;
+        let settings = settings.unwrap_or_else(|| Settings::fitting(db.backend()));
         let context = Context { db, clock };
         let hub = Hub::new();
         let listener: CommitListener = {
             let hub = hub.clone();
             Arc::new(move |committed| hub.committed(committed))
         };
-        let ledger = Ledger::new(context.clone(), listener);
-        let directory = PoolDirectory::default();
-        Ok(App { services: Arc::new(Services { context, ledger, hub, keys, directory, config }) })
+        let ledger = Ledger::new(context.clone(), listener, settings);
+        let (callers, directory) = (Callers::default(), PoolDirectory::default());
+        let services = Services { context, ledger, hub, keys, callers, directory, config };
+        Ok(App { services: Arc::new(services) })
     }
 
     /// Makes the database ready: runs migrations in development (in production they are a step of their
@@ -111,8 +125,9 @@ impl App {
         bound.map_err(|error| Error::invalid("BURSAR_LISTEN", format!("{listen} cannot be bound: {error}")))
     }
 
-    /// Finishes the writes that have begun and closes the database.
+    /// Finishes the commands that wait and the writes that have begun, and closes the database.
     pub async fn close(&self) -> Result<()> {
+        self.services.ledger.drain().await;
         self.services.context.db.close().await
     }
 }

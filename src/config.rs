@@ -21,6 +21,7 @@ struct Raw {
     data_dir: Option<PathBuf>,
     database_url: Option<String>,
     migrate_database_url: Option<String>,
+    database_connections: Option<u32>,
     public_url: Option<Url>,
     signing_secret: Option<String>,
     payments: Option<Payments>,
@@ -69,6 +70,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where its database is.
     pub database: Addresses,
+    /// How many connections read, and how many write, at most. SQLite has one writer whatever this says.
+    pub connections: u32,
     /// Its address in links, without a slash at the end.
     pub public_url: Url,
     /// What tokens and links are signed with; none: a secret that is kept in the data directory.
@@ -113,6 +116,11 @@ impl Addresses {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
+
+/// How many connections read, and how many write, when nothing else is set.
+const CONNECTIONS: u32 = 16;
+/// The most connections for reading, and the most for writing.
+const MAX_CONNECTIONS: u32 = 500;
 
 /// The least length of a signing secret, in bytes: as many as HMAC-SHA-256 makes use of.
 const SECRET_BYTES: usize = 32;
@@ -219,11 +227,17 @@ impl Config {
         if !database.is_postgres() && !database.application.starts_with("sqlite:") {
             return Err(ConfigError("DATABASE_URL: must begin with sqlite: or postgres:".to_owned()));
         }
+        let connections = raw.database_connections.unwrap_or(CONNECTIONS);
+        if !(1..=MAX_CONNECTIONS).contains(&connections) {
+            let reason = format!("must be from 1 to {MAX_CONNECTIONS}");
+            return Err(ConfigError(format!("BURSAR_DATABASE_CONNECTIONS: {reason}")));
+        }
         Ok(Config {
             environment,
             listen,
             data_dir,
             database,
+            connections,
             public_url,
             signing_secret: raw.signing_secret.map(SecretString::from),
             payments: raw.payments.unwrap_or(Payments::Sandbox),
@@ -241,6 +255,7 @@ impl Config {
 /// What a setting has to be.
 fn expected(key: &str) -> &'static str {
     match key.to_ascii_lowercase().as_str() {
+        "database_connections" => "a whole number",
         "listen" => "an address and a port, like 127.0.0.1:8080",
         "public_url" => "a URL, like https://credits.example",
         _ => "text",
@@ -300,6 +315,7 @@ mod tests {
             ("public_url", "swordfish", "BURSAR_PUBLIC_URL"),
             ("public_url", "ftp://swordfish/", "BURSAR_PUBLIC_URL: must be an http"),
             ("listen", "127.0.0.1:0", "BURSAR_PUBLIC_URL: is needed when"),
+            ("database_connections", "swordfish", "BURSAR_DATABASE_CONNECTIONS: must be"),
             ("signing_secret", "swordfish", "BURSAR_SIGNING_SECRET: must have at least 32 bytes"),
             ("migrate_database_url", "swordfish", "BURSAR_MIGRATE_DATABASE_URL: means nothing without"),
         ] {

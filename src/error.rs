@@ -64,6 +64,19 @@ pub enum Error {
     #[error("The outcome is unknown. Repeat the request with the same idempotency key to learn it.")]
     UnknownOutcome(#[source] DbErr),
 
+    /// Too many commands of the organization wait already. Nothing was done.
+    #[error("Too much is under way for this organization. Nothing was done; try again shortly.")]
+    Overloaded,
+
+    /// It cannot be done now. Nothing was done.
+    #[error("{0} Nothing was done; try again shortly.")]
+    Unavailable(&'static str),
+
+    /// The caller's permission was read before people or grants of the organization changed; it has to be
+    /// read again. Nothing was done.
+    #[error("People or grants of the organization are being changed. Nothing was done; try again.")]
+    Stale,
+
     /// The database failed.
     #[error("database: {0}")]
     Database(#[source] DbErr),

@@ -1,5 +1,10 @@
-//! Structured logs, for people or for machines, on standard error.
+//! Structured logs, for people or for machines, on standard error; and metrics in Prometheus' format.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -23,4 +28,79 @@ pub fn start(config: &Config) -> Result<()> {
         }
     };
     started.map_err(|error| Error::internal(format!("logging cannot start: {error}")))
+}
+
+/// Upper bounds of the buckets of durations, in seconds.
+const SECONDS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+/// Upper bounds of the buckets of numbers of things.
+const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+/// How often what has been measured is summed up, when nobody asks for it.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The metrics of this process. There is one set, whatever number of servers it runs.
+static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Begins to measure, once for the process. Runs on the runtime that calls it.
+pub fn measure() {
+    METRICS.get_or_init(|| {
+        let builder = PrometheusBuilder::new().set_buckets(SECONDS).and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Prefix("bursar_ledger_batch_".to_owned()), COUNTS)
+        });
+        let handle = builder.and_then(PrometheusBuilder::install_recorder);
+        match handle {
+            Ok(handle) => {
+                describe();
+                Some(handle)
+            }
+            Err(error) => {
+                tracing::error!(%error, "metrics cannot be kept");
+                None
+            }
+        }
+    });
+}
+
+/// Sums up what has been measured from time to time, which would otherwise wait in memory for somebody to
+/// ask. Never ends.
+pub async fn sum_up() {
+    let Some(handle) = METRICS.get().cloned().flatten() else { return std::future::pending().await };
+    let mut interval = tokio::time::interval(UPKEEP);
+    loop {
+        interval.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+/// All metrics in the text format of Prometheus.
+pub fn metrics() -> String {
+    METRICS.get().and_then(Option::as_ref).map(PrometheusHandle::render).unwrap_or_default()
+}
+
+fn describe() {
+    use Unit::{Count, Seconds};
+    for (name, unit, meaning) in [
+        ("bursar_ledger_batch_commands", Count, "Commands carried out by one transaction"),
+        ("bursar_ledger_batch_organizations", Count, "Organizations that share one transaction"),
+        ("bursar_ledger_wait_seconds", Seconds, "Time from a command's arrival until a lane takes it"),
+        ("bursar_ledger_phase_seconds", Seconds, "Time that one transaction spends to load, decide, write"),
+        ("bursar_commit_seconds", Seconds, "Time that the database takes to commit a transaction"),
+    ] {
+        describe_histogram!(name, unit, meaning);
+    }
+    describe_gauge!("bursar_ledger_queue_depth", Count, "Commands that wait for a lane");
+    for (name, meaning) in [
+        (
+            "bursar_ledger_commands_total",
+            "Commands answered, by outcome: accepted, refused by the rules, failed",
+        ),
+        ("bursar_ledger_retries_total", "Transactions run again after losing to others or a connection"),
+        ("bursar_ledger_splits_total", "Batches split in halves to find a command that fails"),
+        ("bursar_ledger_unknown_commits_total", "Commits that were cut off and looked up by their keys"),
+        ("bursar_ledger_overloaded_total", "Commands turned away because too many waited"),
+    ] {
+        describe_counter!(name, Count, meaning);
+    }
 }

@@ -109,7 +109,7 @@ fn fresh() -> State {
         version: ServiceVersionId::from_u128(1),
         credits: Credits::new(3).unwrap(),
     };
-    state.services.insert("S".to_owned(), price);
+    state.services = std::sync::Arc::new(std::iter::once(("S".to_owned(), price)).collect());
     state
 }
 

@@ -23,5 +23,6 @@ pub mod pool_head;
 pub mod purchase;
 pub mod service;
 pub mod service_version;
+pub mod shared_revision;
 pub mod transfer;
 pub mod user;

@@ -29,6 +29,8 @@ pub struct Model {
     pub credit_limit: Option<i64>,
     /// When it was founded.
     pub created_at: Timestamp,
+    /// Rises with its state, its people, their grants and its departments. The database raises it.
+    pub revision: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -19,8 +19,6 @@ pub struct Model {
     pub name: String,
     /// The services that it pays for, as a JSON list of UUIDs; none: all.
     pub allowed_services: Option<String>,
-    /// Rises with every change of what the ledger's decisions read.
-    pub revision: i64,
     /// Since when it is closed to writing.
     pub frozen_at: Option<Timestamp>,
     /// Since when it is no longer used.

@@ -37,6 +37,8 @@ pub struct Model {
     pub clearing: i64,
     /// The last link of its hash chain.
     pub hash: Vec<u8>,
+    /// Rises with the pool's settings. The database raises it.
+    pub revision: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

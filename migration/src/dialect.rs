@@ -93,6 +93,37 @@ pub async fn append_only(manager: &SchemaManager<'_>, table: &str) -> Result<(),
     manager.get_connection().execute_unprepared(&sql).await.map(drop)
 }
 
+/// Runs `action` after each change of a row: `event` is `INSERT`, `DELETE`, `UPDATE` or `UPDATE OF` some
+/// columns; `{row}` in the action is the row as it is then (as it was, for `DELETE`).
+pub async fn after(manager: &SchemaManager<'_>, table: &str, event: &str, action: &str) -> Result<(), DbErr> {
+    let (name, row) = (trigger(table, event), if event == "DELETE" { "OLD" } else { "NEW" });
+    let action = action.replace("{row}", row);
+    let sql = match manager.get_database_backend() {
+        DatabaseBackend::Postgres => format!(
+            "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN {action}; RETURN NULL; END $$;
+             CREATE TRIGGER {name} AFTER {event} ON \"{table}\" FOR EACH ROW EXECUTE FUNCTION {name}();"
+        ),
+        _ => format!("CREATE TRIGGER {name} AFTER {event} ON \"{table}\" BEGIN {action}; END;"),
+    };
+    manager.get_connection().execute_unprepared(&sql).await.map(drop)
+}
+
+/// Takes back what [`after`] has made.
+pub async fn forget(manager: &SchemaManager<'_>, table: &str, event: &str) -> Result<(), DbErr> {
+    let name = trigger(table, event);
+    let sql = match manager.get_database_backend() {
+        DatabaseBackend::Postgres => format!("DROP TRIGGER {name} ON \"{table}\"; DROP FUNCTION {name}();"),
+        _ => format!("DROP TRIGGER {name};"),
+    };
+    manager.get_connection().execute_unprepared(&sql).await.map(drop)
+}
+
+fn trigger(table: &str, event: &str) -> String {
+    let verb = event.split(' ').next().unwrap_or_default().to_lowercase();
+    format!("{table}_{verb}_raises")
+}
+
 /// Drops tables, in the order given.
 pub async fn drop_tables(manager: &SchemaManager<'_>, tables: &[&str]) -> Result<(), DbErr> {
     for table in tables {

@@ -10,6 +10,7 @@ mod m20261122_000002_catalog;
 mod m20261122_000003_ledger;
 mod m20261122_000004_purchases;
 mod m20261122_000005_audit;
+mod m20261124_000006_revisions;
 pub mod privileges;
 
 use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_ledger::Migration),
             Box::new(m20261122_000004_purchases::Migration),
             Box::new(m20261122_000005_audit::Migration),
+            Box::new(m20261124_000006_revisions::Migration),
         ]
     }
 }

@@ -25,6 +25,7 @@ const PRIVILEGES: &[(&str, &str)] = &[
     ("purchase", "SELECT, INSERT, UPDATE"),
     ("payment", "SELECT, INSERT, UPDATE"),
     ("audit_event", "SELECT, INSERT"),
+    ("shared_revision", "SELECT, UPDATE"),
     ("seaql_migrations", "SELECT"),
 ];
 

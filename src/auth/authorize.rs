@@ -1,7 +1,6 @@
 //! Looking things up is authorizing them: the only place that asks the permission table.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, RwLock};
+use std::collections::BTreeMap;
 
 use bursar_domain::id::{DepartmentId, OrganizationId, PoolId, PurchaseId};
 use bursar_domain::organization::valid_slug;
@@ -10,7 +9,7 @@ use bursar_entity::{account, department, organization, pool, purchase};
 use sea_orm::sea_query::SimpleExpr;
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, Select};
 
-use super::{Actor, Caller, Member};
+use super::{Actor, Caller, Member, PoolDirectory, Standing};
 use crate::db::scope::find_across;
 use crate::db::{Scope, Snapshots, Tenant, TenantEntity};
 use crate::error::{Error, Result};
@@ -21,6 +20,7 @@ pub struct Authorized<T> {
     value: T,
     tenant: Tenant,
     actor: Actor,
+    standing: Standing,
 }
 
 impl<T> Authorized<T> {
@@ -34,6 +34,11 @@ impl<T> Authorized<T> {
         &self.actor
     }
 
+    /// When the permission was read.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
     /// The thing itself.
     pub fn into_value(self) -> T {
         self.value
@@ -45,28 +50,6 @@ impl<T> std::ops::Deref for Authorized<T> {
 
     fn deref(&self) -> &T {
         &self.value
-    }
-}
-
-/// Which organization a pool belongs to. That never changes, so it is remembered.
-#[derive(Clone, Default)]
-pub struct PoolDirectory(Arc<RwLock<HashMap<PoolId, OrganizationId>>>);
-
-/// How many pools are remembered; then the directory begins anew.
-const DIRECTORY_CAPACITY: usize = 100_000;
-
-impl PoolDirectory {
-    fn get(&self, pool: PoolId) -> Option<OrganizationId> {
-        self.0.read().ok()?.get(&pool).copied()
-    }
-
-    fn remember(&self, pool: PoolId, organization: OrganizationId) {
-        if let Ok(mut known) = self.0.write() {
-            if known.len() >= DIRECTORY_CAPACITY {
-                known.clear();
-            }
-            known.insert(pool, organization);
-        }
     }
 }
 
@@ -118,13 +101,36 @@ impl Caller {
         id: PoolId,
         action: Action,
     ) -> Result<Authorized<pool::Model>> {
-        let known = directory.get(id);
+        let known = directory.organization(id);
         let row = self.find_row::<pool::Entity>(snapshots, known, pool::Column::Id.eq(id)).await?;
         let row = row.ok_or(Error::not_found("pool"))?;
         directory.remember(id, row.organization_id);
         let departments = self.departments_of_pool(snapshots, row.organization_id, id).await?;
+        departments.keys().for_each(|department| directory.remember_account(id, *department));
         self.check(row.organization_id, action, on_pool(id, &departments), Action::ReadPool, "pool")?;
         Ok(self.authorized(row.organization_id, row))
+    }
+
+    /// The id of a pool, for an action on it, without a look into the database when what has to be known of
+    /// it is known already and cannot change.
+    pub async fn pool_id(
+        &self,
+        snapshots: &Snapshots,
+        directory: &PoolDirectory,
+        id: PoolId,
+        action: Action,
+    ) -> Result<Authorized<PoolId>> {
+        if let Some(organization) = directory.organization(id) {
+            let departments = self.memberships.get(&organization).map(|member| &member.departments);
+            let departments = departments.into_iter().flatten();
+            let known = departments.filter(|(department, _)| directory.has_account(id, **department));
+            let known = known.map(|(department, manager)| (*department, *manager)).collect();
+            if self.allowed(organization, action, on_pool(id, &known)) {
+                return Ok(self.authorized(organization, id));
+            }
+        }
+        let pool = self.pool(snapshots, directory, id, action).await?;
+        Ok(self.authorized(pool.organization_id, id))
     }
 
     /// A department, for an action on it.
@@ -200,7 +206,8 @@ impl Caller {
     /// Vouches for a row that was found and checked.
     fn authorized<T>(&self, organization: OrganizationId, value: T) -> Authorized<T> {
         // Every caller of this has asked the permission table before.
-        Authorized { value, tenant: Tenant::vouched(organization), actor: self.actor() }
+        let tenant = Tenant::vouched(organization);
+        Authorized { value, tenant, actor: self.actor(), standing: self.standing(organization) }
     }
 
     /// Answers "not found" to those who may not even see it, "forbidden" to those who may not do it.

@@ -7,17 +7,37 @@
 
 mod authorize;
 mod caller;
+mod directory;
 mod keys;
 mod token;
 
-pub use authorize::{Authorized, PoolDirectory};
-pub use caller::{Caller, Member};
+pub use authorize::Authorized;
+pub use caller::{Caller, Callers, Identity, Member};
+pub use directory::PoolDirectory;
 pub use keys::{Keys, load_or_create_secret};
 pub use token::{Claims, TOKEN_LIFETIME_SECONDS, issue, verify};
 
 use bursar_domain::actor::ActorKind;
 use bursar_domain::id::{Id, UserId};
 use uuid::Uuid;
+
+/// When a permission was read, as the revisions of what it was read from. A change of people or grants
+/// raises them; the ledger compares them in the transaction that the permission is used in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The revision of the organization; none: the permission does not come from it.
+    pub organization: Option<i64>,
+    /// The revision of the vendor's staff; none: the permission does not come from belonging to it.
+    pub staff: Option<i64>,
+}
+
+impl Standing {
+    /// Whether the permission still stands at the revisions `now`.
+    pub fn holds(&self, now: Standing) -> bool {
+        let same = |was: Option<i64>, is: Option<i64>| was.is_none() || was == is;
+        same(self.organization, now.organization) && same(self.staff, now.staff)
+    }
+}
 
 /// Who did something, and with which request: part of every ledger row and audit event.
 #[derive(Clone, Debug, PartialEq, Eq)]

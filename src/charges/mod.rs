@@ -4,15 +4,15 @@ use bursar_domain::id::{ChargeId, DepartmentId, MembershipId, PoolId, UserId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{ChargeCredits, Command, CommandId, Instruction, Key, LineRequest, RequestHash};
 use bursar_domain::permission::Action;
-use bursar_entity::{membership, pool};
+use bursar_entity::{membership, organization, pool};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::Value;
 
-use crate::auth::{Authorized, Caller, PoolDirectory};
-use crate::db::Snapshots;
+use crate::auth::{Authorized, Caller, PoolDirectory, Standing};
+use crate::db::{Snapshots, Tenant};
 use crate::error::{Error, Result};
 use crate::idempotency::Idempotency;
-use crate::ledger::{self, Ledger, Quote, Receipt, Submission};
+use crate::ledger::{Ledger, Quote, Receipt, Submission};
 use crate::text;
 
 /// The most bytes of a charge's metadata, as JSON.
@@ -46,7 +46,7 @@ pub async fn create(
     request: ChargeRequest,
     (key, dry_run): (&str, bool),
 ) -> Result<Receipt> {
-    let (pool, on_behalf_of) = authorize(snapshots, directory, caller, &request).await?;
+    let (pool, on_behalf_of, standing) = authorize(snapshots, directory, caller, &request).await?;
     let reference = text::optional_name("reference", request.reference.as_deref())?;
     let subject = text::optional_name("subject", request.subject.as_deref())?;
     let metadata = metadata(request.metadata.as_ref())?;
@@ -61,20 +61,28 @@ pub async fn create(
     for text in [&reference, &subject, &metadata] {
         form.option(text.as_deref(), |form, text| _ = form.text(text));
     }
-    let idempotency = Idempotency::new("chargeCredits", key, &form);
+    let (idempotency, member) = (Idempotency::new("chargeCredits", key, &form), request.on_behalf_of);
     let clock = &ledger.context().clock;
     let command = Command {
         id: CommandId::Charge(clock.new_id::<ChargeId>()),
-        pool: pool.id,
+        pool: *pool,
         key: idempotency.key,
         request: idempotency.request,
         now: clock.now(),
         instruction: instruction(request, on_behalf_of, reference),
     };
-    let submission = Submission { command, actor: pool.actor().clone(), subject, metadata, reason: None };
+    let actor = pool.actor().clone();
+    let submission = Submission { command, actor, standing, subject, metadata, reason: None };
     // The snapshot is done with: nobody waits for the writer while holding a reader.
     snapshots.close().await;
-    ledger.submit_one(pool.tenant(), submission, dry_run).await
+    let outcome = match dry_run {
+        true => ledger.rehearse(pool.tenant(), submission).await,
+        false => ledger.submit(pool.tenant(), submission).await,
+    };
+    if let (Err(Error::Stale), Some(member)) = (&outcome, member) {
+        directory.forget_member(pool.tenant().id(), member);
+    }
+    outcome
 }
 
 /// Says what a charge would cost and whether it would be accepted, as of now.
@@ -85,7 +93,8 @@ pub async fn quote(
     caller: &Caller,
     request: ChargeRequest,
 ) -> Result<(Authorized<pool::Model>, Quote)> {
-    let (pool, on_behalf_of) = authorize(snapshots, directory, caller, &request).await?;
+    let (authorized, on_behalf_of, _) = authorize(snapshots, directory, caller, &request).await?;
+    let pool = caller.pool(snapshots, directory, *authorized, Action::ReadPool).await?;
     let clock = &ledger.context().clock;
     let command = Command {
         id: CommandId::Charge(clock.new_id::<ChargeId>()),
@@ -97,7 +106,7 @@ pub async fn quote(
         instruction: instruction(request, on_behalf_of, None),
     };
     let snapshot = snapshots.open(pool.tenant()).await?;
-    let quote = ledger::quote(&snapshot, pool.tenant(), &command).await?;
+    let quote = ledger.quote(&snapshot, pool.tenant(), &command).await?;
     drop(snapshot);
     Ok((pool, quote))
 }
@@ -111,23 +120,23 @@ fn instruction(
     Instruction::Charge(ChargeCredits { department, on_behalf_of, lines, reference })
 }
 
-/// The pool, when the caller may charge the department's credits there (or those of no department), and
-/// the person on whose behalf.
+/// The pool, when the caller may charge the department's credits there (or those of no department); the
+/// person on whose behalf; and when all that was read.
 async fn authorize(
     snapshots: &Snapshots,
     directory: &PoolDirectory,
     caller: &Caller,
     request: &ChargeRequest,
-) -> Result<(Authorized<pool::Model>, Option<UserId>)> {
+) -> Result<(Authorized<PoolId>, Option<UserId>, Standing)> {
     let at_pool = |error: Error| error.at("poolId");
     let action = match request.department {
         None => Action::ChargeUnallocated,
         Some(_) => Action::ReadPool,
     };
-    let pool = caller.pool(snapshots, directory, request.pool, action).await.map_err(at_pool)?;
-    let organization = pool.organization_id;
+    let pool = caller.pool_id(snapshots, directory, request.pool, action).await.map_err(at_pool)?;
+    let organization = pool.tenant().id();
     if let Some(department) = request.department {
-        let by_pool = caller.may_charge_all_departments(organization, pool.id);
+        let by_pool = caller.may_charge_all_departments(organization, *pool);
         if !by_pool && !caller.may_in_department(organization, department, Action::ChargeDepartment) {
             // To those who cannot see the department it is not there, like one that does not exist.
             let seen = caller.may_in_department(organization, department, Action::ReadDepartment);
@@ -138,17 +147,31 @@ async fn authorize(
             });
         }
     }
-    let on_behalf_of = match request.on_behalf_of {
-        None => None,
-        Some(id) => {
-            let tenant = pool.tenant();
-            let snapshot = snapshots.open(tenant).await?;
-            let member = tenant.find::<membership::Entity>().filter(membership::Column::Id.eq(id));
-            let member = member.one(&*snapshot).await?;
-            Some(member.ok_or(Error::not_found("member").at("onBehalfOfId"))?.user_id)
+    let mut standing = pool.standing();
+    let Some(member) = request.on_behalf_of else { return Ok((pool, None, standing)) };
+    let (person, revision) = match directory.member(organization, member) {
+        Some((person, revision)) if standing.organization.is_none_or(|known| known == revision) => {
+            (person, revision)
+        }
+        _ => {
+            let found = member_as_of(snapshots, pool.tenant(), member).await?;
+            directory.remember_member((organization, member), found.0, found.1);
+            found
         }
     };
-    Ok((pool, on_behalf_of))
+    // Of the two revisions the older counts: what was read first may have changed since.
+    standing.organization = Some(standing.organization.map_or(revision, |known| known.min(revision)));
+    Ok((pool, Some(person), standing))
+}
+
+/// The person of a membership, and the revision of the organization at which that is so.
+async fn member_as_of(snapshots: &Snapshots, tenant: Tenant, member: MembershipId) -> Result<(UserId, i64)> {
+    let snapshot = snapshots.open(tenant).await?;
+    let row = tenant.find::<membership::Entity>().filter(membership::Column::Id.eq(member));
+    let row = row.one(&*snapshot).await?.ok_or(Error::not_found("member").at("onBehalfOfId"))?;
+    let organization = tenant.find::<organization::Entity>().one(&*snapshot).await?;
+    let organization = organization.ok_or_else(|| Error::internal("a member of no organization"))?;
+    Ok((row.user_id, organization.revision))
 }
 
 /// Whether a text in the value, or a name of a member, has a NUL: PostgreSQL cannot read such JSON. The

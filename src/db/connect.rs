@@ -20,29 +20,80 @@ const LOCK_TIMEOUT: &str = "10s";
 /// How long a transaction may stand idle, in PostgreSQL's notation.
 const IDLE_IN_TRANSACTION: &str = "60s";
 
+/// How the database is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Connections for reading, and as many for writing. SQLite has one writer whatever this says.
+    pub connections: u32,
+    /// What keeps writes from being lost.
+    pub protections: Protections,
+}
+
+/// What keeps acknowledged writes from being lost when clients go away in the middle of something. No
+/// setting turns these off: that they can be is for the proof that they are needed.
+#[derive(Clone, Copy, Debug)]
+pub struct Protections {
+    /// Transactions are begun, and writes are run, in tasks of their own, which outlive whoever asked.
+    pub own_task: bool,
+    /// A connection that comes back inside a transaction is closed.
+    pub probe: bool,
+}
+
+impl Default for Protections {
+    fn default() -> Protections {
+        Protections { own_task: true, probe: true }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { connections: 16, protections: Protections::default() }
+    }
+}
+
 impl Database {
     /// Opens the database for the application. On SQLite the file is created when it is missing.
     pub async fn connect(addresses: &Addresses) -> Result<Database> {
-        let url = addresses.application.as_str();
+        Database::open(addresses, Options::default()).await
+    }
+
+    /// Opens the database as the options say.
+    pub async fn open(addresses: &Addresses, options: Options) -> Result<Database> {
+        let Options { connections, protections } = options;
+        let (url, probe) = (addresses.application.as_str(), protections.probe);
         let (writer, reader) = if addresses.is_postgres() {
-            (postgres(url, 16).await?, postgres(url, 16).await?)
+            let generic = [("plan_cache_mode", "force_generic_plan")];
+            (
+                postgres(url, connections, &generic, probe).await?,
+                postgres(url, connections, &[], probe).await?,
+            )
         } else if url.starts_with("sqlite:") {
             // The writer first: it makes the file and turns the write-ahead log on.
-            (sqlite(url, 1, false).await?, sqlite(url, 8, true).await?)
+            (sqlite(url, 1, false, probe).await?, sqlite(url, connections, true, probe).await?)
         } else {
             return Err(Error::invalid("DATABASE_URL", "must begin with sqlite: or postgres:"));
         };
-        Ok(Database { writer, reader, writes: TaskTracker::new() })
+        Ok(Database { writer, reader, writes: TaskTracker::new(), protections })
     }
 
     /// Opens the database for migrations: one connection, as the role that owns the tables.
     pub(super) async fn connect_for_migration(addresses: &Addresses) -> Result<DatabaseConnection> {
         let url = addresses.migration.as_ref().unwrap_or(&addresses.application);
-        if addresses.is_postgres() { postgres(url, 1).await } else { sqlite(url, 1, false).await }
+        if addresses.is_postgres() {
+            postgres(url, 1, &[], true).await
+        } else {
+            sqlite(url, 1, false, true).await
+        }
     }
 }
 
-async fn postgres(url: &str, connections: u32) -> Result<DatabaseConnection> {
+async fn postgres(
+    url: &str,
+    connections: u32,
+    settings: &[(&'static str, &'static str)],
+    probe: bool,
+) -> Result<DatabaseConnection> {
+    let settings = settings.to_vec();
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
@@ -51,13 +102,17 @@ async fn postgres(url: &str, connections: u32) -> Result<DatabaseConnection> {
         .statement_timeout(STATEMENT_TIMEOUT)
         .set_application_name("bursar")
         .sqlx_logging(false)
-        .map_sqlx_postgres_opts(|options| {
-            options.statement_cache_capacity(256).options([
+        .map_sqlx_postgres_opts(move |options| {
+            let always = [
                 ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
                 ("lock_timeout", LOCK_TIMEOUT),
-            ])
+            ];
+            options.statement_cache_capacity(256).options(always.into_iter().chain(settings.clone()))
         })
-        .map_sqlx_postgres_pool_opts(|pool| {
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            if !probe {
+                return pool;
+            }
             pool.after_release(|connection, _| {
                 Box::pin(async move {
                     let clean = sqlx::Executor::execute(&mut *connection, PROBE).await;
@@ -73,7 +128,7 @@ async fn postgres(url: &str, connections: u32) -> Result<DatabaseConnection> {
 /// or makes this fail, and a connection that fails it is closed.
 const PROBE: &str = "BEGIN; ROLLBACK";
 
-async fn sqlite(url: &str, connections: u32, read_only: bool) -> Result<DatabaseConnection> {
+async fn sqlite(url: &str, connections: u32, read_only: bool, probe: bool) -> Result<DatabaseConnection> {
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
@@ -94,15 +149,17 @@ async fn sqlite(url: &str, connections: u32, read_only: bool) -> Result<Database
                     .synchronous(SqliteSynchronous::Full)
             }
         })
-        .map_sqlx_sqlite_pool_opts(|pool| {
-            pool.max_lifetime(None::<Duration>).idle_timeout(None::<Duration>).after_release(
-                |connection, _| {
-                    Box::pin(async move {
-                        let clean = sqlx::Executor::execute(&mut *connection, PROBE).await;
-                        Ok(clean.is_ok() && !connection.is_in_transaction())
-                    })
-                },
-            )
+        .map_sqlx_sqlite_pool_opts(move |pool| {
+            let pool = pool.max_lifetime(None::<Duration>).idle_timeout(None::<Duration>);
+            if !probe {
+                return pool;
+            }
+            pool.after_release(|connection, _| {
+                Box::pin(async move {
+                    let clean = sqlx::Executor::execute(&mut *connection, PROBE).await;
+                    Ok(clean.is_ok() && !connection.is_in_transaction())
+                })
+            })
         });
     Ok(sea_orm::Database::connect(options).await?)
 }

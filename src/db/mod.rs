@@ -17,6 +17,7 @@
 //! One writer connection, whose transactions begin IMMEDIATE, and a pool of readers beside it (WAL).
 //! Nobody waits for one connection while holding another.
 
+mod bulk;
 mod connect;
 mod fault;
 pub mod migrate;
@@ -29,11 +30,13 @@ mod write;
 use sea_orm::{DatabaseBackend, DatabaseConnection};
 use tokio_util::task::TaskTracker;
 
+pub use bulk::{Rows, padded};
+pub use connect::{Options, Protections};
 pub use fault::{Fault, fault};
 pub use read::{Snapshot, Snapshots};
 pub use scope::{Scope, Tenant, TenantEntity};
 pub use transaction::Txn;
-pub use write::{WorkFuture, work};
+pub use write::{Attempt, WorkFuture, pause, work};
 
 /// An open database. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +44,7 @@ pub struct Database {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
     writes: TaskTracker,
+    protections: Protections,
 }
 
 impl Database {

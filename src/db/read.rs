@@ -3,22 +3,44 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use sea_orm::DbErr;
+use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::transaction::{Access, Txn};
-use super::{Database, Scope};
+use super::{Database, Fault, Scope, fault};
 use crate::error::{Error, Result};
+
+/// How many broken connections a reader puts up with.
+const BROKEN: u32 = 100;
 
 impl Database {
     /// Opens a snapshot: everything read from it belongs to one instant.
     pub async fn read(&self, scope: impl Into<Scope>) -> Result<Txn> {
-        let (reader, scope) = (self.reader.clone(), scope.into());
+        let begun = begin(self.reader.clone(), scope.into());
+        if !self.protections.own_task {
+            return Ok(begun.await?);
+        }
         // In a task of its own: a BEGIN must not be cut off when the client goes.
-        let begun = tokio::spawn(async move { Txn::begin(&reader, Access::Snapshot, &scope).await });
-        let begun: Result<Txn, DbErr> =
-            begun.await.map_err(|error| Error::internal(format!("a snapshot did not open: {error}")))?;
+        let begun: Result<Txn, DbErr> = tokio::spawn(begun)
+            .await
+            .map_err(|error| Error::internal(format!("a snapshot did not open: {error}")))?;
         Ok(begun?)
+    }
+}
+
+/// Begins, on another connection when one turns out to be broken: when the database has been started
+/// again, all that the pool holds are.
+async fn begin(reader: DatabaseConnection, scope: Scope) -> Result<Txn, DbErr> {
+    let mut attempt = 1;
+    loop {
+        match Txn::begin(&reader, Access::Snapshot, &scope).await {
+            Err(error) if attempt <= BROKEN && fault(&error) == Fault::Lost => {
+                // Each of these was one of those that the pool still held.
+                tokio::task::yield_now().await;
+                attempt += 1;
+            }
+            outcome => return outcome,
+        }
     }
 }
 

@@ -34,6 +34,12 @@ impl Tenant {
     }
 }
 
+impl From<Tenant> for Uuid {
+    fn from(tenant: Tenant) -> Uuid {
+        Uuid::from_u128(tenant.0.as_u128())
+    }
+}
+
 /// A table whose rows belong to organizations.
 pub trait TenantEntity: EntityTrait {
     /// The column that says to which.
@@ -106,6 +112,11 @@ pub fn find_people() -> Select<user::Entity> {
     user::Entity::find()
 }
 
+/// Some organizations, as far as the scope of the transaction shows them.
+pub fn find_organizations(ids: Vec<OrganizationId>) -> Select<organization::Entity> {
+    organization::Entity::find().filter(organization::Column::Id.is_in(ids))
+}
+
 /// Rows of a table across organizations. Only for those who see all of them: see [`Scope::Operator`].
 pub fn find_across<E: TenantEntity>() -> Select<E> {
     E::find()
@@ -129,9 +140,8 @@ pub enum Scope {
 impl Scope {
     /// The statements that put the scope on a PostgreSQL transaction.
     pub(super) fn settings(&self) -> String {
-        let organization = |tenant: &Tenant| {
-            format!("SET LOCAL app.organization_id = '{}';", Uuid::from_u128(tenant.0.as_u128()))
-        };
+        let organization =
+            |tenant: &Tenant| format!("SET LOCAL app.organization_id = '{}';", Uuid::from(*tenant));
         let email = |email: &str| format!("SET LOCAL app.user_email = '{}';", email.replace('\'', "''"));
         match self {
             Scope::Tenant(tenant) => organization(tenant),

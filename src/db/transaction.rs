@@ -15,7 +15,7 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
-use super::scope::Scope;
+use super::scope::{Scope, Tenant};
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,23 @@ impl Txn {
         }
     }
 
+    /// Goes on with the rows of another organization, within the same transaction.
+    pub async fn enter(&self, tenant: Tenant) -> Result<(), DbErr> {
+        match &self.0 {
+            // One writer, and no row-level security.
+            Inner::Sqlite(_) => Ok(()),
+            Inner::Postgres(_) => self.execute_unprepared(&Scope::Tenant(tenant).settings()).await.map(drop),
+        }
+    }
+
+    /// PostgreSQL's own transaction.
+    pub(super) fn postgres(&self) -> Option<&Mutex<sqlx::Transaction<'static, Postgres>>> {
+        match &self.0 {
+            Inner::Sqlite(_) => None,
+            Inner::Postgres(transaction) => Some(transaction),
+        }
+    }
+
     /// Undoes what was written, and waits until the database has.
     pub(super) async fn rollback(self) -> Result<(), DbErr> {
         match self.0 {
@@ -72,7 +89,7 @@ impl Txn {
     }
 }
 
-fn failed(error: sqlx::Error) -> DbErr {
+pub(super) fn failed(error: sqlx::Error) -> DbErr {
     DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))
 }
 

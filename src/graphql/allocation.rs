@@ -170,7 +170,8 @@ impl AllocationMutation {
                 key: input.idempotency_key.0,
                 dry_run: input.dry_run,
             };
-            move_credits(request, &input.pool_id, movement).await
+            let moved = |_| move_credits(request, &input.pool_id, movement.clone());
+            request.as_things_stand(moved).await
         };
         Some(match outcome.await {
             Ok(Moved { allocation, balance, transfers, replayed }) => Ok(AllocateCreditsPayload {
@@ -202,7 +203,8 @@ impl AllocationMutation {
                 key: input.idempotency_key.0,
                 dry_run: input.dry_run,
             };
-            move_credits(request, &input.pool_id, movement).await
+            let moved = |_| move_credits(request, &input.pool_id, movement.clone());
+            request.as_things_stand(moved).await
         };
         Some(match outcome.await {
             Ok(Moved { allocation, balance, transfers, replayed }) => Ok(ReclaimCreditsPayload {

@@ -8,6 +8,7 @@ use bursar_domain::ledger::{Refusal, Scope};
 use bursar_domain::pricing::{MAX_LINES, MAX_QUANTITY};
 
 use super::scalars::CreditsScalar;
+use crate::db::{Fault, fault};
 use crate::error::{Conflict, Error};
 
 /// A top-level error.
@@ -34,6 +35,13 @@ impl From<ApiError> for GraphqlError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {
+        if let Error::Database(cause) = &error
+            && matches!(fault(cause), Fault::Lost | Fault::Unavailable | Fault::Contention)
+        {
+            tracing::error!(%error, "the database cannot be reached");
+            let error = Error::Unavailable("The database cannot be reached.");
+            return ApiError::coded("UNAVAILABLE", error.to_string());
+        }
         if error.is_internal() {
             // The request's id is in the span.
             tracing::error!(%error, "a field failed");
@@ -43,6 +51,8 @@ impl From<Error> for ApiError {
             Error::Unauthenticated(_) => "UNAUTHENTICATED",
             Error::Forbidden => "FORBIDDEN",
             Error::UnknownOutcome(_) => "UNKNOWN_OUTCOME",
+            Error::Overloaded => "OVERLOADED",
+            Error::Unavailable(_) | Error::Stale => "UNAVAILABLE",
             _ => "BAD_USER_INPUT",
         };
         ApiError::coded(code, error.to_string())
@@ -243,6 +253,9 @@ pub fn user_error(error: Error) -> Result<UserError, ApiError> {
         Error::Refused(refusal) => refused(&refusal),
         error @ (Error::Unauthenticated(_)
         | Error::UnknownOutcome(_)
+        | Error::Overloaded
+        | Error::Unavailable(_)
+        | Error::Stale
         | Error::Database(_)
         | Error::Internal(_)) => return Err(error.into()),
     })

@@ -307,7 +307,7 @@ impl MemberMutation {
             let organization = organization.await.map_err(|error| error.at("organizationId"))?;
             let new = NewMember { email: input.email, name: input.name, role: input.role.into() };
             request.snapshots.close().await;
-            organizations::add_member(&request.services.context, request.caller()?, &organization, new).await
+            organizations::add_member(&request.services.context, &request.caller()?, &organization, new).await
         };
         Some(match outcome.await {
             Ok(value) => Ok(AddMemberPayload { member: Some(Member(value)), user_errors: Vec::new() }),
@@ -328,7 +328,7 @@ impl MemberMutation {
             let (organization, id) = organization_of_member(request, &input.member_id).await?;
             let (context, caller, role) = (&request.services.context, request.caller()?, input.role.into());
             request.snapshots.close().await;
-            organizations::update_member_role(context, caller, &organization, id, role).await
+            organizations::update_member_role(context, &caller, &organization, id, role).await
         };
         Some(match outcome.await {
             Ok(value) => Ok(UpdateMemberRolePayload { member: Some(Member(value)), user_errors: Vec::new() }),
@@ -347,7 +347,7 @@ impl MemberMutation {
             let request = signed_in(ctx)?;
             let (organization, id) = organization_of_member(request, &input.member_id).await?;
             request.snapshots.close().await;
-            organizations::remove_member(&request.services.context, request.caller()?, &organization, id)
+            organizations::remove_member(&request.services.context, &request.caller()?, &organization, id)
                 .await
         };
         Some(match outcome.await {

@@ -9,6 +9,7 @@ mod audit;
 mod balance;
 mod catalog;
 mod charge;
+mod charge_root;
 mod connection;
 mod department;
 mod errors;
@@ -30,11 +31,11 @@ mod transfer;
 mod variables;
 mod viewer;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use async_graphql::{Context as Gql, MergedObject, SDLExportOptions, Schema};
 
-use crate::auth::{Caller, Keys, PoolDirectory};
+use crate::auth::{Caller, Callers, Keys, PoolDirectory};
 use crate::config::Config;
 use crate::context::Context;
 use crate::db::Snapshots;
@@ -55,6 +56,8 @@ pub struct Services {
     pub hub: Hub,
     /// What tokens and links are signed with.
     pub keys: Keys,
+    /// Who calls often.
+    pub callers: Callers,
     /// Which organization a pool belongs to.
     pub directory: PoolDirectory,
     /// The settings.
@@ -64,21 +67,61 @@ pub struct Services {
 /// What belongs to one operation.
 struct Request {
     services: Arc<Services>,
-    caller: Option<Caller>,
+    caller: RwLock<Known>,
     snapshots: Snapshots,
     rows: loaders::RowLoader,
 }
 
+/// Who calls, as far as it is known.
+struct Known {
+    caller: Option<Caller>,
+    /// Whether the caller was recalled from memory: then only what the ledger accepts counts, because it
+    /// compares the revisions; any refusal has to be asked again of the database.
+    recalled: bool,
+}
+
+/// How often an operation is tried whose caller's permissions change meanwhile.
+const ATTEMPTS: usize = 4;
+
 impl Request {
-    fn new(services: Arc<Services>, caller: Option<Caller>) -> Request {
+    fn new(services: Arc<Services>, caller: Option<Caller>, recalled: bool) -> Request {
         let snapshots = Snapshots::new(services.context.db.clone());
         let rows = loaders::rows(snapshots.clone());
+        let caller = RwLock::new(Known { caller, recalled });
         Request { services, caller, snapshots, rows }
     }
 
     /// Who calls. Without a token nobody does.
-    fn caller(&self) -> Result<&Caller, Error> {
-        self.caller.as_ref().ok_or(Error::Unauthenticated("This needs a bearer token."))
+    fn caller(&self) -> Result<Caller, Error> {
+        let known = self.caller.read().unwrap_or_else(PoisonError::into_inner);
+        known.caller.clone().ok_or(Error::Unauthenticated("This needs a bearer token."))
+    }
+
+    /// Does something that the ledger accepts only from a caller whose permissions stand. When they may have
+    /// changed, they are read again and it is tried again.
+    async fn as_things_stand<T, F>(&self, work: impl Fn(Caller) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut attempt = 1;
+        loop {
+            let caller = self.caller()?;
+            let outcome = work(caller.clone()).await;
+            let recalled = self.caller.read().unwrap_or_else(PoisonError::into_inner).recalled;
+            let again = match &outcome {
+                Err(Error::Stale) => attempt < ATTEMPTS,
+                Err(Error::Forbidden | Error::NotFound { .. }) => recalled,
+                _ => false,
+            };
+            if !again {
+                return outcome;
+            }
+            attempt += 1;
+            let services = &self.services;
+            let caller = Some(services.callers.reread(&services.context, &caller).await?);
+            self.snapshots.close().await;
+            *self.caller.write().unwrap_or_else(PoisonError::into_inner) = Known { caller, recalled: false };
+        }
     }
 
     fn now(&self) -> bursar_domain::Timestamp {
@@ -107,7 +150,7 @@ pub struct Query(
     node::NodeQuery,
     organization_root::OrganizationQuery,
     pool::PoolQuery,
-    charge::ChargeQuery,
+    charge_root::ChargeQuery,
 );
 
 /// The root of all changes.
@@ -119,7 +162,7 @@ pub struct Mutation(
     department::DepartmentMutation,
     pool_mutation::PoolMutation,
     allocation::AllocationMutation,
-    charge::ChargeMutation,
+    charge_root::ChargeMutation,
     purchase::PurchaseMutation,
 );
 

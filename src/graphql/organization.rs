@@ -60,8 +60,8 @@ impl Organization {
     }
 
     /// What the caller is in this organization; the vendor's staff is nothing in it.
-    fn membership<'r>(&self, request: &'r Request) -> Result<Option<&'r Membership>, Error> {
-        Ok(request.caller()?.memberships.get(&self.0.id))
+    fn membership(&self, request: &Request) -> Result<Option<Membership>, Error> {
+        Ok(request.caller()?.memberships.get(&self.0.id).cloned())
     }
 
     fn allows(&self, request: &Request, action: Action) -> Result<bool, Error> {
@@ -214,7 +214,7 @@ impl Organization {
         let list = async {
             let request = signed_in(ctx)?;
             let member = self.membership(request)?;
-            let administers = member.is_some_and(|member| !member.pools.is_empty());
+            let administers = member.as_ref().is_some_and(|member| !member.pools.is_empty());
             let mut select = self.tenant().find::<department::Entity>();
             if !self.allows(request, Action::ReadDepartment)? && !administers {
                 let own = member.map(|member| member.departments.keys().copied().collect::<Vec<_>>());

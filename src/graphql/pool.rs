@@ -55,7 +55,8 @@ impl Pool {
         if self.shows_ledger(request)? {
             return Ok(None);
         }
-        let member = request.caller()?.memberships.get(&self.0.organization_id);
+        let caller = request.caller()?;
+        let member = caller.memberships.get(&self.0.organization_id);
         Ok(Some(member.map(|member| member.departments.keys().copied().collect()).unwrap_or_default()))
     }
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::variables::{InputTypes, Malformed};
-use super::{ApiSchema, Request, Services, limits};
+use super::{ApiSchema, Request, Services, charge_root, limits};
 use crate::auth::Caller;
 use crate::db::Snapshots;
 use crate::error::Error;
@@ -103,11 +103,18 @@ impl Server {
         &self.services
     }
 
-    /// Finds out who calls.
+    /// Finds out who calls, as things stand now.
     pub async fn authenticate(&self, session: &Session) -> Result<Option<Caller>, Error> {
         let Some(bearer) = &session.bearer else { return Ok(None) };
-        let (context, keys) = (&self.services.context, &self.services.keys);
-        Caller::from_token(context, keys, bearer, session.origin.clone()).await.map(Some)
+        let Services { context, keys, callers, .. } = self.services.as_ref();
+        callers.read(context, keys, bearer, session.origin.clone()).await.map(Some)
+    }
+
+    /// Finds out who calls, from memory when that is known.
+    fn recall(&self, session: &Session) -> Result<Option<Caller>, Error> {
+        let Some(bearer) = &session.bearer else { return Ok(None) };
+        let Services { context, keys, callers, .. } = self.services.as_ref();
+        callers.recall(context, keys, bearer, session.origin.clone())
     }
 
     /// Executes a posted operation.
@@ -155,15 +162,24 @@ impl Server {
             return Err(coded(error, "BAD_USER_INPUT"));
         }
         one_stream(document).map_err(|message| refused("GRAPHQL_VALIDATION_FAILED", message.to_owned()))?;
-        let caller = match self.authenticate(session).await {
-            Ok(caller) => caller,
+        let recalled = match selected.is_some_and(compared) {
+            true => self.recall(session),
+            false => Ok(None),
+        };
+        let known = match recalled {
+            Ok(Some(caller)) => Ok((Some(caller), true)),
+            Ok(None) => self.authenticate(session).await.map(|caller| (caller, false)),
+            Err(error) => Err(error),
+        };
+        let (caller, recalled) = match known {
+            Ok(known) => known,
             Err(error) => {
                 let error: async_graphql::Error = super::errors::ApiError::from(error).into();
                 let response = Response::from_errors(vec![error.into_server_error(Default::default())]);
                 return Err(Box::new(with_codes(response, session.origin.as_deref())));
             }
         };
-        let request = Request::new(self.services.clone(), caller);
+        let request = Request::new(self.services.clone(), caller, recalled);
         let snapshots = request.snapshots.clone();
         Ok(Prepared { operation: operation.data(request), snapshots, streams })
     }
@@ -238,6 +254,16 @@ fn one_stream(document: &ExecutableDocument) -> Result<(), &'static str> {
         }
     }
     Ok(())
+}
+
+/// Whether all that the operation does is compared by the ledger with what holds when it books.
+fn compared(operation: &OperationDefinition) -> bool {
+    let fields = &operation.selection_set.node.items;
+    operation.ty == OperationType::Mutation
+        && fields.iter().all(|field| match &field.node {
+            Selection::Field(field) => charge_root::COMPARED.contains(&field.node.name.node.as_str()),
+            Selection::FragmentSpread(_) | Selection::InlineFragment(_) => false,
+        })
 }
 
 fn refused(code: &'static str, message: String) -> Box<Response> {

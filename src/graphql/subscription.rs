@@ -80,7 +80,7 @@ impl Subscription {
         let services = &request.services;
         let (context, after) = (services.context.clone(), after.map(|version| version.0));
         let watch = PoolWatch::begin(context, &services.hub, pool.tenant(), pool.id, after);
-        let (caller, checked) = (request.caller()?.clone(), Instant::now());
+        let (caller, checked) = (request.caller()?, Instant::now());
         let reader = Reader { watch, pool: Pool(pool.into_value()), caller, checked };
         Ok(stream::unfold(Some((reader, request)), move |state| async move {
             let (mut reader, request) = state?;

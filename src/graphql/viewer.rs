@@ -21,7 +21,7 @@ impl ViewerQuery {
     /// Who is calling: the person, memberships and rights. Null without a token.
     async fn viewer(&self, ctx: &Context<'_>) -> Option<Result<Viewer, ApiError>> {
         match request(ctx) {
-            Ok(request) => request.caller.clone().map(|caller| Ok(Viewer(caller))),
+            Ok(request) => request.caller().ok().map(|caller| Ok(Viewer(caller))),
             Err(error) => Some(Err(error.into())),
         }
     }

@@ -4,6 +4,7 @@ mod checkout;
 mod explorer;
 mod graphql;
 mod health;
+mod metrics;
 mod page;
 mod request_id;
 mod websocket;
@@ -20,6 +21,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::graphql::Server;
+use crate::telemetry;
 
 /// The largest body of a request, in bytes.
 const BODY_BYTES: usize = 1024 * 1024;
@@ -72,6 +74,7 @@ impl Web {
         };
         tokio::select! {
             result = async { serving.await } => result?,
+            () = telemetry::sum_up() => {},
             () = bounded => tracing::warn!("connections were still open at the end of the grace period"),
         }
         self.state.sockets.close();
@@ -93,6 +96,7 @@ fn router(state: State) -> Router {
         .route("/checkout/{organization}/{payment}/{token}/cancel", post(checkout::cancel))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .fallback(page::not_found)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(CatchPanicLayer::custom(page::panicked))

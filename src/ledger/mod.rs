@@ -1,11 +1,12 @@
 //! The ledger: every movement of credits is a command that passes through here.
 //!
 //! # Flow
-//! [`Ledger::submit`] takes a batch through three phases in one transaction:
-//! 1. *load*: `SELECT ... FOR UPDATE` on the heads of the pools that the commands name, in the order of
-//!    their ids; then everything else that decides, which the heads guard.
+//! [`Ledger::submit`] puts a command on its organization's queue. A lane takes what waits there as one
+//! batch through three phases in one transaction:
+//! 1. *load*: lock the heads of the pools that the commands name, in the order of their ids, and find out
+//!    whether what is kept in memory still holds; read what does not.
 //! 2. *decide*: the pure machine in `bursar_domain::ledger`, one command after another.
-//! 3. *write*: one statement for each table, and the hash chain.
+//! 3. *write*: all rows at once, and the hash chain.
 //!
 //! It answers after the commit, and tells the listener which pools moved to which version. Rooms that
 //! must write rows of their own in the same transaction use [`Ledger::apply`].
@@ -13,8 +14,14 @@
 //! This room is the only one that writes ledger tables, and `write.rs` the only file.
 
 mod balance;
+mod books;
+mod check;
 mod digest;
+mod lanes;
 mod load;
+mod meters;
+mod process;
+mod queues;
 mod read;
 mod submit;
 mod write;
@@ -25,13 +32,14 @@ use bursar_domain::id::PoolId;
 use bursar_domain::ledger::Command;
 use bursar_entity::{charge, journal_entry, lot, transfer};
 
-use crate::auth::Actor;
+use sea_orm::DatabaseBackend;
+
+use crate::auth::{Actor, Standing};
 use crate::context::Context;
 
 pub use balance::{Balance, account_balance, department_balances, expiring, pool_balance, pool_balances};
 pub use digest::Line;
-pub use read::{Quote, charge_transfers, decode_lines, head, quote, transfers_after};
-pub use submit::Outcome;
+pub use read::{Quote, charge_transfers, decode_lines, head, transfers_after};
 pub use write::open_pool;
 
 /// A pool that has moved to a version.
@@ -53,6 +61,8 @@ pub struct Submission {
     pub command: Command,
     /// Who submits it.
     pub actor: Actor,
+    /// When the permission to do so was read, as revisions.
+    pub standing: Standing,
     /// The property or listing that a charge is for.
     pub subject: Option<String>,
     /// What the caller attaches, as JSON.
@@ -83,28 +93,36 @@ pub enum ReceiptRow {
     Entry(journal_entry::Model),
 }
 
+/// Bounds of the ledger's queues and batches.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many transactions run at the same time.
+    pub lanes: usize,
+    /// How many commands of one organization may wait.
+    pub waiting: usize,
+    /// How many commands of all organizations may wait.
+    pub waiting_of_all: usize,
+    /// How many commands one transaction carries out.
+    pub batch: usize,
+    /// How many organizations share one transaction.
+    pub organizations: usize,
+}
+
+impl Settings {
+    /// What fits a database: SQLite has one writer, so the organizations share its transactions.
+    pub fn fitting(backend: DatabaseBackend) -> Settings {
+        let (lanes, organizations) = match backend {
+            DatabaseBackend::Postgres => (4, 32),
+            _ => (1, 256),
+        };
+        Settings { lanes, waiting: 4_096, waiting_of_all: 65_536, batch: 512, organizations }
+    }
+}
+
 /// The ledger of all organizations.
 #[derive(Clone)]
 pub struct Ledger {
     context: Context,
     listener: CommitListener,
-}
-
-impl Ledger {
-    /// A ledger on a database.
-    pub fn new(context: Context, listener: CommitListener) -> Ledger {
-        Ledger { context, listener }
-    }
-
-    /// The database and the clock that it works with.
-    pub fn context(&self) -> &Context {
-        &self.context
-    }
-
-    /// Tells the listener what a transaction that used [`Ledger::apply`] has committed.
-    pub fn announce(&self, committed: &[Committed]) {
-        if !committed.is_empty() {
-            (self.listener)(committed);
-        }
-    }
+    lanes: Arc<lanes::Lanes>,
 }

@@ -6,6 +6,8 @@ use bursar_domain::{Credits, ledger};
 use bursar_entity::{account, charge, pool_head, transfer};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use super::Ledger;
+use super::books::Books;
 use super::digest::Line;
 use super::load::{Locking, load};
 use crate::db::{Tenant, Txn};
@@ -72,15 +74,18 @@ pub struct Quote {
     pub refusal: Option<Refusal>,
 }
 
-/// Quotes a charge from a snapshot.
-pub async fn quote(txn: &Txn, tenant: Tenant, command: &Command) -> Result<Quote> {
-    let ledger::Instruction::Charge(charge) = &command.instruction else {
-        return Err(Error::internal("only charges are quoted"));
-    };
-    let mut state = load(txn, tenant, &[command], Locking::None).await?.state;
-    ledger::book_lapses(&mut state, command.pool, command.now);
-    let pool = state.pools.get(&command.pool).ok_or(Refusal::PoolNotFound)?;
-    let (lines, credits) = ledger::quote(&state, pool, &charge.lines)?;
-    let refusal = ledger::decide(&mut state, command).err();
-    Ok(Quote { lines, credits, refusal })
+impl Ledger {
+    /// Quotes a charge from a snapshot.
+    pub async fn quote(&self, txn: &Txn, tenant: Tenant, command: &Command) -> Result<Quote> {
+        let ledger::Instruction::Charge(charge) = &command.instruction else {
+            return Err(Error::internal("only charges are quoted"));
+        };
+        let books = (&mut Books::default(), self.lanes.prices());
+        let mut state = load(txn, tenant, &[command], Locking::None, books).await?.state;
+        ledger::book_lapses(&mut state, command.pool, command.now);
+        let pool = state.pools.get(&command.pool).ok_or(Refusal::PoolNotFound)?;
+        let (lines, credits) = ledger::quote(&state, pool, &charge.lines)?;
+        let refusal = ledger::decide(&mut state, command).err();
+        Ok(Quote { lines, credits, refusal })
+    }
 }

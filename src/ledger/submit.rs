@@ -1,78 +1,44 @@
-//! The three phases in one transaction, and the answers after the commit.
+//! The ways into the ledger: through the lanes, inside another room's transaction, and for a rehearsal.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use bursar_domain::ledger::{Command, CommandId, Decision, Refusal, book_lapses, decide};
-use bursar_entity::{lot, transfer};
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
-
-use super::load::{Loaded, Locking, load};
-use super::write::Rows;
-use super::{Committed, Ledger, Receipt, ReceiptRow, Submission};
-use crate::db::{self, Fault, Tenant, Txn, fault};
+use super::books::Books;
+use super::lanes::Lanes;
+use super::load::Locking;
+use super::process::{Processed, process};
+use super::{CommitListener, Committed, Ledger, Receipt, Settings, Submission};
+use crate::context::Context;
+use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
 
-/// What became of one command of a batch.
-pub type Outcome = Result<Receipt, Refusal>;
-
-/// How often a batch is tried whose key or reference another writer has just used.
-const ATTEMPTS: usize = 4;
-
 impl Ledger {
-    /// Carries out a batch of commands of one organization and answers after the commit, in order. A
-    /// refusal of one does not harm the others. With `rehearsal` everything is rolled back at the end.
-    pub async fn submit(
-        &self,
-        tenant: Tenant,
-        batch: Vec<Submission>,
-        rehearsal: bool,
-    ) -> Result<Vec<Outcome>> {
-        let mut attempt = 1;
-        loop {
-            let result = self.try_submit(tenant, batch.clone(), rehearsal).await;
-            match result {
-                // Somebody used a key or a reference between our look and our write, on another pool of
-                // the organization. Now it can be seen.
-                Err(Error::Database(error))
-                    if attempt < ATTEMPTS && matches!(fault(&error), Fault::Unique(_)) =>
-                {
-                    attempt += 1;
-                }
-                result => {
-                    let (outcomes, committed) = result?;
-                    if !rehearsal {
-                        self.announce(&committed);
-                    }
-                    return Ok(outcomes);
-                }
-            }
-        }
+    /// A ledger on a database.
+    pub fn new(context: Context, listener: CommitListener, settings: Settings) -> Ledger {
+        let lanes = Lanes::new(context.db.clone(), Arc::clone(&listener), settings);
+        Ledger { context, listener, lanes }
     }
 
-    /// Carries out one command.
-    pub async fn submit_one(
-        &self,
-        tenant: Tenant,
-        submission: Submission,
-        rehearsal: bool,
-    ) -> Result<Receipt> {
-        let outcome = self.submit(tenant, vec![submission], rehearsal).await?.into_iter().next();
-        let outcome = outcome.ok_or_else(|| Error::internal("a command was not answered"))?;
-        outcome.map_err(Error::from)
+    /// The database and the clock that it works with.
+    pub fn context(&self) -> &Context {
+        &self.context
     }
 
-    async fn try_submit(
-        &self,
-        tenant: Tenant,
-        batch: Vec<Submission>,
-        rehearsal: bool,
-    ) -> Result<(Vec<Outcome>, Vec<Committed>)> {
-        let work = db::work(move |txn| {
-            let batch = batch.clone();
-            Box::pin(async move { process(txn, tenant, &batch).await })
-        });
-        let db = &self.context.db;
-        if rehearsal { db.rehearse(tenant, work).await } else { db.write(tenant, work).await }
+    /// Carries out a command together with others that wait, and answers after the commit. When the caller
+    /// goes away it is carried out all the same.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] by the ledger's rules; [`Error::Stale`] when the caller's permission was read
+    /// before a change of people or grants; [`Error::Overloaded`] at once when too many commands wait;
+    /// [`Error::UnknownOutcome`] when the commit was cut off and could not be looked up either.
+    pub async fn submit(&self, tenant: Tenant, submission: Submission) -> Result<Receipt> {
+        self.lanes.submit(tenant, submission).await
+    }
+
+    /// Says what [`Ledger::submit`] would answer now, and writes nothing. Waits for no lock.
+    pub async fn rehearse(&self, tenant: Tenant, submission: Submission) -> Result<Receipt> {
+        let txn = self.context.db.read(tenant).await?;
+        only(process(&txn, tenant, &[submission], Locking::None, self.books()).await?)
+            .map(|(receipt, _)| receipt)
     }
 
     /// Carries out one command inside the transaction of another room, which calls
@@ -83,72 +49,30 @@ impl Ledger {
         tenant: Tenant,
         submission: Submission,
     ) -> Result<(Receipt, Vec<Committed>)> {
-        let (outcomes, committed) = process(txn, tenant, &[submission]).await?;
-        let outcome = outcomes.into_iter().next();
-        let outcome = outcome.ok_or_else(|| Error::internal("a command was not answered"))?;
-        Ok((outcome?, committed))
+        only(process(txn, tenant, &[submission], Locking::Exclusive, self.books()).await?)
+    }
+
+    /// Tells the listener what a transaction that used [`Ledger::apply`] has committed.
+    pub fn announce(&self, committed: &[Committed]) {
+        if !committed.is_empty() {
+            (self.listener)(committed);
+        }
+    }
+
+    /// Takes no more commands, and waits until those that wait have been answered.
+    pub async fn drain(&self) {
+        self.lanes.drain().await;
+    }
+
+    /// Nothing kept but the prices: for those who are not lanes.
+    fn books(&self) -> (Books, &super::books::Prices) {
+        (Books::default(), self.lanes.prices())
     }
 }
 
-/// Load, decide, write.
-async fn process(txn: &Txn, tenant: Tenant, batch: &[Submission]) -> Result<(Vec<Outcome>, Vec<Committed>)> {
-    let commands: Vec<&Command> = batch.iter().map(|submission| &submission.command).collect();
-    let mut loaded = load(txn, tenant, &commands, Locking::Exclusive).await?;
-    let mut rows = Rows::default();
-    for command in &commands {
-        let lapses = book_lapses(&mut loaded.state, command.pool, command.now);
-        rows.lapses(tenant, lapses, &mut loaded.links);
-    }
-    let mut outcomes: Vec<Outcome> = Vec::with_capacity(batch.len());
-    let mut done: HashMap<CommandId, Receipt> = HashMap::new();
-    for submission in batch {
-        let outcome = match decide(&mut loaded.state, &submission.command) {
-            Err(refusal) => Err(refusal),
-            Ok(Decision::Applied(applied)) => {
-                let receipt = rows.applied(tenant, submission, *applied, &mut loaded.links)?;
-                done.insert(submission.command.id, receipt.clone());
-                Ok(receipt)
-            }
-            Ok(Decision::Replayed(id)) => Ok(match done.get(&id) {
-                Some(receipt) => Receipt { replayed: true, ..receipt.clone() },
-                None => replay(txn, tenant, &loaded, &submission.command).await?,
-            }),
-        };
-        outcomes.push(outcome);
-    }
-    rows.write(txn, tenant, &loaded.state, &loaded.links).await?;
-    let changed = loaded.state.pools.values().filter(|pool| pool.changed);
-    let committed = changed.map(|pool| Committed { pool: pool.id, version: pool.head.version }).collect();
-    Ok((outcomes, committed))
-}
-
-/// The receipt of a command that was carried out in an earlier batch, as it was then.
-async fn replay(txn: &Txn, tenant: Tenant, loaded: &Loaded, command: &Command) -> Result<Receipt> {
-    let (row, pool, version, slices, lot) = match command.id {
-        CommandId::Charge(_) => {
-            let row = loaded.charges.get(&command.key).cloned();
-            let row = row.ok_or_else(|| Error::internal("a replayed charge is missing"))?;
-            let (pool, version, slices) = (row.pool_id, row.version, row.slices);
-            (ReceiptRow::Charge(row), pool, version, slices, None)
-        }
-        CommandId::Entry(_) => {
-            let row = loaded.entries.get(&command.key).cloned();
-            let row = row.ok_or_else(|| Error::internal("a replayed entry is missing"))?;
-            let (pool, version, slices, lot) = (row.pool_id, row.version, row.slices, row.lot_id);
-            (ReceiptRow::Entry(row), pool, version, slices, lot)
-        }
-    };
-    let transfers = tenant
-        .find::<transfer::Entity>()
-        .filter(transfer::Column::PoolId.eq(pool))
-        .filter(transfer::Column::Version.gt(version - slices))
-        .filter(transfer::Column::Version.lte(version))
-        .order_by_asc(transfer::Column::Version)
-        .all(txn)
-        .await?;
-    let lot = match lot {
-        Some(id) => tenant.find::<lot::Entity>().filter(lot::Column::Id.eq(id)).one(txn).await?,
-        None => None,
-    };
-    Ok(Receipt { row, transfers, lot, replayed: true })
+/// The outcome of a batch of one.
+fn only(processed: Processed) -> Result<(Receipt, Vec<Committed>)> {
+    let outcome = processed.outcomes.into_iter().next();
+    let outcome = outcome.ok_or_else(|| Error::internal("a command was not answered"))?;
+    Ok((outcome?, processed.committed))
 }

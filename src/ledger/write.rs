@@ -1,4 +1,4 @@
-//! Phase three: the rows of a decided batch, one statement for each table. The only file that writes
+//! Phase three: the rows of a decided batch, many at once (see `db::Rows`). The only file that writes
 //! ledger tables.
 
 use std::collections::BTreeMap;
@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use bursar_domain::Timestamp;
 use bursar_domain::id::{AccountId, Id, LotId, PoolId};
 use bursar_domain::ledger::chain::{self, ORIGIN};
-use bursar_domain::ledger::{Applied, CauseKind, CommandId, Instruction, State, Transfer};
+use bursar_domain::ledger::{Applied, CauseKind, CommandId, Instruction, Pool, Transfer};
 use bursar_entity::{account, charge, journal_entry, lot, lot_position, pool_head, transfer};
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, Iterable};
+use sea_orm::{EntityTrait, IntoActiveModel, Iterable};
 use uuid::Uuid;
 
 use super::digest::{self, Line};
+use super::load::Loaded;
 use super::{Receipt, ReceiptRow, Submission};
-use crate::db::{Tenant, Txn};
+use crate::db::{Rows, Tenant, Txn};
 use crate::error::{Error, Result};
 
 /// Opens the books of a new pool: an empty head and an empty account of unallocated credits.
@@ -39,6 +39,7 @@ pub async fn open_pool(
         debt: 0,
         clearing: 0,
         hash: ORIGIN.to_vec(),
+        revision: 1,
     };
     pool_head::Entity::insert(head.into_active_model()).exec_without_returning(txn).await?;
     let account = account::Model {
@@ -56,14 +57,14 @@ pub async fn open_pool(
 
 /// What a batch leaves to be written.
 #[derive(Default)]
-pub(super) struct Rows {
+pub(super) struct Booked {
     charges: Vec<charge::Model>,
     entries: Vec<journal_entry::Model>,
     lots: Vec<lot::Model>,
     transfers: Vec<transfer::Model>,
 }
 
-impl Rows {
+impl Booked {
     /// Links and keeps transfers that time alone has caused.
     pub fn lapses(&mut self, tenant: Tenant, lapses: Vec<Transfer>, links: &mut BTreeMap<PoolId, [u8; 32]>) {
         for lapse in lapses {
@@ -109,105 +110,95 @@ impl Rows {
     }
 
     /// Writes everything: new rows, and the new balances of what the state has changed.
-    pub async fn write(
-        self,
-        txn: &Txn,
-        tenant: Tenant,
-        state: &State,
-        links: &BTreeMap<PoolId, [u8; 32]>,
-    ) -> Result<()> {
-        insert::<charge::ActiveModel>(txn, self.charges).await?;
-        insert::<journal_entry::ActiveModel>(txn, self.entries).await?;
-        insert::<lot::ActiveModel>(txn, self.lots).await?;
-        insert::<transfer::ActiveModel>(txn, self.transfers).await?;
-        let (mut heads, mut accounts, mut positions) = (Vec::new(), Vec::new(), Vec::new());
-        for pool in state.pools.values().filter(|pool| pool.changed) {
-            let hash = links.get(&pool.id).unwrap_or(&ORIGIN).to_vec();
-            let (head, contra) = (pool.head, pool.head.contra);
-            heads.push(pool_head::Model {
-                organization_id: tenant.id(),
-                pool_id: pool.id,
-                version: head.version,
-                clock: head.clock,
-                posted: head.posted,
-                held: head.held,
-                issued: contra.issued,
-                consumed: contra.consumed,
-                expired: contra.expired,
-                revoked: contra.revoked,
-                debt: contra.debt,
-                clearing: contra.clearing,
-                hash,
-            });
+    pub async fn write(self, txn: &Txn, tenant: Tenant, loaded: &Loaded) -> Result<()> {
+        let (mut heads, mut accounts, mut positions) = (Vec::new(), Changed::default(), Changed::default());
+        for pool in loaded.state.pools.values().filter(|pool| pool.changed) {
+            heads.push(head_row(tenant, pool, loaded)?);
             for (id, account) in pool.accounts.iter().filter(|(_, account)| account.changed) {
-                accounts.push(account::Model {
+                let row = account::Model {
                     organization_id: tenant.id(),
                     pool_id: pool.id,
                     id: *id,
                     department_id: account.department,
                     posted: account.posted,
                     held: account.held,
-                    created_at: head.clock,
-                });
-                let changed = account.positions.iter().filter(|(_, position)| position.changed);
-                positions.extend(changed.map(|(burn, position)| lot_position::Model {
-                    organization_id: tenant.id(),
-                    pool_id: pool.id,
-                    account_id: *id,
-                    lot_id: burn.lot,
-                    credits: position.credits,
-                    held: position.held,
-                    cost: position.cost,
-                    open: !position.credits.is_zero(),
-                }));
+                    created_at: pool.head.clock,
+                };
+                accounts.add(account.stored, row);
+                for (burn, position) in account.positions.iter().filter(|(_, position)| position.changed) {
+                    let row = lot_position::Model {
+                        organization_id: tenant.id(),
+                        pool_id: pool.id,
+                        account_id: *id,
+                        lot_id: burn.lot,
+                        credits: position.credits,
+                        held: position.held,
+                        cost: position.cost,
+                        open: !position.credits.is_zero(),
+                    };
+                    positions.add(position.stored, row);
+                }
             }
         }
-        use pool_head::Column as H;
-        let head_values = H::iter().filter(|column| !matches!(column, H::OrganizationId | H::PoolId));
-        upsert::<pool_head::ActiveModel>(txn, heads, &[H::OrganizationId, H::PoolId], head_values).await?;
-        use account::Column as A;
-        let key = [A::OrganizationId, A::PoolId, A::Id];
-        upsert::<account::ActiveModel>(txn, accounts, &key, [A::Posted, A::Held]).await?;
-        use lot_position::Column as P;
-        let key = [P::OrganizationId, P::PoolId, P::AccountId, P::LotId];
-        upsert::<lot_position::ActiveModel>(txn, positions, &key, [P::Credits, P::Held, P::Cost, P::Open])
-            .await
+        use {account::Column as A, lot_position::Column as P, pool_head::Column as H};
+        let values = |column: &H| !matches!(column, H::OrganizationId | H::PoolId | H::Revision);
+        let values: Vec<H> = H::iter().filter(values).collect();
+        let (account_key, account_values) = ([A::PoolId, A::Id], [A::Posted, A::Held]);
+        let (position_key, position_values) =
+            ([P::PoolId, P::AccountId, P::LotId], [P::Credits, P::Held, P::Cost, P::Open]);
+        let tables = vec![
+            Rows::insert::<charge::Entity>(self.charges)?,
+            Rows::insert::<journal_entry::Entity>(self.entries)?,
+            Rows::insert::<lot::Entity>(self.lots)?,
+            Rows::insert::<transfer::Entity>(self.transfers)?,
+            Rows::update::<pool_head::Entity>(heads, &[H::PoolId], &values)?,
+            Rows::update::<account::Entity>(accounts.stored, &account_key, &account_values)?,
+            Rows::upsert::<account::Entity>(accounts.other, &account_key, &account_values)?,
+            Rows::update::<lot_position::Entity>(positions.stored, &position_key, &position_values)?,
+            Rows::upsert::<lot_position::Entity>(positions.other, &position_key, &position_values)?,
+        ];
+        txn.write_rows(tenant, tables).await
     }
 }
 
-/// How many rows one statement inserts at most: SQLite takes 32,766 parameters, PostgreSQL 65,535.
-const CHUNK: usize = 1_000;
-
-async fn insert<A>(txn: &Txn, rows: Vec<<A::Entity as EntityTrait>::Model>) -> Result<()>
-where
-    A: ActiveModelTrait + Send + Sync,
-    <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
-{
-    let mut rows = rows.into_iter().map(IntoActiveModel::into_active_model).peekable();
-    while rows.peek().is_some() {
-        let chunk: Vec<A> = rows.by_ref().take(CHUNK).collect();
-        A::Entity::insert_many(chunk).exec_without_returning(txn).await?;
-    }
-    Ok(())
+/// Changed rows: those that are known to be stored, and the others.
+struct Changed<T> {
+    stored: Vec<T>,
+    other: Vec<T>,
 }
 
-async fn upsert<A>(
-    txn: &Txn,
-    rows: Vec<<A::Entity as EntityTrait>::Model>,
-    key: &[<A::Entity as EntityTrait>::Column],
-    values: impl IntoIterator<Item = <A::Entity as EntityTrait>::Column>,
-) -> Result<()>
-where
-    A: ActiveModelTrait + Send + Sync,
-    <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
-{
-    let conflict = OnConflict::columns(key.iter().copied()).update_columns(values).to_owned();
-    let mut rows = rows.into_iter().map(IntoActiveModel::into_active_model).peekable();
-    while rows.peek().is_some() {
-        let chunk: Vec<A> = rows.by_ref().take(CHUNK).collect();
-        A::Entity::insert_many(chunk).on_conflict(conflict.clone()).exec_without_returning(txn).await?;
+impl<T> Default for Changed<T> {
+    fn default() -> Changed<T> {
+        Changed { stored: Vec::new(), other: Vec::new() }
     }
-    Ok(())
+}
+
+impl<T> Changed<T> {
+    fn add(&mut self, stored: bool, row: T) {
+        if stored { self.stored.push(row) } else { self.other.push(row) }
+    }
+}
+
+fn head_row(tenant: Tenant, pool: &Pool, loaded: &Loaded) -> Result<pool_head::Model> {
+    let link = loaded.links.get(&pool.id).zip(loaded.margins.get(&pool.id));
+    let (link, margin) = link.ok_or_else(|| Error::internal("a pool without the end of its chain"))?;
+    let (head, contra) = (pool.head, pool.head.contra);
+    Ok(pool_head::Model {
+        organization_id: tenant.id(),
+        pool_id: pool.id,
+        version: head.version,
+        clock: head.clock,
+        posted: head.posted,
+        held: head.held,
+        issued: contra.issued,
+        consumed: contra.consumed,
+        expired: contra.expired,
+        revoked: contra.revoked,
+        debt: contra.debt,
+        clearing: contra.clearing,
+        hash: link.to_vec(),
+        revision: margin.revision,
+    })
 }
 
 /// The row of a transfer, with its link, which becomes the pool's last.

@@ -49,6 +49,7 @@ pub async fn create(context: &Context, actor: &Actor, new: NewOrganization) -> R
         payment_terms: PaymentTerms::Prepaid,
         credit_limit: None,
         created_at: context.clock.now(),
+        revision: 1,
     };
     // It is being made here; nobody else can know it yet.
     let tenant = Tenant::vouched(row.id);

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use serde_json::json;
 
-use super::lock_member;
+use super::{lock_member, lock_organization};
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
 use crate::context::Context;
@@ -122,6 +122,7 @@ pub async fn archive_department(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_organization(txn, tenant).await?;
             // Whoever gives credits to the department holds a lock that this one waits for.
             let before = lock(txn, tenant, id).await?;
             if before.archived_at.is_some() {
@@ -165,6 +166,7 @@ pub async fn add_department_member(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_organization(txn, tenant).await?;
             lock(txn, tenant, id).await?;
             let user = lock_member(txn, tenant, member).await?.user_id;
             let place = tenant
@@ -213,6 +215,7 @@ pub async fn remove_department_member(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_organization(txn, tenant).await?;
             lock(txn, tenant, id).await?;
             let user = lock_member(txn, tenant, member).await?.user_id;
             let gone = department_member::Entity::delete_many()

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use serde_json::json;
 
-use super::{email, lock, person};
+use super::{email, lock_organization, person};
 use crate::audit::{self, Change};
 use crate::auth::{Authorized, Caller};
 use crate::context::Context;
@@ -43,7 +43,7 @@ pub async fn add_member(
         let (actor, clock, new, address) = (actor.clone(), clock.clone(), new.clone(), address.clone());
         let caller = caller.clone();
         Box::pin(async move {
-            lock(txn, tenant).await?;
+            lock_organization(txn, tenant).await?;
             let caller = as_of_now(txn, tenant, caller).await?;
             may_give(&caller, tenant.id(), new.role)?;
             let user = person(txn, &clock, &address, new.name.as_deref()).await?;
@@ -86,7 +86,7 @@ pub async fn update_member_role(
     let work = db::work(move |txn| {
         let (actor, clock, caller) = (actor.clone(), clock.clone(), caller.clone());
         Box::pin(async move {
-            lock(txn, tenant).await?;
+            lock_organization(txn, tenant).await?;
             let caller = as_of_now(txn, tenant, caller).await?;
             let before = member(txn, tenant, id).await?;
             may_give(&caller, tenant.id(), before.role)?;
@@ -129,7 +129,7 @@ pub async fn remove_member(
     let work = db::work(move |txn| {
         let (actor, clock, caller) = (actor.clone(), clock.clone(), caller.clone());
         Box::pin(async move {
-            lock(txn, tenant).await?;
+            lock_organization(txn, tenant).await?;
             let caller = as_of_now(txn, tenant, caller).await?;
             let row = member(txn, tenant, id).await?;
             may_give(&caller, tenant.id(), row.role)?;
@@ -171,17 +171,10 @@ pub async fn remove_member(
 
 /// The caller with the role that they have under the organization's lock: it may have been another one
 /// when the request came in.
-async fn as_of_now(txn: &Txn, tenant: Tenant, mut caller: Caller) -> Result<Caller> {
+async fn as_of_now(txn: &Txn, tenant: Tenant, caller: Caller) -> Result<Caller> {
     let own = tenant.find::<membership::Entity>().filter(membership::Column::UserId.eq(caller.user.id));
-    match own.one(txn).await? {
-        Some(row) => {
-            if let Some(member) = caller.memberships.get_mut(&tenant.id()) {
-                member.role = row.role;
-            }
-        }
-        None => _ = caller.memberships.remove(&tenant.id()),
-    }
-    Ok(caller)
+    let role = own.one(txn).await?.map(|row| row.role);
+    Ok(caller.with_role(tenant.id(), role))
 }
 
 /// Whether the caller may make (or unmake) somebody what the role says.

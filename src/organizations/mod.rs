@@ -28,8 +28,8 @@ use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
 use crate::text;
 
-/// Locks the organization's row: changes of its memberships and settings come one after another.
-async fn lock(txn: &Txn, tenant: Tenant) -> Result<organization::Model> {
+/// Locks the organization's row: changes of its people, grants and settings come one after another.
+pub async fn lock_organization(txn: &Txn, tenant: Tenant) -> Result<organization::Model> {
     let row = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
     row.ok_or(Error::not_found("organization"))
 }

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::db;
 use crate::error::{Error, Result};
 use crate::global_id;
-use crate::organizations::lock_member;
+use crate::organizations::{lock_member, lock_organization};
 
 /// Names a member of the organization administrator of a pool. Naming one again changes nothing.
 pub async fn add_administrator(
@@ -24,6 +24,7 @@ pub async fn add_administrator(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_organization(txn, tenant).await?;
             lock(txn, tenant, id).await?;
             let user_id = lock_member(txn, tenant, member).await?.user_id;
             let named = tenant
@@ -54,6 +55,7 @@ pub async fn remove_administrator(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_organization(txn, tenant).await?;
             lock(txn, tenant, id).await?;
             let user = lock_member(txn, tenant, member).await?.user_id;
             let gone = pool_administrator::Entity::delete_by_id((tenant.id(), id, user)).exec(txn).await?;

@@ -71,6 +71,10 @@ pub async fn allocate(
         },
     };
     let actor = pool.actor().clone();
-    let submission = Submission { command, actor, subject: None, metadata: None, reason };
-    ledger.submit_one(pool.tenant(), submission, request.dry_run).await
+    let standing = pool.standing();
+    let submission = Submission { command, actor, standing, subject: None, metadata: None, reason };
+    match request.dry_run {
+        true => ledger.rehearse(pool.tenant(), submission).await,
+        false => ledger.submit(pool.tenant(), submission).await,
+    }
 }

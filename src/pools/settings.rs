@@ -51,7 +51,6 @@ pub async fn create(
                 id,
                 name,
                 allowed_services: encode_services(txn, services).await?,
-                revision: 1,
                 frozen_at: None,
                 archived_at: None,
                 created_at: now,
@@ -84,11 +83,10 @@ pub async fn update(
                 None => before.allowed_services.clone(),
             };
             let name = name.unwrap_or_else(|| before.name.clone());
-            let mut after = pool::Model { name, allowed_services, ..before.clone() };
+            let after = pool::Model { name, allowed_services, ..before.clone() };
             if after == before {
                 return Ok(before);
             }
-            after.revision += 1;
             write(txn, &after).await?;
             let change = Change::updated("updatePool", id, facts(&before), facts(&after));
             audit::record(txn, tenant, &clock, &actor, change).await?;
@@ -122,7 +120,7 @@ pub async fn archive(context: &Context, pool: &Authorized<pool::Model>) -> Resul
                 return Err(Error::conflict(Conflict::NotEmpty, "poolId", reason));
             }
             let archived_at = Some(clock.now());
-            let after = pool::Model { archived_at, revision: before.revision + 1, ..before };
+            let after = pool::Model { archived_at, ..before };
             write(txn, &after).await?;
             let (was, is) = (json!({ "archived": false }), json!({ "archived": true }));
             audit::record(txn, tenant, &clock, &actor, Change::updated("archivePool", id, was, is)).await?;
@@ -139,7 +137,6 @@ async fn write(txn: &Txn, row: &pool::Model) -> Result<()> {
         id: Unchanged(row.id),
         name: Set(row.name),
         allowed_services: Set(row.allowed_services),
-        revision: Set(row.revision),
         frozen_at: Set(row.frozen_at),
         archived_at: Set(row.archived_at),
         ..Default::default()

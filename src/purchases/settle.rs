@@ -10,7 +10,7 @@ use serde_json::json;
 use super::checkout::{Checkout, CheckoutLink, lock_checkout, read};
 use super::{write_payment, write_purchase};
 use crate::audit::{self, Change};
-use crate::auth::{Actor, Keys};
+use crate::auth::{Actor, Keys, Standing};
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
 use crate::global_id;
@@ -118,8 +118,8 @@ async fn settle(
         now,
         instruction: Instruction::Issue(issue),
     };
-    let submission =
-        Submission { command, actor: actor.clone(), subject: None, metadata: None, reason: None };
+    let (actor, standing) = (actor.clone(), Standing::default());
+    let submission = Submission { command, actor, standing, subject: None, metadata: None, reason: None };
     let (_, committed) = ledger.apply(txn, tenant, submission).await?;
     Ok(committed)
 }

@@ -82,7 +82,7 @@ fn migrate_seed_and_token() {
         let (ok, printed, error) = output(bursar(dir.path()).args(["token", "--email", email]));
         assert!(!ok && printed.is_empty() && error.contains(said), "{error}");
     }
-    assert!(output(bursar(dir.path()).args(["migrate", "--down", "5"])).0);
+    assert!(output(bursar(dir.path()).args(["migrate", "--down", "6"])).0);
     let (ok, _, error) = output(bursar(dir.path()).args(["token", "--email", "owner@demo.test"]));
     assert!(!ok && !error.contains("panicked"), "{error}");
 }

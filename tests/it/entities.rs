@@ -66,6 +66,7 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             payment_terms: PaymentTerms::Invoice,
             credit_limit: Some(0),
             created_at: at,
+            revision: 7,
         },
     )
     .await;
@@ -105,7 +106,6 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             id: pool_id,
             name: "A".into(),
             allowed_services: Some("[]".into()),
-            revision: 1,
             frozen_at: None,
             archived_at: None,
             created_at: at,
@@ -174,6 +174,7 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             debt: 0,
             clearing: 1,
             hash: vec![1; 32],
+            revision: 3,
         },
     )
     .await;

@@ -214,7 +214,8 @@ async fn row_level_security(world: &World, db: &Database, theirs: &Rival) {
     let organization: OrganizationId = global_id::decode(&me.organization).unwrap();
     let my_uuid = uuid::Uuid::from_u128(bursar_domain::id::Id::as_u128(organization));
     let their_uuid = uuid::Uuid::from_u128(bursar_domain::id::Id::as_u128(theirs.organization));
-    let catalog = ["service", "service_version", "package", "package_version", "package_price"];
+    let catalog =
+        ["service", "service_version", "package", "package_version", "package_price", "shared_revision"];
     let application = sea_orm::Database::connect(&world.database.addresses.application).await.unwrap();
     let count = |sql: String| {
         let statement = Statement::from_string(sea_orm::DatabaseBackend::Postgres, sql);

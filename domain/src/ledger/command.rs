@@ -64,6 +64,14 @@ impl Instruction {
             Instruction::Charge(c) => c.department,
         }
     }
+
+    /// The caller's own name of what the command is for.
+    pub fn reference(&self) -> Option<&String> {
+        match self {
+            Instruction::Charge(c) => c.reference.as_ref(),
+            Instruction::Issue(_) | Instruction::Allocate(_) | Instruction::Reclaim(_) => None,
+        }
+    }
 }
 
 string_enum! {

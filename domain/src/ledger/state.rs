@@ -1,6 +1,7 @@
 //! What the ledger knows while it decides: as much of an organization as the commands name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::account::{AccountKind, AccountRef, TransferKind};
 use super::command::{CommandId, Key, RequestHash};
@@ -18,8 +19,8 @@ pub struct State {
     pub pools: BTreeMap<PoolId, Pool>,
     /// The departments that the commands name.
     pub departments: BTreeMap<DepartmentId, Department>,
-    /// Prices that hold now, by service code.
-    pub services: BTreeMap<String, ServicePrice>,
+    /// Prices that hold now, by service code. Shared: they are the same for all organizations.
+    pub services: Arc<BTreeMap<String, ServicePrice>>,
     /// Keys of the commands that have been used before.
     pub keys: BTreeMap<Key, Prior>,
     /// References of the commands that have been used before.
@@ -136,6 +137,8 @@ pub struct Account {
     pub held: Credits,
     /// Its lots, in burn order.
     pub positions: BTreeMap<BurnKey, Position>,
+    /// Whether it is known to be stored: one that is not may have to be added.
+    pub stored: bool,
     /// Whether it has to be written.
     pub changed: bool,
 }
@@ -149,6 +152,8 @@ pub struct Position {
     pub held: Credits,
     /// What they cost together, in minor units.
     pub cost: i64,
+    /// Whether it is known to be stored: one that is not may have to be added.
+    pub stored: bool,
     /// Whether it has to be written.
     pub changed: bool,
 }
@@ -168,6 +173,7 @@ impl Account {
             posted: Credits::ZERO,
             held: Credits::ZERO,
             positions: BTreeMap::new(),
+            stored: false,
             changed: false,
         }
     }
@@ -184,6 +190,19 @@ impl Account {
 }
 
 impl Pool {
+    /// The pool as it will be loaded once what has changed is written: nothing is to be written any more,
+    /// and lots that are used up are gone.
+    pub fn settle(&mut self) {
+        self.changed = false;
+        for account in self.accounts.values_mut() {
+            (account.stored, account.changed) = (true, false);
+            account.positions.retain(|_, position| !position.credits.is_zero());
+            for position in account.positions.values_mut() {
+                (position.stored, position.changed) = (true, false);
+            }
+        }
+    }
+
     /// The account of a department, when it has one here.
     pub fn account_of(&self, department: DepartmentId) -> Option<AccountId> {
         self.accounts.iter().find(|(_, account)| account.department == Some(department)).map(|(id, _)| *id)

@@ -35,6 +35,7 @@ pub fn config(database: &TestDatabase) -> Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         data_dir: std::env::temp_dir(),
         database: database.addresses.clone(),
+        connections: 16,
         public_url: "http://bursar.test".parse().unwrap(),
         signing_secret: Some(SecretString::from("a secret for tests, 32 bytes long")),
         payments: Payments::Sandbox,

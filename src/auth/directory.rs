@@ -1,0 +1,70 @@
+//! What is remembered of pools and members because it cannot change, or says since when it may have.
+
+use std::sync::Arc;
+
+use bursar_domain::id::{DepartmentId, MembershipId, OrganizationId, PoolId, UserId};
+use quick_cache::sync::Cache;
+
+/// How many facts of each kind are remembered.
+const CAPACITY: usize = 100_000;
+
+/// Facts that charging needs about pools: to which organization they belong, and which departments have an
+/// account there. Neither ever changes back, so only what has been seen to be so is remembered.
+#[derive(Clone)]
+pub struct PoolDirectory(Arc<Facts>);
+
+struct Facts {
+    organizations: Cache<PoolId, OrganizationId>,
+    accounts: Cache<(PoolId, DepartmentId), ()>,
+    members: Cache<(OrganizationId, MembershipId), (UserId, i64)>,
+}
+
+impl Default for PoolDirectory {
+    fn default() -> PoolDirectory {
+        PoolDirectory(Arc::new(Facts {
+            organizations: Cache::new(CAPACITY),
+            accounts: Cache::new(CAPACITY),
+            members: Cache::new(CAPACITY),
+        }))
+    }
+}
+
+impl PoolDirectory {
+    /// The organization of a pool, when it is known.
+    pub(super) fn organization(&self, pool: PoolId) -> Option<OrganizationId> {
+        self.0.organizations.get(&pool)
+    }
+
+    pub(super) fn remember(&self, pool: PoolId, organization: OrganizationId) {
+        self.0.organizations.insert(pool, organization);
+    }
+
+    /// Whether a department is known to have an account in a pool.
+    pub(super) fn has_account(&self, pool: PoolId, department: DepartmentId) -> bool {
+        self.0.accounts.get(&(pool, department)).is_some()
+    }
+
+    pub(super) fn remember_account(&self, pool: PoolId, department: DepartmentId) {
+        self.0.accounts.insert((pool, department), ());
+    }
+
+    /// The person of a membership, and the revision of the organization at which that was so.
+    pub fn member(&self, organization: OrganizationId, member: MembershipId) -> Option<(UserId, i64)> {
+        self.0.members.get(&(organization, member))
+    }
+
+    /// Forgets a membership that may no longer be as it was.
+    pub fn forget_member(&self, organization: OrganizationId, member: MembershipId) {
+        self.0.members.remove(&(organization, member));
+    }
+
+    /// Remembers the person of a membership as of a revision of the organization.
+    pub fn remember_member(
+        &self,
+        (organization, member): (OrganizationId, MembershipId),
+        person: UserId,
+        revision: i64,
+    ) {
+        self.0.members.insert((organization, member), (person, revision));
+    }
+}

@@ -1,0 +1,174 @@
+//! What is kept in memory between batches, and how a batch finds out whether it still holds.
+//!
+//! A pool's books are as they were kept when its head has the same version (nothing was booked) and the
+//! same revision (nothing was set). Departments are as they were when the organization's revision is the
+//! same, prices when the catalog's is. All these numbers are read inside the batch's transaction, the
+//! head's with its lock; what has moved is read again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bursar_domain::Timestamp;
+use bursar_domain::id::{DepartmentId, OrganizationId, PoolId};
+use bursar_domain::ledger::{Department, Pool, ServicePrice};
+use bursar_domain::pricing::versions_at;
+use bursar_entity::{pool_head, service, service_version};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use sea_orm::EntityTrait;
+
+use crate::db::Txn;
+use crate::error::Result;
+
+/// The most departments of a pool whose accounts are kept.
+const DEPARTMENTS: usize = 1_000;
+/// The most pools of an organization that are kept.
+const POOLS: usize = 4_096;
+/// How many accounts and lot positions are kept of all organizations together.
+const CAPACITY: u64 = 500_000;
+
+/// The books of one organization, as far as batches have needed them.
+#[derive(Clone, Default)]
+pub(super) struct Books {
+    /// The revision that `departments` belongs to.
+    pub organization_revision: i64,
+    pub departments: BTreeMap<DepartmentId, Department>,
+    pub pools: BTreeMap<PoolId, Kept>,
+}
+
+/// The books of one pool.
+#[derive(Clone)]
+pub(super) struct Kept {
+    pub pool: Pool,
+    /// The last link of the pool's chain.
+    pub link: [u8; 32],
+    /// The revision of the pool's settings.
+    pub revision: i64,
+    /// The departments whose accounts are here, if they have one.
+    pub departments: BTreeSet<DepartmentId>,
+}
+
+impl Books {
+    /// Takes a pool out, when it is still what the database has and has the accounts of `departments`.
+    pub fn take(&mut self, head: &pool_head::Model, departments: &BTreeSet<DepartmentId>) -> Option<Kept> {
+        let kept = self.pools.get(&head.pool_id)?;
+        let holds = kept.pool.head.version == head.version
+            && kept.revision == head.revision
+            && departments.is_subset(&kept.departments);
+        if holds { self.pools.remove(&head.pool_id) } else { None }
+    }
+
+    /// The departments whose accounts are to be loaded with a pool: those that are needed, and those that
+    /// were kept, as long as they are not too many.
+    pub fn departments_of(&self, pool: PoolId, needed: &BTreeSet<DepartmentId>) -> BTreeSet<DepartmentId> {
+        let mut all = needed.clone();
+        if let Some(kept) = self.pools.get(&pool).filter(|kept| kept.departments.len() < DEPARTMENTS) {
+            all.extend(&kept.departments);
+        }
+        all
+    }
+
+    /// Keeps a pool after a batch.
+    pub fn keep(&mut self, mut kept: Kept) {
+        kept.pool.settle();
+        if self.pools.len() >= POOLS {
+            self.pools.clear();
+        }
+        self.pools.insert(kept.pool.id, kept);
+    }
+
+    fn weight(&self) -> u64 {
+        let accounts = self.pools.values().flat_map(|kept| kept.pool.accounts.values());
+        let rows: usize = accounts.map(|account| 1 + account.positions.len()).sum();
+        u64::try_from(1 + rows + self.departments.len()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The books of all organizations, those of the busiest first.
+#[derive(Clone)]
+pub(super) struct Shelf(Arc<Cache<OrganizationId, Weighed, ByRows>>);
+
+#[derive(Clone)]
+struct Weighed(Books, u64);
+
+#[derive(Clone)]
+struct ByRows;
+
+impl Weighter<OrganizationId, Weighed> for ByRows {
+    fn weight(&self, _: &OrganizationId, books: &Weighed) -> u64 {
+        books.1
+    }
+}
+
+impl Shelf {
+    /// Nothing kept yet.
+    pub fn new() -> Shelf {
+        Shelf(Arc::new(Cache::with_weighter(10_000, CAPACITY, ByRows)))
+    }
+
+    /// Takes an organization's books off the shelf: whoever has them is the only one to use them.
+    pub fn take(&self, organization: OrganizationId) -> Books {
+        self.0.remove(&organization).map(|(_, Weighed(books, _))| books).unwrap_or_default()
+    }
+
+    /// Puts them back.
+    pub fn put(&self, organization: OrganizationId, books: Books) {
+        let weight = books.weight();
+        self.0.insert(organization, Weighed(books, weight));
+    }
+}
+
+/// The prices of all services, read once for each revision of the catalog.
+#[derive(Clone, Default)]
+pub(super) struct Prices(Arc<RwLock<Option<PriceList>>>);
+
+type ByCode = Arc<BTreeMap<String, ServicePrice>>;
+
+struct PriceList {
+    revision: i64,
+    services: Vec<service::Model>,
+    versions: Vec<service_version::Model>,
+    /// What holds from the first instant until before the second.
+    current: Option<(Timestamp, Timestamp, ByCode)>,
+}
+
+impl Prices {
+    /// The prices that hold at an instant, by service code, with the catalog at a revision.
+    pub async fn at(&self, txn: &Txn, revision: i64, at: Timestamp) -> Result<ByCode> {
+        if let Some(prices) = self.known(revision, at) {
+            return Ok(prices);
+        }
+        let versions = service_version::Entity::find().all(txn).await?;
+        let services = service::Entity::find().all(txn).await?;
+        let mut list = PriceList { revision, services, versions, current: None };
+        let prices = list.at(at);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(list);
+        Ok(prices)
+    }
+
+    fn known(&self, revision: i64, at: Timestamp) -> Option<ByCode> {
+        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let list = list.as_ref().filter(|list| list.revision == revision)?;
+        let (_, _, prices) = list.current.as_ref().filter(|(from, until, _)| *from <= at && at < *until)?;
+        Some(prices.clone())
+    }
+}
+
+impl PriceList {
+    fn at(&mut self, at: Timestamp) -> ByCode {
+        let begins = self.versions.iter().map(|version| version.effective_from);
+        let from =
+            begins.clone().filter(|begin| *begin <= at).max().unwrap_or(Timestamp::from_micros(i64::MIN));
+        let until = begins.filter(|begin| *begin > at).min().unwrap_or(Timestamp::from_micros(i64::MAX));
+        let current =
+            versions_at(&self.versions, |version| version.service_id, |version| version.effective_from, at);
+        let price = |row: &service::Model| {
+            let version = current.get(&row.id)?;
+            let price = ServicePrice { service: row.id, version: version.id, credits: version.credits };
+            Some((row.code.clone(), price))
+        };
+        let prices = Arc::new(self.services.iter().filter_map(price).collect());
+        self.current = Some((from, until, Arc::clone(&prices)));
+        prices
+    }
+}

@@ -1,0 +1,339 @@
+//! Lanes: tasks that carry out what waits, one transaction after another, and answer after the commit.
+//!
+//! A lane is started when there is work and none is free, and ends when nothing waits. No client can
+//! cancel it. What it takes becomes one transaction, over one organization or several:
+//! - lost against another writer, or on a broken connection: run again;
+//! - its commit cut off: nobody knows, so it is run again too, and the idempotency keys tell which commands
+//!   had been carried out;
+//! - failed otherwise: split in halves, until the guilty command is alone and gets the error.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sea_orm::DbErr;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::books::{Books, Prices, Shelf};
+use super::load::Locking;
+use super::meters::Meters;
+use super::process::{Phases, Processed, process};
+use super::queues::{Queues, Waiting};
+use super::{CommitListener, Receipt, Settings, Submission};
+use crate::db::{self, Attempt, Database, Fault, Tenant, Txn, fault};
+use crate::error::{Error, Result};
+
+/// How often a batch is run again that loses against others.
+const ATTEMPTS: u32 = 8;
+/// For how long a batch is run again while the database cannot be reached. Shorter than clients wait.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The lanes, their queues, and what is kept in memory for them.
+pub(super) struct Lanes {
+    db: Database,
+    listener: CommitListener,
+    queues: Mutex<Queues>,
+    shelf: Shelf,
+    prices: Prices,
+    meters: Meters,
+    running: TaskTracker,
+}
+
+/// Commands of one organization that go through one transaction.
+struct Batch {
+    tenant: Tenant,
+    submissions: Arc<Vec<Submission>>,
+    answers: Vec<oneshot::Sender<Result<Receipt>>>,
+}
+
+/// Batches that go through one transaction, and whether a commit of theirs has been cut off.
+struct Work {
+    batches: Vec<Batch>,
+    unknown: Option<DbErr>,
+}
+
+impl Lanes {
+    /// Lanes without work.
+    pub fn new(db: Database, listener: CommitListener, settings: Settings) -> Arc<Lanes> {
+        let (queues, running) = (Mutex::new(Queues::new(settings)), TaskTracker::new());
+        let (shelf, prices, meters) = (Shelf::new(), Prices::default(), Meters::new());
+        Arc::new(Lanes { db, listener, queues, shelf, prices, meters, running })
+    }
+
+    /// The prices that batches use, for those who only look.
+    pub fn prices(&self) -> &Prices {
+        &self.prices
+    }
+
+    /// Carries out a command with those that wait beside it, and answers after the commit. When the caller
+    /// goes away it is carried out all the same.
+    pub async fn submit(self: &Arc<Self>, tenant: Tenant, submission: Submission) -> Result<Receipt> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { submission, answer, since: Instant::now() };
+        let start = {
+            let mut queues = self.queues();
+            let start = queues.push(tenant, waiting).inspect_err(|_| self.meters.overloaded())?;
+            self.meters.depth(queues.depth());
+            start
+        };
+        if start {
+            self.start();
+        }
+        answered.await.map_err(|_| Error::internal("a lane ended without an answer"))?
+    }
+
+    /// Takes no more commands, and waits until those that wait have been answered.
+    pub async fn drain(&self) {
+        self.queues().close();
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    /// The queues. A panic elsewhere leaves them usable: they change in single steps.
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a lane, which the queues count as begun already.
+    fn start(self: &Arc<Self>) {
+        let lanes = Arc::clone(self);
+        self.running.spawn(async move {
+            let lane = Lane(Arc::clone(&lanes));
+            while lanes.turn().await {}
+            drop(lane);
+        });
+    }
+
+    /// Carries out what is next. Answers whether there was something.
+    async fn turn(self: &Arc<Self>) -> bool {
+        let (taken, another) = {
+            let mut queues = self.queues();
+            let taken = queues.take();
+            self.meters.depth(queues.depth());
+            // Somebody may have come while all lanes were counted as busy.
+            let another = queues.start();
+            (taken, another)
+        };
+        if another {
+            self.start();
+        }
+        if taken.is_empty() {
+            return false;
+        }
+        let tenants: Vec<Tenant> = taken.iter().map(|(tenant, _)| *tenant).collect();
+        let _turn = Turn { lanes: self, tenants };
+        let now = Instant::now();
+        let batch = |(tenant, waiting): (Tenant, Vec<Waiting>)| {
+            let mut submissions = Vec::with_capacity(waiting.len());
+            let mut answers = Vec::with_capacity(waiting.len());
+            for Waiting { submission, answer, since } in waiting {
+                self.meters.waited(now.saturating_duration_since(since));
+                submissions.push(submission);
+                answers.push(answer);
+            }
+            Batch { tenant, submissions: Arc::new(submissions), answers }
+        };
+        let batches: Vec<Batch> = taken.into_iter().map(batch).collect();
+        let commands: usize = batches.iter().map(|batch| batch.answers.len()).sum();
+        self.meters.batch(batches.len(), commands);
+        let span = tracing::info_span!("batch", organizations = batches.len(), commands);
+        let mut left = vec![Work { batches, unknown: None }];
+        async {
+            while let Some(work) = left.pop() {
+                left.extend(self.settle(work).await);
+            }
+        }
+        .instrument(span)
+        .await;
+        true
+    }
+
+    /// Runs a transaction until it is known what became of it, and answers. What has to be tried in parts
+    /// comes back, the last part first.
+    async fn settle(&self, work: Work) -> Vec<Work> {
+        let Work { batches, mut unknown } = work;
+        let (mut attempt, began) = (1, Instant::now());
+        let error = loop {
+            let books: Vec<Books> = batches.iter().map(|batch| self.shelf.take(batch.tenant.id())).collect();
+            let error = match self.attempt(&batches, books).await {
+                Attempt::Committed(processed) => {
+                    self.answer(batches, processed);
+                    return Vec::new();
+                }
+                Attempt::Undone(error) => error,
+                Attempt::Unknown(error) => {
+                    self.meters.unknown();
+                    tracing::warn!(%error, attempt, "a commit was cut off: the keys will tell");
+                    unknown = Some(error.clone());
+                    Error::UnknownOutcome(error)
+                }
+            };
+            let again = match &error {
+                Error::UnknownOutcome(_) => began.elapsed() < PATIENCE,
+                Error::Database(error) => match fault(error) {
+                    Fault::Lost | Fault::Unavailable => began.elapsed() < PATIENCE,
+                    // Somebody used a key or a reference between our look and our write. Now it can be
+                    // seen.
+                    Fault::Contention | Fault::Unique(_) => attempt < ATTEMPTS,
+                    Fault::Other => false,
+                },
+                _ => false,
+            };
+            if !again {
+                break error;
+            }
+            self.meters.retried();
+            tracing::debug!(attempt, %error, "running the batch again");
+            tokio::time::sleep(db::pause(attempt)).await;
+            attempt += 1;
+        };
+        // Parts of it would find the database as far away as the whole did.
+        let away = match &error {
+            Error::UnknownOutcome(_) => true,
+            Error::Database(error) => matches!(fault(error), Fault::Lost | Fault::Unavailable),
+            _ => false,
+        };
+        let commands: usize = batches.iter().map(|batch| batch.answers.len()).sum();
+        if commands > 1 && !away {
+            self.meters.split();
+            tracing::warn!(%error, commands, "a batch failed and is split");
+            let (first, second) = halves(batches);
+            let work = |batches| Work { batches, unknown: unknown.clone() };
+            return vec![work(second), work(first)];
+        }
+        let mut answers: Vec<_> = batches.into_iter().flat_map(|batch| batch.answers).collect();
+        let last = answers.pop();
+        for answer in answers {
+            self.send(answer, Err(told(&error, unknown.as_ref())));
+        }
+        if let Some(last) = last {
+            let told = if away || unknown.is_some() { told(&error, unknown.as_ref()) } else { error };
+            self.send(last, Err(told));
+        }
+        Vec::new()
+    }
+
+    /// Tries the transaction once.
+    async fn attempt(&self, batches: &[Batch], books: Vec<Books>) -> Attempt<Vec<Processed>> {
+        let Some(first) = batches.first().map(|batch| batch.tenant) else {
+            return Attempt::Committed(Vec::new());
+        };
+        let prices = self.prices.clone();
+        let parts: Vec<(Tenant, Arc<Vec<Submission>>, Books)> = batches
+            .iter()
+            .zip(books)
+            .map(|(batch, books)| (batch.tenant, Arc::clone(&batch.submissions), books))
+            .collect();
+        let work = work(move |txn| {
+            Box::pin(async move {
+                let mut processed = Vec::with_capacity(parts.len());
+                for (tenant, submissions, books) in parts {
+                    if tenant != first {
+                        txn.enter(tenant).await?;
+                    }
+                    let books = (books, &prices);
+                    processed.push(process(txn, tenant, &submissions, Locking::Exclusive, books).await?);
+                }
+                Ok(processed)
+            })
+        });
+        self.db.attempt(first, work).await
+    }
+
+    /// Keeps what the next batch needs, wakes whoever watches, and answers.
+    fn answer(&self, batches: Vec<Batch>, processed: Vec<Processed>) {
+        let mut phases = Phases::default();
+        let mut answers = Vec::new();
+        for (batch, done) in batches.into_iter().zip(processed) {
+            self.shelf.put(batch.tenant.id(), done.books);
+            if !done.committed.is_empty() {
+                (self.listener)(&done.committed);
+            }
+            phases.load += done.phases.load;
+            phases.decide += done.phases.decide;
+            phases.write += done.phases.write;
+            answers.extend(batch.answers.into_iter().zip(done.outcomes));
+        }
+        self.meters.phases(phases);
+        tracing::debug!(?phases, "a batch was committed");
+        for (answer, outcome) in answers {
+            self.send(answer, outcome);
+        }
+    }
+
+    fn send(&self, answer: oneshot::Sender<Result<Receipt>>, outcome: Result<Receipt>) {
+        self.meters.answered(&outcome);
+        // Whoever asked may have gone; what was done stays done.
+        let _ = answer.send(outcome);
+    }
+}
+
+/// Makes a closure the work of one try: the compiler learns here that its future may borrow the transaction.
+fn work<T, W>(work: W) -> W
+where
+    W: for<'t> FnOnce(&'t Txn) -> db::WorkFuture<'t, T> + Send,
+{
+    work
+}
+
+/// What one of several callers is told of an error.
+fn told(error: &Error, unknown: Option<&DbErr>) -> Error {
+    if let Some(unknown) = unknown {
+        return Error::UnknownOutcome(unknown.clone());
+    }
+    match error {
+        Error::Database(error) => Error::Database(error.clone()),
+        other => Error::internal(other.to_string()),
+    }
+}
+
+/// Batches in two halves, by commands; a batch in the middle is cut.
+fn halves(batches: Vec<Batch>) -> (Vec<Batch>, Vec<Batch>) {
+    let commands: usize = batches.iter().map(|batch| batch.answers.len()).sum();
+    let (mut first, mut second, mut room) = (Vec::new(), Vec::new(), commands / 2);
+    for mut batch in batches {
+        let fits = batch.answers.len().min(room);
+        room -= fits;
+        if fits == batch.answers.len() {
+            first.push(batch);
+        } else if fits == 0 {
+            second.push(batch);
+        } else {
+            let answers = batch.answers.split_off(fits);
+            let submissions = Arc::new(batch.submissions[fits..].to_vec());
+            batch.submissions = Arc::new(batch.submissions[..fits].to_vec());
+            second.push(Batch { tenant: batch.tenant, submissions, answers });
+            first.push(batch);
+        }
+    }
+    (first, second)
+}
+
+/// The turn of some organizations. However it ends, others of theirs that wait come next.
+struct Turn<'l> {
+    lanes: &'l Lanes,
+    tenants: Vec<Tenant>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.lanes.queues().done(&self.tenants);
+    }
+}
+
+/// A lane at work. However it ends, another can be started.
+struct Lane(Arc<Lanes>);
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let start = {
+            let mut queues = self.0.queues();
+            queues.rest();
+            queues.start()
+        };
+        if start {
+            self.0.start();
+        }
+    }
+}
