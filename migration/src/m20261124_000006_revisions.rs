@@ -9,7 +9,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{after, drop_tables, forget, run};
+use crate::dialect::{after, drop_tables, forget, postgres, run};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -43,6 +43,20 @@ const RAISES: &[(&str, &str, &str)] = &[
     ("user", "DELETE", RAISE_STAFF),
 ];
 
+/// The tables that the ledger's batches read and write, and the column that names the organization.
+const BATCHED: &[(&str, &str)] = &[
+    ("organization", "id"),
+    ("department", "organization_id"),
+    ("pool", "organization_id"),
+    ("pool_head", "organization_id"),
+    ("account", "organization_id"),
+    ("lot", "organization_id"),
+    ("lot_position", "organization_id"),
+    ("transfer", "organization_id"),
+    ("charge", "organization_id"),
+    ("journal_entry", "organization_id"),
+];
+
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
@@ -57,6 +71,19 @@ impl MigrationTrait for Migration {
              ) {table};
              INSERT INTO shared_revision (id, catalog, staff) VALUES (1, 1, 1);";
         run(manager, tables).await?;
+        // Of indexes that promise the same, PostgreSQL takes the one that was made last, and while the table
+        // is empty all of an organization's do. Keys are looked up before every charge.
+        let key = "DROP INDEX charge_key;
+             CREATE UNIQUE INDEX charge_key ON charge (organization_id, idempotency_key);";
+        run(manager, key).await?;
+        // Organizations whose commands share a transaction: named one by one, seen and written only there.
+        for (table, organization) in BATCHED {
+            let own = format!(
+                "{organization} = ANY ((SELECT nullif(current_setting('app.batch', true), ''))::uuid[])"
+            );
+            let sql = format!("CREATE POLICY batch ON {table} USING ({own}) WITH CHECK ({own})");
+            postgres(manager, &sql).await?;
+        }
         for (table, event, action) in RAISES {
             after(manager, table, event, action).await?;
         }
@@ -66,6 +93,9 @@ impl MigrationTrait for Migration {
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for (table, event, _) in RAISES {
             forget(manager, table, event).await?;
+        }
+        for (table, _) in BATCHED {
+            postgres(manager, &format!("DROP POLICY batch ON {table}")).await?;
         }
         drop_tables(manager, &["shared_revision"]).await?;
         let columns = "ALTER TABLE pool ADD COLUMN revision {int} NOT NULL DEFAULT 1;

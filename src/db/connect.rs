@@ -62,9 +62,11 @@ impl Database {
         let Options { connections, protections } = options;
         let (url, probe) = (addresses.application.as_str(), protections.probe);
         let (writer, reader) = if addresses.is_postgres() {
-            let generic = [("plan_cache_mode", "force_generic_plan")];
+            // The writer's statements look rows up by their keys. Planned once, when a table may still be
+            // empty, they must not be planned to go through all of it.
+            let planned = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
             (
-                postgres(url, connections, &generic, probe).await?,
+                postgres(url, connections, &planned, probe).await?,
                 postgres(url, connections, &[], probe).await?,
             )
         } else if url.starts_with("sqlite:") {
@@ -106,6 +108,8 @@ async fn postgres(
             let always = [
                 ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
                 ("lock_timeout", LOCK_TIMEOUT),
+                // Compiling a statement takes longer than any of ours runs.
+                ("jit", "off"),
             ];
             options.statement_cache_capacity(256).options(always.into_iter().chain(settings.clone()))
         })

@@ -60,6 +60,11 @@ impl Database {
         Ok(())
     }
 
+    /// How many writes are under way.
+    pub fn writing(&self) -> usize {
+        self.writes.len()
+    }
+
     /// Waits until all writes that have begun have ended, then closes all connections.
     pub async fn close(&self) -> crate::error::Result<()> {
         self.writes.close();

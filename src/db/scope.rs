@@ -135,9 +135,19 @@ pub enum Scope {
     Operator,
     /// An organization's, and the person with an address, to add that person to it.
     TenantAndEmail(Tenant, String),
+    /// The ledger's rows of organizations whose commands share a transaction, and only those can be written.
+    Tenants(Vec<Tenant>),
 }
 
 impl Scope {
+    /// The organizations of a batch.
+    pub fn of_batch(tenants: Vec<Tenant>) -> Scope {
+        match tenants.as_slice() {
+            [tenant] => Scope::Tenant(*tenant),
+            _ => Scope::Tenants(tenants),
+        }
+    }
+
     /// The statements that put the scope on a PostgreSQL transaction.
     pub(super) fn settings(&self) -> String {
         let organization =
@@ -149,6 +159,10 @@ impl Scope {
             Scope::Email(address) => email(address),
             Scope::Operator => "SET LOCAL app.operator = 'on';".to_owned(),
             Scope::TenantAndEmail(tenant, address) => organization(tenant) + &email(address),
+            Scope::Tenants(tenants) => {
+                let ids: Vec<String> = tenants.iter().map(|tenant| Uuid::from(*tenant).to_string()).collect();
+                format!("SET LOCAL app.batch = '{{{}}}';", ids.join(","))
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
-use super::scope::{Scope, Tenant};
+use super::scope::Scope;
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,15 +60,6 @@ impl Txn {
         match self.0 {
             Inner::Sqlite(transaction) => transaction.commit().await,
             Inner::Postgres(transaction) => transaction.into_inner().commit().await.map_err(failed),
-        }
-    }
-
-    /// Goes on with the rows of another organization, within the same transaction.
-    pub async fn enter(&self, tenant: Tenant) -> Result<(), DbErr> {
-        match &self.0 {
-            // One writer, and no row-level security.
-            Inner::Sqlite(_) => Ok(()),
-            Inner::Postgres(_) => self.execute_unprepared(&Scope::Tenant(tenant).settings()).await.map(drop),
         }
     }
 

@@ -6,7 +6,7 @@ use bursar_domain::id::ChargeId;
 use bursar_domain::ledger::PricedLine;
 use bursar_domain::permission::Action;
 use bursar_entity::{charge, transfer};
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::ColumnTrait;
 
 use super::audit::Actor;
 use super::department::Department;

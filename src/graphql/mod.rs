@@ -12,6 +12,7 @@ mod charge;
 mod charge_root;
 mod connection;
 mod department;
+mod documents;
 mod errors;
 mod limits;
 mod loaders;
@@ -33,7 +34,7 @@ mod viewer;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use async_graphql::{Context as Gql, MergedObject, SDLExportOptions, Schema};
+use async_graphql::{Context as Gql, MergedObject, SDLExportOptions, Schema, ValidationMode};
 
 use crate::auth::{Caller, Callers, Keys, PoolDirectory};
 use crate::config::Config;
@@ -171,9 +172,20 @@ pub type ApiSchema = Schema<Query, Mutation, subscription::Subscription>;
 
 /// Builds the schema.
 pub fn schema() -> ApiSchema {
+    schema_with(ValidationMode::Strict)
+}
+
+/// Builds the schema for documents that a strict one has validated before: only what depends on the
+/// variables is looked at again.
+fn schema_for_validated() -> ApiSchema {
+    schema_with(ValidationMode::Fast)
+}
+
+fn schema_with(validation: ValidationMode) -> ApiSchema {
     Schema::build(Query::default(), Mutation::default(), subscription::Subscription)
         .register_output_type::<node::Node>()
         .register_output_type::<errors::UserError>()
+        .validation_mode(validation)
         .limit_depth(limits::DEPTH)
         .limit_complexity(limits::COMPLEXITY)
         .limit_aliases(limits::ALIASES)

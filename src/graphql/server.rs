@@ -14,6 +14,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
+use super::documents::Documents;
 use super::variables::{InputTypes, Malformed};
 use super::{ApiSchema, Request, Services, charge_root, limits};
 use crate::auth::Caller;
@@ -80,12 +81,17 @@ struct Prepared {
     operation: Operation,
     snapshots: Snapshots,
     streams: bool,
+    /// The document, when it has not been found valid before.
+    unseen: Option<(String, ExecutableDocument)>,
 }
 
 /// The schema with everything it works with.
 #[derive(Clone)]
 pub struct Server {
     schema: ApiSchema,
+    /// For documents that have been found valid before.
+    schema_for_validated: ApiSchema,
+    documents: Documents,
     types: Arc<InputTypes>,
     services: Arc<Services>,
 }
@@ -95,7 +101,9 @@ impl Server {
     pub fn new(services: Arc<Services>) -> Result<Server, Error> {
         let types = InputTypes::read(&super::sdl())
             .map_err(|error| Error::internal(format!("the schema cannot be read: {error}")))?;
-        Ok(Server { schema: super::schema(), types: Arc::new(types), services })
+        let (schema, schema_for_validated) = (super::schema(), super::schema_for_validated());
+        let (documents, types) = (Documents::default(), Arc::new(types));
+        Ok(Server { schema, schema_for_validated, documents, types, services })
     }
 
     /// What the resolvers work with.
@@ -147,7 +155,12 @@ impl Server {
 
     /// Makes an operation ready to be executed, or says why it is not.
     async fn prepare(&self, mut operation: Operation, session: &Session) -> Result<Prepared, Box<Response>> {
-        limits::scan(&operation.query).map_err(|excess| refused("GRAPHQL_PARSE_FAILED", excess.message()))?;
+        let seen = self.documents.find(&operation.query);
+        match &seen {
+            Some(document) => operation.set_parsed_query(ExecutableDocument::clone(document)),
+            None => limits::scan(&operation.query)
+                .map_err(|excess| refused("GRAPHQL_PARSE_FAILED", excess.message()))?,
+        }
         let variables = operation.variables.clone();
         let name = operation.operation_name.clone();
         let document = operation.parsed_query().map_err(|error| coded(error, "GRAPHQL_PARSE_FAILED"))?;
@@ -162,6 +175,7 @@ impl Server {
             return Err(coded(error, "BAD_USER_INPUT"));
         }
         one_stream(document).map_err(|message| refused("GRAPHQL_VALIDATION_FAILED", message.to_owned()))?;
+        let unseen = seen.is_none().then(|| document.clone());
         let recalled = match selected.is_some_and(compared) {
             true => self.recall(session),
             false => Ok(None),
@@ -181,14 +195,22 @@ impl Server {
         };
         let request = Request::new(self.services.clone(), caller, recalled);
         let snapshots = request.snapshots.clone();
-        Ok(Prepared { operation: operation.data(request), snapshots, streams })
+        let unseen = unseen.map(|document| (operation.query.clone(), document));
+        Ok(Prepared { operation: operation.data(request), snapshots, streams, unseen })
     }
 
     /// Executes a query or mutation within the deadline. A mutation that is given up may still take place:
     /// its writes cannot be cut off, and its key will tell.
     async fn complete(&self, prepared: Prepared, origin: Option<&str>) -> Response {
-        match tokio::time::timeout(DEADLINE, self.schema.execute(prepared.operation)).await {
-            Ok(response) => with_codes(response, origin),
+        let schema = if prepared.unseen.is_none() { &self.schema_for_validated } else { &self.schema };
+        match tokio::time::timeout(DEADLINE, schema.execute(prepared.operation)).await {
+            Ok(response) => {
+                let response = with_codes(response, origin);
+                if let (Outcome::Executed, Some((text, document))) = (outcome(&response), prepared.unseen) {
+                    self.documents.keep(&text, document);
+                }
+                response
+            }
             Err(_) => {
                 let message = "The operation took too long and was given up. A mutation may still take place; \
                                the same idempotency key will tell.";

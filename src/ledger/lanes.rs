@@ -15,13 +15,13 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::books::{Books, Prices, Shelf};
+use super::books::{Prices, Shelf};
 use super::load::Locking;
 use super::meters::Meters;
-use super::process::{Phases, Processed, process};
+use super::process::{Part, Phases, Processed, process};
 use super::queues::{Queues, Waiting};
 use super::{CommitListener, Receipt, Settings, Submission};
-use crate::db::{self, Attempt, Database, Fault, Tenant, Txn, fault};
+use crate::db::{self, Attempt, Database, Fault, Scope, Tenant, Txn, fault};
 use crate::error::{Error, Result};
 
 /// How often a batch is run again that loses against others.
@@ -155,9 +155,10 @@ impl Lanes {
         let Work { batches, mut unknown } = work;
         let (mut attempt, began) = (1, Instant::now());
         let error = loop {
-            let books: Vec<Books> = batches.iter().map(|batch| self.shelf.take(batch.tenant.id())).collect();
-            let error = match self.attempt(&batches, books).await {
-                Attempt::Committed(processed) => {
+            let error = match self.attempt(&batches).await {
+                Attempt::Committed((processed, phases)) => {
+                    self.meters.phases(phases);
+                    tracing::debug!(?phases, attempt, "a batch was committed");
                     self.answer(batches, processed);
                     return Vec::new();
                 }
@@ -215,48 +216,29 @@ impl Lanes {
     }
 
     /// Tries the transaction once.
-    async fn attempt(&self, batches: &[Batch], books: Vec<Books>) -> Attempt<Vec<Processed>> {
-        let Some(first) = batches.first().map(|batch| batch.tenant) else {
-            return Attempt::Committed(Vec::new());
+    async fn attempt(&self, batches: &[Batch]) -> Attempt<(Vec<Processed>, Phases)> {
+        let part = |batch: &Batch| Part {
+            tenant: batch.tenant,
+            submissions: Arc::clone(&batch.submissions),
+            books: self.shelf.take(batch.tenant.id()),
         };
-        let prices = self.prices.clone();
-        let parts: Vec<(Tenant, Arc<Vec<Submission>>, Books)> = batches
-            .iter()
-            .zip(books)
-            .map(|(batch, books)| (batch.tenant, Arc::clone(&batch.submissions), books))
-            .collect();
-        let work = work(move |txn| {
-            Box::pin(async move {
-                let mut processed = Vec::with_capacity(parts.len());
-                for (tenant, submissions, books) in parts {
-                    if tenant != first {
-                        txn.enter(tenant).await?;
-                    }
-                    let books = (books, &prices);
-                    processed.push(process(txn, tenant, &submissions, Locking::Exclusive, books).await?);
-                }
-                Ok(processed)
-            })
-        });
-        self.db.attempt(first, work).await
+        let (parts, prices) = (batches.iter().map(part).collect(), self.prices.clone());
+        let tenants = batches.iter().map(|batch| batch.tenant).collect();
+        let work =
+            work(move |txn| Box::pin(async move { process(txn, parts, Locking::Exclusive, &prices).await }));
+        self.db.attempt(Scope::of_batch(tenants), work).await
     }
 
     /// Keeps what the next batch needs, wakes whoever watches, and answers.
     fn answer(&self, batches: Vec<Batch>, processed: Vec<Processed>) {
-        let mut phases = Phases::default();
         let mut answers = Vec::new();
         for (batch, done) in batches.into_iter().zip(processed) {
             self.shelf.put(batch.tenant.id(), done.books);
             if !done.committed.is_empty() {
                 (self.listener)(&done.committed);
             }
-            phases.load += done.phases.load;
-            phases.decide += done.phases.decide;
-            phases.write += done.phases.write;
             answers.extend(batch.answers.into_iter().zip(done.outcomes));
         }
-        self.meters.phases(phases);
-        tracing::debug!(?phases, "a batch was committed");
         for (answer, outcome) in answers {
             self.send(answer, outcome);
         }

@@ -1,8 +1,8 @@
 //! Phase one: everything that the commands of a batch name, locked where it has to be.
 //!
-//! One statement locks the heads of the pools, in the order of their ids, and tells whether what is kept
-//! in memory still holds and whether a key or a reference has been used before. Whoever holds a head may
-//! read and write what it guards. Only what is not kept, or no longer holds, is read from the other
+//! One statement for all organizations (see `check`) locks the heads of the pools, and tells whether what is
+//! kept in memory still holds and whether a key or a reference has been used before. Whoever holds a head
+//! may read and write what it guards. Only what is not kept, or no longer holds, is read from the other
 //! tables. Departments that are to receive credits are locked against archiving.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,7 +19,7 @@ use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::books::{Books, Kept, Prices};
-use super::check::{Checked, check};
+use super::check::Checked;
 use crate::auth::Standing;
 use crate::db::{Tenant, Txn, padded};
 use crate::error::{Error, Result};
@@ -56,16 +56,15 @@ pub(super) enum Locking {
     None,
 }
 
-/// Loads the state for a batch of commands, as far as `books` does not have it.
+/// Loads the state for the commands of an organization, as far as `books` does not have it.
 pub(super) async fn load(
     txn: &Txn,
-    tenant: Tenant,
-    commands: &[&Command],
+    (tenant, commands): (Tenant, &[&Command]),
     locking: Locking,
+    checked: Checked,
     (books, prices): (&mut Books, &Prices),
 ) -> Result<Loaded> {
-    let Checked { heads, organization, keys_used, references_used } =
-        check(txn, tenant, commands, locking).await?;
+    let Checked { heads, organization, keys_used, references_used } = checked;
     let mut loaded = Loaded {
         state: State::default(),
         links: BTreeMap::new(),
@@ -214,7 +213,6 @@ async fn load_accounts(
         let mut account = Account::empty(row.department_id);
         account.posted = row.posted;
         account.held = row.held;
-        account.stored = true;
         pool.accounts.insert(row.id, account);
     }
     let positions = tenant
@@ -242,7 +240,7 @@ async fn load_accounts(
         let Some(account) = account else { continue };
         let burn = BurnKey::new(lot.priority, lot.expires_at, lot.created_at, lot.id);
         let (credits, held, cost) = (row.credits, row.held, row.cost);
-        account.positions.insert(burn, Position { credits, held, cost, stored: true, changed: false });
+        account.positions.insert(burn, Position { credits, held, cost, changed: false });
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Load, decide, write: the three phases of a batch, inside a transaction that somebody else commits.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_domain::Timestamp;
@@ -10,13 +11,22 @@ use bursar_entity::{lot, transfer};
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder};
 
 use super::books::{Books, Prices};
+use super::check::check;
 use super::load::{Loaded, Locking, load};
 use super::write::Booked;
 use super::{Committed, Receipt, ReceiptRow, Submission};
 use crate::db::{Tenant, Txn, padded};
 use crate::error::{Error, Result};
 
-/// What became of a batch, if its transaction is committed.
+/// Commands of one organization.
+pub(super) struct Part {
+    pub tenant: Tenant,
+    pub submissions: Arc<Vec<Submission>>,
+    /// What is kept of the organization; whoever has it is the only one to use it.
+    pub books: Books,
+}
+
+/// What became of a part, if its transaction is committed.
 pub(super) struct Processed {
     /// What became of each command, in order.
     pub outcomes: Vec<Result<Receipt>>,
@@ -24,8 +34,6 @@ pub(super) struct Processed {
     pub committed: Vec<Committed>,
     /// What is kept in memory for the next batch.
     pub books: Books,
-    /// How long the phases took.
-    pub phases: Phases,
 }
 
 /// How long the phases of a batch took.
@@ -36,24 +44,69 @@ pub(super) struct Phases {
     pub write: Duration,
 }
 
-/// Takes a batch through the phases. A refusal of one command does not harm the others. Without an
-/// exclusive lock nothing is written: a rehearsal.
+/// Takes commands of several organizations, in the order of their ids, through the phases. A refusal of one
+/// command does not harm the others. Without an exclusive lock nothing is written: a rehearsal.
 pub(super) async fn process(
     txn: &Txn,
-    tenant: Tenant,
-    batch: &[Submission],
+    mut parts: Vec<Part>,
     locking: Locking,
-    (mut books, prices): (Books, &Prices),
-) -> Result<Processed> {
+    prices: &Prices,
+) -> Result<(Vec<Processed>, Phases)> {
     let mut phases = Phases::default();
     let began = Instant::now();
-    let commands: Vec<&Command> = batch.iter().map(|submission| &submission.command).collect();
-    let mut loaded = load(txn, tenant, &commands, locking, (&mut books, prices)).await?;
+    let submissions: Vec<_> = parts.iter().map(|part| Arc::clone(&part.submissions)).collect();
+    let commands: Vec<(Tenant, Vec<&Command>)> = parts
+        .iter()
+        .zip(&submissions)
+        .map(|(part, batch)| (part.tenant, batch.iter().map(|submission| &submission.command).collect()))
+        .collect();
+    let mut checked = check(txn, &commands, locking).await?;
+    let mut loaded = Vec::with_capacity(parts.len());
+    for (part, (tenant, commands)) in parts.iter_mut().zip(&commands) {
+        let checked = checked.remove(&tenant.id()).unwrap_or_default();
+        let memory = (&mut part.books, prices);
+        loaded.push(load(txn, (*tenant, commands), locking, checked, memory).await?);
+    }
     phases.load = began.elapsed();
 
     let began = Instant::now();
     let mut booked = Booked::default();
-    for (pool, now) in latest(&commands) {
+    let mut decided = Vec::with_capacity(parts.len());
+    for (part, loaded) in parts.iter().zip(&mut loaded) {
+        decided.push(decide_all(part.tenant, &part.submissions, loaded, &mut booked)?);
+    }
+    phases.decide = began.elapsed();
+
+    let began = Instant::now();
+    for (part, (outcomes, repeated)) in parts.iter().zip(&mut decided) {
+        if !repeated.is_empty() {
+            complete(txn, part.tenant, outcomes, repeated).await?;
+        }
+    }
+    if locking == Locking::Exclusive {
+        let loaded = parts.iter().map(|part| part.tenant).zip(&loaded);
+        booked.write(txn, loaded).await?;
+    }
+    phases.write = began.elapsed();
+    let processed = parts.into_iter().zip(loaded).zip(decided).map(|((part, loaded), (outcomes, _))| {
+        let changed = loaded.state.pools.values().filter(|pool| pool.changed);
+        let committed = changed.map(|pool| Committed { pool: pool.id, version: pool.head.version }).collect();
+        let mut books = part.books;
+        loaded.keep(&mut books);
+        Processed { outcomes, committed, books }
+    });
+    Ok((processed.collect(), phases))
+}
+
+/// Decides the commands of an organization one after another. Answers what became of each, and which of
+/// them repeat commands of earlier batches.
+fn decide_all(
+    tenant: Tenant,
+    batch: &[Submission],
+    loaded: &mut Loaded,
+    booked: &mut Booked,
+) -> Result<(Vec<Result<Receipt>>, Vec<usize>)> {
+    for (pool, now) in latest(batch) {
         let lapses = book_lapses(&mut loaded.state, pool, now);
         booked.lapses(tenant, lapses, &mut loaded.links);
     }
@@ -77,32 +130,19 @@ pub(super) async fn process(
                 Some(Ok(receipt)) => Ok(Receipt { replayed: true, ..receipt.clone() }),
                 _ => {
                     repeated.push(index);
-                    earlier(&loaded, &submission.command, id)
+                    earlier(loaded, &submission.command, id)
                 }
             },
         };
         outcomes.push(outcome);
     }
-    phases.decide = began.elapsed();
-
-    let began = Instant::now();
-    if !repeated.is_empty() {
-        complete(txn, tenant, &mut outcomes, &repeated).await?;
-    }
-    if locking == Locking::Exclusive {
-        booked.write(txn, tenant, &loaded).await?;
-    }
-    phases.write = began.elapsed();
-    let changed = loaded.state.pools.values().filter(|pool| pool.changed);
-    let committed = changed.map(|pool| Committed { pool: pool.id, version: pool.head.version }).collect();
-    loaded.keep(&mut books);
-    Ok(Processed { outcomes, committed, books, phases })
+    Ok((outcomes, repeated))
 }
 
 /// The pools that commands name, each with the latest time of its commands.
-fn latest(commands: &[&Command]) -> BTreeMap<PoolId, Timestamp> {
+fn latest(batch: &[Submission]) -> BTreeMap<PoolId, Timestamp> {
     let mut pools = BTreeMap::new();
-    for command in commands {
+    for Submission { command, .. } in batch {
         let latest = pools.entry(command.pool).or_insert(command.now);
         *latest = command.now.max(*latest);
     }

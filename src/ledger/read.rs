@@ -8,6 +8,7 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::Ledger;
 use super::books::Books;
+use super::check::check;
 use super::digest::Line;
 use super::load::{Locking, load};
 use crate::db::{Tenant, Txn};
@@ -80,8 +81,10 @@ impl Ledger {
         let ledger::Instruction::Charge(charge) = &command.instruction else {
             return Err(Error::internal("only charges are quoted"));
         };
+        let mut checked = check(txn, &[(tenant, vec![command])], Locking::None).await?;
+        let checked = checked.remove(&tenant.id()).unwrap_or_default();
         let books = (&mut Books::default(), self.lanes.prices());
-        let mut state = load(txn, tenant, &[command], Locking::None, books).await?.state;
+        let mut state = load(txn, (tenant, &[command]), Locking::None, checked, books).await?.state;
         ledger::book_lapses(&mut state, command.pool, command.now);
         let pool = state.pools.get(&command.pool).ok_or(Refusal::PoolNotFound)?;
         let (lines, credits) = ledger::quote(&state, pool, &charge.lines)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::books::Books;
 use super::lanes::Lanes;
 use super::load::Locking;
-use super::process::{Processed, process};
+use super::process::{Part, process};
 use super::{CommitListener, Committed, Ledger, Receipt, Settings, Submission};
 use crate::context::Context;
 use crate::db::{Tenant, Txn};
@@ -37,8 +37,7 @@ impl Ledger {
     /// Says what [`Ledger::submit`] would answer now, and writes nothing. Waits for no lock.
     pub async fn rehearse(&self, tenant: Tenant, submission: Submission) -> Result<Receipt> {
         let txn = self.context.db.read(tenant).await?;
-        only(process(&txn, tenant, &[submission], Locking::None, self.books()).await?)
-            .map(|(receipt, _)| receipt)
+        self.alone(&txn, tenant, submission, Locking::None).await.map(|(receipt, _)| receipt)
     }
 
     /// Carries out one command inside the transaction of another room, which calls
@@ -49,7 +48,7 @@ impl Ledger {
         tenant: Tenant,
         submission: Submission,
     ) -> Result<(Receipt, Vec<Committed>)> {
-        only(process(txn, tenant, &[submission], Locking::Exclusive, self.books()).await?)
+        self.alone(txn, tenant, submission, Locking::Exclusive).await
     }
 
     /// Tells the listener what a transaction that used [`Ledger::apply`] has committed.
@@ -64,15 +63,19 @@ impl Ledger {
         self.lanes.drain().await;
     }
 
-    /// Nothing kept but the prices: for those who are not lanes.
-    fn books(&self) -> (Books, &super::books::Prices) {
-        (Books::default(), self.lanes.prices())
+    /// A batch of one, with nothing from memory but the prices.
+    async fn alone(
+        &self,
+        txn: &Txn,
+        tenant: Tenant,
+        submission: Submission,
+        locking: Locking,
+    ) -> Result<(Receipt, Vec<Committed>)> {
+        let part = Part { tenant, submissions: Arc::new(vec![submission]), books: Books::default() };
+        let (processed, _) = process(txn, vec![part], locking, self.lanes.prices()).await?;
+        let processed = processed.into_iter().next();
+        let outcome = processed.and_then(|done| Some((done.outcomes.into_iter().next()?, done.committed)));
+        let (outcome, committed) = outcome.ok_or_else(|| Error::internal("a command was not answered"))?;
+        Ok((outcome?, committed))
     }
-}
-
-/// The outcome of a batch of one.
-fn only(processed: Processed) -> Result<(Receipt, Vec<Committed>)> {
-    let outcome = processed.outcomes.into_iter().next();
-    let outcome = outcome.ok_or_else(|| Error::internal("a command was not answered"))?;
-    Ok((outcome?, processed.committed))
 }

@@ -110,12 +110,18 @@ impl Booked {
     }
 
     /// Writes everything: new rows, and the new balances of what the state has changed.
-    pub async fn write(self, txn: &Txn, tenant: Tenant, loaded: &Loaded) -> Result<()> {
-        let (mut heads, mut accounts, mut positions) = (Vec::new(), Changed::default(), Changed::default());
-        for pool in loaded.state.pools.values().filter(|pool| pool.changed) {
+    pub async fn write<'l>(
+        self,
+        txn: &Txn,
+        loaded: impl Iterator<Item = (Tenant, &'l Loaded)>,
+    ) -> Result<()> {
+        let (mut heads, mut accounts, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+        let pools = loaded
+            .flat_map(|(tenant, loaded)| loaded.state.pools.values().map(move |pool| (tenant, loaded, pool)));
+        for (tenant, loaded, pool) in pools.filter(|(_, _, pool)| pool.changed) {
             heads.push(head_row(tenant, pool, loaded)?);
             for (id, account) in pool.accounts.iter().filter(|(_, account)| account.changed) {
-                let row = account::Model {
+                accounts.push(account::Model {
                     organization_id: tenant.id(),
                     pool_id: pool.id,
                     id: *id,
@@ -123,10 +129,9 @@ impl Booked {
                     posted: account.posted,
                     held: account.held,
                     created_at: pool.head.clock,
-                };
-                accounts.add(account.stored, row);
+                });
                 for (burn, position) in account.positions.iter().filter(|(_, position)| position.changed) {
-                    let row = lot_position::Model {
+                    positions.push(lot_position::Model {
                         organization_id: tenant.id(),
                         pool_id: pool.id,
                         account_id: *id,
@@ -135,8 +140,7 @@ impl Booked {
                         held: position.held,
                         cost: position.cost,
                         open: !position.credits.is_zero(),
-                    };
-                    positions.add(position.stored, row);
+                    });
                 }
             }
         }
@@ -151,31 +155,11 @@ impl Booked {
             Rows::insert::<journal_entry::Entity>(self.entries)?,
             Rows::insert::<lot::Entity>(self.lots)?,
             Rows::insert::<transfer::Entity>(self.transfers)?,
-            Rows::update::<pool_head::Entity>(heads, &[H::PoolId], &values)?,
-            Rows::update::<account::Entity>(accounts.stored, &account_key, &account_values)?,
-            Rows::upsert::<account::Entity>(accounts.other, &account_key, &account_values)?,
-            Rows::update::<lot_position::Entity>(positions.stored, &position_key, &position_values)?,
-            Rows::upsert::<lot_position::Entity>(positions.other, &position_key, &position_values)?,
+            Rows::upsert::<pool_head::Entity>(heads, &[H::PoolId], &values)?,
+            Rows::upsert::<account::Entity>(accounts, &account_key, &account_values)?,
+            Rows::upsert::<lot_position::Entity>(positions, &position_key, &position_values)?,
         ];
-        txn.write_rows(tenant, tables).await
-    }
-}
-
-/// Changed rows: those that are known to be stored, and the others.
-struct Changed<T> {
-    stored: Vec<T>,
-    other: Vec<T>,
-}
-
-impl<T> Default for Changed<T> {
-    fn default() -> Changed<T> {
-        Changed { stored: Vec::new(), other: Vec::new() }
-    }
-}
-
-impl<T> Changed<T> {
-    fn add(&mut self, stored: bool, row: T) {
-        if stored { self.stored.push(row) } else { self.other.push(row) }
+        txn.write_rows(tables).await
     }
 }
 

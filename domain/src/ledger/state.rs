@@ -137,8 +137,6 @@ pub struct Account {
     pub held: Credits,
     /// Its lots, in burn order.
     pub positions: BTreeMap<BurnKey, Position>,
-    /// Whether it is known to be stored: one that is not may have to be added.
-    pub stored: bool,
     /// Whether it has to be written.
     pub changed: bool,
 }
@@ -152,8 +150,6 @@ pub struct Position {
     pub held: Credits,
     /// What they cost together, in minor units.
     pub cost: i64,
-    /// Whether it is known to be stored: one that is not may have to be added.
-    pub stored: bool,
     /// Whether it has to be written.
     pub changed: bool,
 }
@@ -173,7 +169,6 @@ impl Account {
             posted: Credits::ZERO,
             held: Credits::ZERO,
             positions: BTreeMap::new(),
-            stored: false,
             changed: false,
         }
     }
@@ -195,10 +190,10 @@ impl Pool {
     pub fn settle(&mut self) {
         self.changed = false;
         for account in self.accounts.values_mut() {
-            (account.stored, account.changed) = (true, false);
+            account.changed = false;
             account.positions.retain(|_, position| !position.credits.is_zero());
             for position in account.positions.values_mut() {
-                (position.stored, position.changed) = (true, false);
+                position.changed = false;
             }
         }
     }

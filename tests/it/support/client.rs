@@ -32,9 +32,19 @@ impl Client {
         Client { http, base: base.to_owned(), token }
     }
 
+    /// The same person with a connection of their own.
+    pub fn another(&self) -> Client {
+        Client::new(&self.base, self.token.clone())
+    }
+
     /// The token.
     pub fn token(&self) -> &str {
         self.token.as_deref().unwrap()
+    }
+
+    /// The server's address.
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     /// The plain HTTP client.

@@ -8,7 +8,7 @@ use bursar::db::migrate;
 use sea_orm::{ConnectionTrait, Database};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::postgres::{APPLICATION, OWNER, server};
+use super::postgres::{APPLICATION, Instance, OWNER, server};
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,17 @@ impl TestDatabase {
         }
     }
 
+    /// A database with the newest schema on a server of one's own.
+    pub async fn on(instance: &Instance) -> TestDatabase {
+        let (superuser, name) = (instance.superuser(), "bursar");
+        create_roles(&superuser).await;
+        create_on(&superuser, name, "template0").await;
+        let addresses = addresses_on(&instance.host(), name);
+        migrate::up(&addresses).await.unwrap();
+        let superuser = format!("{superuser}/{name}");
+        TestDatabase { backend: Backend::Postgres, addresses, superuser, _dir: tempfile::tempdir().unwrap() }
+    }
+
     /// A database without tables.
     pub async fn empty(backend: Backend) -> TestDatabase {
         match backend {
@@ -81,37 +92,54 @@ async fn postgres(template: Option<&str>) -> TestDatabase {
 }
 
 fn addresses(database: &str) -> Addresses {
-    let host = &server().host;
+    addresses_on(&server().host, database)
+}
+
+/// The addresses of a database on a server, for the two roles.
+pub fn addresses_on(host: &str, database: &str) -> Addresses {
     Addresses {
         application: format!("postgres://{APPLICATION}@{host}/{database}"),
         migration: Some(format!("postgres://{OWNER}@{host}/{database}")),
     }
 }
 
-/// Creates a database, and with the first one the two roles. One at a time: a template that somebody is
-/// cloning cannot be cloned by another.
+/// Creates a database on the shared server, and with the first one the two roles. One at a time: a template
+/// that somebody is cloning cannot be cloned by another.
 async fn create(name: &str, template: Option<&str>) {
     static ONE_AT_A_TIME: OnceLock<Mutex<bool>> = OnceLock::new();
     let mut roles_made = ONE_AT_A_TIME.get_or_init(|| Mutex::new(false)).lock().await;
-    let admin = Database::connect(format!("{}/postgres", server().superuser)).await.unwrap();
     if !*roles_made {
-        for role in [OWNER, APPLICATION] {
-            let known = format!("SELECT FROM pg_roles WHERE rolname = '{role}'");
-            let make =
-                format!("DO $$ BEGIN IF NOT EXISTS ({known}) THEN CREATE ROLE {role} LOGIN; END IF; END $$");
-            admin.execute_unprepared(&make).await.unwrap();
-        }
+        create_roles(&server().superuser).await;
         *roles_made = true;
     }
-    let template = template.unwrap_or("template0");
-    if template != "template0" || name == "bursar_template" {
+    if template.is_some() || name == "bursar_template" {
+        let admin = Database::connect(format!("{}/postgres", server().superuser)).await.unwrap();
         admin.execute_unprepared(&format!("DROP DATABASE IF EXISTS {name}")).await.unwrap();
+        admin.close().await.unwrap();
     }
+    create_on(&server().superuser, name, template.unwrap_or("template0")).await;
+}
+
+/// Creates the two roles on a server.
+pub async fn create_roles(superuser: &str) {
+    let admin = Database::connect(format!("{superuser}/postgres")).await.unwrap();
+    for role in [OWNER, APPLICATION] {
+        let known = format!("SELECT FROM pg_roles WHERE rolname = '{role}'");
+        let make =
+            format!("DO $$ BEGIN IF NOT EXISTS ({known}) THEN CREATE ROLE {role} LOGIN; END IF; END $$");
+        admin.execute_unprepared(&make).await.unwrap();
+    }
+    admin.close().await.unwrap();
+}
+
+/// Creates a database of the owner's on a server that has the roles.
+pub async fn create_on(superuser: &str, name: &str, template: &str) {
+    let admin = Database::connect(format!("{superuser}/postgres")).await.unwrap();
     let sql = format!("CREATE DATABASE {name} OWNER {OWNER} TEMPLATE {template}");
     admin.execute_unprepared(&sql).await.unwrap();
     admin.close().await.unwrap();
     if template == "template0" {
-        let made = Database::connect(format!("{}/{name}", server().superuser)).await.unwrap();
+        let made = Database::connect(format!("{superuser}/{name}")).await.unwrap();
         made.execute_unprepared(&format!("ALTER SCHEMA public OWNER TO {OWNER}")).await.unwrap();
         made.close().await.unwrap();
     }

@@ -3,6 +3,8 @@
 pub mod client;
 pub mod database;
 pub mod postgres;
+pub mod process;
+pub mod proxy;
 pub mod rows;
 pub mod schema;
 pub mod socket;
@@ -10,6 +12,8 @@ pub mod world;
 
 pub use client::Client;
 pub use database::{Backend, TestDatabase};
+pub use process::Process;
+pub use proxy::{Cut, Proxy};
 pub use socket::Socket;
 pub use world::World;
 

@@ -1,8 +1,7 @@
-//! A PostgreSQL server of the tests' own: started once from the installed binaries, on a free port of
-//! the loopback interface, gone when the test process is.
+//! PostgreSQL servers of our own: started from the installed binaries, on a free port of the loopback
+//! interface, gone when the process that started them is.
 
-use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -13,14 +12,16 @@ pub const OWNER: &str = "bursar_owner";
 /// The role that the server works as.
 pub const APPLICATION: &str = "bursar_app";
 
-/// A running server.
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The server that most tests share.
 pub struct Server {
     /// Its address as superuser, without a database's name at the end.
     pub superuser: String,
     /// Host and port.
     pub host: String,
-    /// Lives as long as this process: when its input ends, it stops the server.
-    _guard: Option<Child>,
+    _instance: Option<Instance>,
 }
 
 /// The server of this process, or the one that `TEST_DATABASE_URL` names.
@@ -32,19 +33,126 @@ pub fn server() -> &'static Server {
             let host =
                 format!("{}:{}", parsed.host_str().unwrap_or("127.0.0.1"), parsed.port().unwrap_or(5432));
             let superuser = url.rsplit_once('/').map_or(url.clone(), |(server, _)| server.to_owned());
-            Server { superuser, host, _guard: None }
+            Server { superuser, host, _instance: None }
         }
-        Err(_) => start(),
+        Err(_) => {
+            let instance = Instance::start(&["fsync=off", "max_connections=400", "log_min_messages=fatal"]);
+            Server { superuser: instance.superuser(), host: instance.host(), _instance: Some(instance) }
+        }
     })
+}
+
+/// A server of one's own, which can be stopped and started again.
+pub struct Instance {
+    bin: PathBuf,
+    dir: PathBuf,
+    port: u16,
+    settings: Vec<String>,
+    /// Each lives as long as this process: when its input ends, it stops the server.
+    guards: Vec<Child>,
+}
+
+impl Instance {
+    /// Makes a server with settings, like `fsync=off`, and starts it.
+    pub fn start(settings: &[&str]) -> Instance {
+        let bin = binaries();
+        let dir = tempfile::Builder::new().prefix("bursar-pg-").tempdir().unwrap().keep();
+        if is_root() {
+            let owned = Command::new("chown").arg("postgres").arg(&dir).status().unwrap();
+            assert!(
+                owned.success(),
+                "the user postgres is missing; install PostgreSQL with: apt-get install postgresql"
+            );
+        }
+        let made = as_user(&bin.join("initdb"))
+            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
+            .arg(dir.join("data"))
+            .current_dir("/")
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(made.success(), "initdb failed");
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut instance = Instance { bin, dir, port, settings, guards: Vec::new() };
+        instance.run();
+        instance
+    }
+
+    /// Starts it again.
+    pub fn run(&mut self) {
+        // The shell stops the server when its input ends, which is when this process does: by the server's
+        // own process id, and with QUIT, which it heeds whatever its starter has made it ignore.
+        let dir = self.dir.display();
+        let script = format!(
+            "\"$@\" & cat > /dev/null; kill -QUIT $(head -n 1 '{dir}/data/postmaster.pid'); wait; rm -rf '{dir}'"
+        );
+        let server = as_user(&self.bin.join("postgres"));
+        let mut guard = Command::new("sh");
+        guard.args(["-c", &script, "guard"]).arg(server.get_program()).args(server.get_args());
+        guard.args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port)]);
+        guard.args(["-c", &format!("unix_socket_directories={dir}")]);
+        for setting in &self.settings {
+            guard.args(["-c", setting]);
+        }
+        guard.arg("-D").arg(self.dir.join("data")).current_dir("/");
+        guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut guard = guard.spawn().unwrap();
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(began.elapsed() < PATIENCE, "PostgreSQL did not start");
+            assert!(guard.try_wait().unwrap().is_none(), "PostgreSQL ended at once");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.guards.push(guard);
+    }
+
+    /// Stops it by a signal (`INT`: connections are cut off; `QUIT`: like a crash) and waits until it has.
+    pub fn stop(&self, signal: &str) {
+        let id = self.process_id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+        let began = Instant::now();
+        while Path::new("/proc").join(&id).exists() {
+            assert!(began.elapsed() < PATIENCE, "PostgreSQL did not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The process that all others of the server come from.
+    pub fn process_id(&self) -> u32 {
+        let file = std::fs::read_to_string(self.dir.join("data/postmaster.pid")).unwrap();
+        file.lines().next().unwrap().parse().unwrap()
+    }
+
+    /// Where the server's programs are.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
+    /// Host and port.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address as superuser, without a database's name at the end.
+    pub fn superuser(&self) -> String {
+        format!("postgres://postgres@{}", self.host())
+    }
 }
 
 fn binaries() -> PathBuf {
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = installed.map(|entry| entry.path().join("bin")).collect();
-    found.extend(std::env::var("PATH").unwrap_or_default().split(':').map(PathBuf::from));
+    // The newest first, and before what the path has, which may be a part of it only.
     found.sort();
-    let usable =
-        found.into_iter().rev().find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists());
+    found.reverse();
+    found.extend(std::env::var("PATH").unwrap_or_default().split(':').map(PathBuf::from));
+    let usable = found.into_iter().find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists());
     usable.expect("no PostgreSQL server is installed; install it with: apt-get install postgresql")
 }
 
@@ -61,65 +169,4 @@ fn as_user(program: &Path) -> Command {
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().expect("id runs");
     String::from_utf8_lossy(&id.stdout).trim() == "0"
-}
-
-fn start() -> Server {
-    let bin = binaries();
-    let dir = tempfile::Builder::new().prefix("bursar-pg-").tempdir().unwrap().keep();
-    if is_root() {
-        let owned = Command::new("chown").arg("postgres").arg(&dir).status().unwrap();
-        assert!(
-            owned.success(),
-            "the user postgres is missing; install PostgreSQL with: apt-get install postgresql"
-        );
-    }
-    let data = dir.join("data");
-    let made = as_user(&bin.join("initdb"))
-        .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
-        .arg(&data)
-        .current_dir("/")
-        .stdout(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(made.success(), "initdb failed");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    // The shell stops the server when its input ends, which is when this process does: by the server's own
-    // process id, and with QUIT, which it heeds whatever its starter has made it ignore.
-    let dir_name = dir.display();
-    let script = format!(
-        "\"$@\" & cat > /dev/null; kill -QUIT $(head -n 1 '{dir_name}/data/postmaster.pid'); wait; rm -rf '{dir_name}'"
-    );
-    let server = as_user(&bin.join("postgres"));
-    let mut guard = Command::new("sh");
-    guard.args(["-c", &script, "guard"]).arg(server.get_program()).args(server.get_args());
-    for setting in [
-        "listen_addresses=127.0.0.1".to_owned(),
-        format!("port={port}"),
-        format!("unix_socket_directories={}", dir.display()),
-        "fsync=off".to_owned(),
-        "max_connections=400".to_owned(),
-        "log_min_messages=fatal".to_owned(),
-    ] {
-        guard.args(["-c", &setting]);
-    }
-    let mut guard = guard
-        .arg("-D")
-        .arg(&data)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(30), "PostgreSQL did not start");
-        assert!(guard.try_wait().unwrap().is_none(), "PostgreSQL ended at once");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    if let Some(input) = guard.stdin.as_mut() {
-        input.flush().unwrap();
-    }
-    let host = format!("127.0.0.1:{port}");
-    Server { superuser: format!("postgres://postgres@{host}"), host, _guard: Some(guard) }
 }

@@ -3,10 +3,19 @@
 use std::sync::Arc;
 
 use bursar::app::App;
-use bursar::auth;
+use bursar::auth::{self, Actor, Standing};
 use bursar::clock::Clock;
 use bursar::config::{Config, Environment, LogFormat, Payments};
+use bursar::db::{Options, Tenant};
+use bursar::global_id;
 use bursar::graphql::Services;
+use bursar::ledger::{Settings, Submission};
+use bursar_domain::Credits;
+use bursar_domain::id::{EntryId, Id, LotId, OrganizationId};
+use bursar_domain::ledger::{
+    Command, CommandId, Instruction, IssueCredits, Key, LotClass, LotSource, RequestHash,
+};
+use sea_orm::{ConnectionTrait, Statement};
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -52,8 +61,17 @@ impl World {
 
     /// Starts a server with a clock of the test's own.
     pub async fn start_at(backend: Backend, clock: Clock) -> World {
-        let database = TestDatabase::migrated(backend).await;
-        let app = App::open(config(&database), clock.clone()).await.unwrap();
+        World::start_on(TestDatabase::migrated(backend).await, clock, Options::default(), None).await
+    }
+
+    /// Starts a server on a database that is opened in a way of the test's own.
+    pub async fn start_on(
+        database: TestDatabase,
+        clock: Clock,
+        options: Options,
+        settings: Option<Settings>,
+    ) -> World {
+        let app = App::open_with(config(&database), clock.clone(), options, settings).await.unwrap();
         app.seed().await.unwrap();
         let web = app.bind().await.unwrap();
         let base = format!("http://{}", web.address().unwrap());
@@ -67,6 +85,55 @@ impl World {
     /// What the server's rooms work with.
     pub fn services(&self) -> &Arc<Services> {
         self.app.services()
+    }
+
+    /// Gives a pool credits, as the operator does, and answers how many it has then.
+    pub async fn grant(&self, organization: &str, pool: &str, credits: i64) -> i64 {
+        let services = self.services();
+        let clock = &services.context.clock;
+        let organization: OrganizationId = global_id::decode(organization).unwrap();
+        let issue = IssueCredits {
+            lot: clock.new_id::<LotId>(),
+            source: LotSource::Grant,
+            class: LotClass::Promotional,
+            priority: 200,
+            credits: Credits::new(credits).unwrap(),
+            cost: 0,
+            currency: None,
+            expires_at: None,
+            purchase: None,
+        };
+        let id: EntryId = clock.new_id();
+        let command = Command {
+            id: CommandId::Entry(id),
+            pool: global_id::decode(pool).unwrap(),
+            key: Key(id.as_u128().to_be_bytes()),
+            request: RequestHash([0; 16]),
+            now: clock.now(),
+            instruction: Instruction::Issue(issue),
+        };
+        let (actor, standing) = (Actor::system(None), Standing::default());
+        let submission = Submission { command, actor, standing, subject: None, metadata: None, reason: None };
+        let receipt = services.ledger.submit(Tenant::vouched(organization), submission).await.unwrap();
+        receipt.pool_balance().unwrap().posted.get()
+    }
+
+    /// Runs a statement that nothing binds.
+    pub async fn sql(&self, sql: &str) -> u64 {
+        let superuser = sea_orm::Database::connect(&self.database.superuser).await.unwrap();
+        let done = superuser.execute_unprepared(sql).await.unwrap();
+        superuser.close().await.unwrap();
+        done.rows_affected()
+    }
+
+    /// A number that a statement answers in its column `n`, whoever's rows it counts.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let superuser = sea_orm::Database::connect(&self.database.superuser).await.unwrap();
+        let statement = Statement::from_string(superuser.get_database_backend(), sql);
+        let row = superuser.query_one_raw(statement).await.unwrap().unwrap();
+        let number = row.try_get("", "n").unwrap();
+        superuser.close().await.unwrap();
+        number
     }
 
     /// A client who is the person with an address.

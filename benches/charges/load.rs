@@ -1,0 +1,114 @@
+//! Clients: each has a connection of its own and charges one after the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use crate::Measured;
+use crate::process::Server;
+
+/// A pool to charge.
+#[derive(Clone)]
+pub struct Target {
+    /// Its global id.
+    pub pool: String,
+}
+
+const DOCUMENT: &str = "mutation Charge($input: ChargeCreditsInput!) { chargeCredits(input: $input) { \
+                        charge { id credits version createdAt } balance { available version } replayed \
+                        userErrors { __typename code message field } } }";
+
+/// A connection.
+struct Client {
+    sender: http1::SendRequest<Full<Bytes>>,
+    address: String,
+    bearer: String,
+}
+
+impl Client {
+    async fn open(address: &str, token: &str) -> Client {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Client { sender, address: address.to_owned(), bearer: format!("Bearer {token}") }
+    }
+
+    /// Makes one charge, which must be accepted.
+    async fn charge(&mut self, pool: &str, key: &str) {
+        let input = serde_json::json!({
+            "poolId": pool, "lines": [{ "service": "FURNITURE_REMOVAL" }], "idempotencyKey": key,
+        });
+        let body = serde_json::json!({ "query": DOCUMENT, "variables": { "input": input } }).to_string();
+        let request = hyper::Request::post("/graphql")
+            .header("host", &self.address)
+            .header("authorization", &self.bearer)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .unwrap();
+        let response = self.sender.send_request(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let accepted =
+            status == 200 && contains(&body, b"\"userErrors\":[]") && !contains(&body, b"\"errors\"");
+        assert!(accepted, "{status}: {}", String::from_utf8_lossy(&body));
+    }
+}
+
+fn contains(body: &[u8], part: &[u8]) -> bool {
+    body.windows(part.len()).any(|window| window == part)
+}
+
+/// Lets clients charge the targets in turn for some seconds.
+pub async fn charge_for(server: &Server, targets: &[Target], clients: usize, seconds: usize) -> Measured {
+    static RUN: AtomicUsize = AtomicUsize::new(0);
+    let run = RUN.fetch_add(1, Ordering::Relaxed);
+    let (stop, turn) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let targets: Arc<[Target]> = targets.into();
+    let mut tasks = Vec::new();
+    let mut connections = Vec::new();
+    for _ in 0..clients {
+        connections.push(Client::open(&server.address, &server.token).await);
+    }
+    let began = Instant::now();
+    for (number, mut client) in connections.into_iter().enumerate() {
+        let (stop, turn, targets) = (stop.clone(), turn.clone(), targets.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut times = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let turn = turn.fetch_add(1, Ordering::Relaxed);
+                let key = format!("{run}-{number}-{turn}");
+                let began = Instant::now();
+                // Spread without a pattern: a stride that shares no factor with their number.
+                client.charge(&targets[turn.wrapping_mul(7_919) % targets.len()].pool, &key).await;
+                times.push(began.elapsed());
+            }
+            times
+        }));
+    }
+    tokio::time::sleep(Duration::from_secs(seconds as u64)).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await.unwrap());
+    }
+    summary(times, began.elapsed())
+}
+
+/// One client charges one target, one after the other.
+pub async fn charge_serially(server: &Server, target: &Target, seconds: usize) -> Measured {
+    charge_for(server, std::slice::from_ref(target), 1, seconds).await
+}
+
+/// Rate and percentiles of what took these times within a time.
+pub fn summary(mut times: Vec<Duration>, within: Duration) -> Measured {
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1_000.0;
+    let rate = times.len() as f64 / within.as_secs_f64();
+    Measured { rate, p50: at(50), p99: at(99), ..Measured::default() }
+}

@@ -1,0 +1,248 @@
+//! What is charged: a database with tenants and pools that have more credits than can be used up.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bursar::app::App;
+use bursar::auth::{Actor, Caller, Standing};
+use bursar::clock::Clock;
+use bursar::config::{Addresses, Config, Environment, LogFormat, Payments};
+use bursar::db::{Snapshots, Tenant, migrate};
+use bursar::global_id;
+use bursar::ledger::Submission;
+use bursar::organizations::{self, NewOrganization};
+use bursar::pools::{self, NewPool};
+use bursar_domain::id::{EntryId, Id, LotId, OrganizationId, PoolId, UserId};
+use bursar_domain::ledger::{
+    Command as LedgerCommand, CommandId, Instruction, IssueCredits, Key, LotClass, LotSource, RequestHash,
+};
+use bursar_domain::permission::Action;
+use bursar_domain::{Credits, Timestamp};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use secrecy::SecretString;
+
+use crate::load::Target;
+use crate::postgres::{APPLICATION, Instance, OWNER};
+
+const SECRET: &str = "a secret for benches, 32 bytes ok";
+/// More than any run uses up.
+const CREDITS: i64 = 1_000_000_000;
+
+/// A database with tenants.
+pub struct Setting {
+    addresses: Addresses,
+    instance: Option<Instance>,
+    dir: tempfile::TempDir,
+    token: String,
+    pools: Vec<(OrganizationId, PoolId)>,
+    organizations: Vec<(OrganizationId, PoolId)>,
+}
+
+impl Setting {
+    /// A PostgreSQL server with its default settings, some pools of one organization, and organizations of
+    /// one pool each.
+    pub async fn postgres(pools: usize, organizations: usize) -> Setting {
+        // To look into it: POSTGRES="shared_preload_libraries=auto_explain logging_collector=on ..."
+        let more = std::env::var("POSTGRES").unwrap_or_default();
+        let settings = ["max_connections=200"].into_iter().chain(more.split_whitespace());
+        let instance = Instance::start(&settings.collect::<Vec<_>>());
+        let admin = Database::connect(format!("{}/postgres", instance.superuser())).await.unwrap();
+        for role in [OWNER, APPLICATION] {
+            admin.execute_unprepared(&format!("CREATE ROLE {role} LOGIN")).await.unwrap();
+        }
+        admin.execute_unprepared(&format!("CREATE DATABASE bursar OWNER {OWNER}")).await.unwrap();
+        let database = Database::connect(format!("{}/bursar", instance.superuser())).await.unwrap();
+        database.execute_unprepared(&format!("ALTER SCHEMA public OWNER TO {OWNER}")).await.unwrap();
+        let host = instance.host();
+        let addresses = Addresses {
+            application: format!("postgres://{APPLICATION}@{host}/bursar"),
+            migration: Some(format!("postgres://{OWNER}@{host}/bursar")),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        Setting::filled(addresses, Some(instance), dir, (pools, organizations)).await
+    }
+
+    /// A SQLite file with one pool.
+    pub async fn sqlite() -> Setting {
+        let dir = tempfile::tempdir().unwrap();
+        let addresses = Addresses::sqlite(&dir.path().join("bursar.db"));
+        Setting::filled(addresses, None, dir, (1, 0)).await
+    }
+
+    async fn filled(
+        addresses: Addresses,
+        instance: Option<Instance>,
+        dir: tempfile::TempDir,
+        (pools, organizations): (usize, usize),
+    ) -> Setting {
+        migrate::up(&addresses).await.unwrap();
+        let config = Config {
+            environment: Environment::Development,
+            listen: "127.0.0.1:0".parse().unwrap(),
+            data_dir: dir.path().to_owned(),
+            database: addresses.clone(),
+            connections: 16,
+            public_url: "http://bursar.test".parse().unwrap(),
+            signing_secret: Some(SecretString::from(SECRET)),
+            payments: Payments::Sandbox,
+            log: "warn".to_owned(),
+            log_format: LogFormat::Text,
+        };
+        let app = App::open(config, Clock::system()).await.unwrap();
+        app.seed().await.unwrap();
+        let token = app.token("operator@bursar.test").await.unwrap();
+        let filler = Filler::new(&app, &token).await;
+        let (first, owner) = filler.organization("hot").await;
+        let mut made = Vec::new();
+        for number in 0..pools {
+            made.push((first, filler.pool(first, &owner, number).await));
+        }
+        let mut tenants = Vec::new();
+        for number in 0..organizations {
+            let (organization, owner) = filler.organization(&format!("tenant-{number}")).await;
+            tenants.push((organization, filler.pool(organization, &owner, 0).await));
+        }
+        app.close().await.unwrap();
+        Setting { addresses, instance, dir, token, pools: made, organizations: tenants }
+    }
+
+    /// One pool.
+    pub fn hot(&self) -> Vec<Target> {
+        self.pools[..1].iter().map(target).collect()
+    }
+
+    /// All pools of one organization.
+    pub fn pools(&self) -> Vec<Target> {
+        self.pools.iter().map(target).collect()
+    }
+
+    /// The pools of the organizations that have one each.
+    pub fn organizations(&self) -> Vec<Target> {
+        self.organizations.iter().map(target).collect()
+    }
+
+    /// Organizations and pools of a kind, by their names in the floor's scripts.
+    pub fn of_kind(&self, kind: &str) -> &[(OrganizationId, PoolId)] {
+        match kind {
+            "hot" => &self.pools[..1],
+            "pools" => &self.pools,
+            _ => &self.organizations,
+        }
+    }
+
+    /// What the server is started with.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![
+            ("DATABASE_URL", self.addresses.application.clone()),
+            ("BURSAR_SIGNING_SECRET", SECRET.to_owned()),
+        ];
+        all.extend(self.addresses.migration.clone().map(|url| ("BURSAR_MIGRATE_DATABASE_URL", url)));
+        all
+    }
+
+    /// A folder for the server.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The token of somebody who may charge every tenant.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The database as whom nothing binds.
+    pub async fn superuser(&self) -> DatabaseConnection {
+        let instance = self.instance.as_ref().unwrap();
+        Database::connect(format!("{}/bursar", instance.superuser())).await.unwrap()
+    }
+
+    /// The process that all of the database's come from.
+    pub fn database_process(&self) -> Option<u32> {
+        self.instance.as_ref().map(Instance::process_id)
+    }
+
+    /// The load generator of PostgreSQL, ready to run against the database.
+    pub fn pgbench(&self) -> Command {
+        let instance = self.instance.as_ref().unwrap();
+        let mut command = Command::new(instance.program("pgbench"));
+        command.args(["-h", "127.0.0.1", "-p", &instance.port().to_string(), "-U", APPLICATION]);
+        command.current_dir(self.dir.path());
+        command
+    }
+
+    /// A file in the setting's folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+fn target((_, pool): &(OrganizationId, PoolId)) -> Target {
+    Target { pool: global_id::encode(*pool) }
+}
+
+async fn person(app: &App, token: &str) -> Caller {
+    let services = app.services();
+    let now = services.context.clock.now();
+    let user: UserId = bursar::auth::verify(&services.keys, token, now).unwrap().user().unwrap();
+    Caller::person(&services.context.db, user, now, None).await.unwrap()
+}
+
+/// Makes tenants and pools by the rooms that make them for everybody.
+struct Filler<'a> {
+    app: &'a App,
+    operator: Caller,
+}
+
+impl<'a> Filler<'a> {
+    async fn new(app: &'a App, token: &str) -> Filler<'a> {
+        Filler { app, operator: person(app, token).await }
+    }
+
+    async fn organization(&self, slug: &str) -> (OrganizationId, Caller) {
+        let new = NewOrganization {
+            slug: slug.to_owned(),
+            name: slug.to_owned(),
+            time_zone: "UTC".to_owned(),
+            currency: None,
+            owner_email: format!("owner@{slug}.test"),
+            owner_name: None,
+        };
+        let (context, owner) = (&self.app.services().context, new.owner_email.clone());
+        let made = organizations::create(context, &self.operator.actor(), new).await.unwrap();
+        (made.id, person(self.app, &self.app.token(&owner).await.unwrap()).await)
+    }
+
+    async fn pool(&self, organization: OrganizationId, owner: &Caller, number: usize) -> PoolId {
+        let services = self.app.services();
+        let snapshots = Snapshots::new(services.context.db.clone());
+        let room = owner.organization(&snapshots, organization, Action::ManagePools).await.unwrap();
+        snapshots.close().await;
+        let new = NewPool { name: format!("Pool {number}"), allowed_services: None };
+        let pool = pools::create(&services.context, &room, new).await.unwrap().id;
+        let clock = &services.context.clock;
+        let issue = IssueCredits {
+            lot: clock.new_id::<LotId>(),
+            source: LotSource::Grant,
+            class: LotClass::Promotional,
+            priority: 100,
+            credits: Credits::new(CREDITS).unwrap(),
+            cost: 0,
+            currency: None,
+            expires_at: None,
+            purchase: None,
+        };
+        let command = LedgerCommand {
+            id: CommandId::Entry(clock.new_id::<EntryId>()),
+            pool,
+            key: Key(pool.as_u128().to_be_bytes()),
+            request: RequestHash([0; 16]),
+            now: Timestamp::EPOCH,
+            instruction: Instruction::Issue(issue),
+        };
+        let (actor, standing) = (Actor::system(None), Standing::default());
+        let submission = Submission { command, actor, standing, subject: None, metadata: None, reason: None };
+        // The bench acts for itself here.
+        services.ledger.submit(Tenant::vouched(organization), submission).await.unwrap();
+        pool
+    }
+}

@@ -1,0 +1,50 @@
+//! A server as a process of its own, beside the one that a test runs in itself.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::{Client, TestDatabase, World};
+
+/// A running `bursar serve`.
+pub struct Process {
+    child: Child,
+    /// Its address.
+    pub base: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Process {
+    /// Starts the binary on a database; its tokens are those of the test's own servers.
+    pub async fn start(database: &TestDatabase) -> Process {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bursar"));
+        command.arg("serve").env_clear().current_dir(dir.path()).stdin(Stdio::null());
+        command.env("DATABASE_URL", &database.addresses.application);
+        if let Some(migration) = &database.addresses.migration {
+            command.env("BURSAR_MIGRATE_DATABASE_URL", migration);
+        }
+        command.env("BURSAR_SIGNING_SECRET", "a secret for tests, 32 bytes long");
+        command.env("BURSAR_LISTEN", "127.0.0.1:0").env("BURSAR_PUBLIC_URL", "http://bursar.test");
+        command.env("BURSAR_LOG", "error");
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = String::new();
+        while !said.contains("explorer") {
+            said += &lines.next_line().await.unwrap().expect("the server does not start");
+        }
+        let base = said.split_whitespace().find(|word| word.starts_with("http://127.0.0.1:")).unwrap();
+        Process { child, base: base.to_owned(), _dir: dir }
+    }
+
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// A client of it who is the person with an address.
+    pub async fn client(&self, world: &World, email: &str) -> Client {
+        Client::new(&self.base, Some(world.app.token(email).await.unwrap()))
+    }
+}
