@@ -244,6 +244,12 @@ fn run(steps: Vec<Step>) {
         let command =
             Command { id, pool, key: Key(key), request: RequestHash(key), now: time(now), instruction };
 
+        // A batch ends now and then: what is kept for the next one must decide the same.
+        if next % 3 == 0
+            && let Some(pool) = state.pools.get_mut(&pool)
+        {
+            pool.settle();
+        }
         history.extend(book_lapses(&mut state, pool, command.now));
         let effective = now.max(state.pools[&pool].head.clock.micros() / 1_000_000);
         model.lapse(effective);

@@ -78,9 +78,9 @@ impl MigrationTrait for Migration {
         run(manager, key).await?;
         // Organizations whose commands share a transaction: named one by one, seen and written only there.
         for (table, organization) in BATCHED {
-            let own = format!(
-                "{organization} = ANY ((SELECT nullif(current_setting('app.batch', true), ''))::uuid[])"
-            );
+            // The list is read inside the SELECT, once; the cast around it makes it a value, not rows.
+            let list = "(SELECT nullif(current_setting('app.batch', true), '')::uuid[])::uuid[]";
+            let own = format!("{organization} = ANY ({list})");
             let sql = format!("CREATE POLICY batch ON {table} USING ({own}) WITH CHECK ({own})");
             postgres(manager, &sql).await?;
         }

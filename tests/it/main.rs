@@ -13,6 +13,7 @@ mod durability;
 mod entities;
 mod isolation;
 mod live;
+mod metrics;
 mod migrations;
 mod outages;
 mod revisions;

@@ -97,7 +97,9 @@ async fn changes(setting: &Setting<'_>) {
     }
 
     // What somebody else has booked.
-    let (available, _) = setting.here.balance(&demo.pool).await;
+    let query = "query P($id: ID!) { pool(id: $id) { unallocated { available } } }";
+    let data = setting.here.query(query, json!({ "id": demo.pool })).await;
+    let available = data["pool"]["unallocated"]["available"].as_i64().unwrap();
     setting.here.allocate(&demo.pool, &demo.sales, available, "everything").await;
     assert_eq!(setting.refused("nothing left").await, "INSUFFICIENT_CREDITS");
     let input =

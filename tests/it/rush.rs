@@ -11,7 +11,12 @@ use crate::on_both_databases;
 use crate::support::client::Demo;
 use crate::support::{Backend, Client, Process, World, run};
 
-on_both_databases!(funds_for_sixty_percent, keys_that_come_again, a_batch_is_one_transaction);
+on_both_databases!(
+    funds_for_sixty_percent,
+    keys_that_come_again,
+    a_batch_is_one_transaction,
+    tenants_share_a_transaction,
+);
 
 fn charge(demo: &Demo, key: &str) -> Value {
     json!({ "poolId": demo.pool, "lines": [{ "service": "FURNITURE_REMOVAL" }], "idempotencyKey": key })
@@ -294,4 +299,93 @@ fn too_many_are_turned_away_at_once() {
         assert_eq!(owner.balance(&demo.pool).await.0, 99 - accepted);
         holder.close().await.unwrap();
     });
+}
+
+/// Commands of several tenants in one transaction: each gets its own answers and its own books.
+async fn tenants_share_a_transaction(backend: Backend) {
+    let database = crate::support::TestDatabase::migrated(backend).await;
+    let settings = bursar::ledger::Settings {
+        lanes: 1,
+        waiting: 100,
+        waiting_of_all: 1_000,
+        batch: 100,
+        organizations: 100,
+    };
+    let world = World::start_on(database, Clock::system(), Options::default(), Some(settings)).await;
+    let operator = world.client("operator@bursar.test").await;
+    let mut tenants = Vec::new();
+    for number in 0..12 {
+        let owner = world.found(&format!("tenant-{number}")).await;
+        let query = "{ viewer { memberships { organization { id } } } }";
+        let data = owner.query(query, json!({})).await;
+        let organization =
+            data["viewer"]["memberships"][0]["organization"]["id"].as_str().unwrap().to_owned();
+        let input = json!({ "organizationId": organization, "name": "Main" });
+        let made = owner.mutate("createPool", "CreatePoolInput", input, "pool { id }").await;
+        let pool = made["pool"]["id"].as_str().unwrap().to_owned();
+        world.grant(&organization, &pool, 20 + number).await;
+        tenants.push((owner, pool, 20 + number));
+    }
+    for round in 0..3 {
+        let charges = tenants.iter().enumerate().flat_map(|(number, (owner, pool, _))| {
+            // The same keys for all: they are each tenant's own.
+            let operator = &operator;
+            (0..4).map(move |turn| {
+                let by = if (number + turn) % 2 == 0 { owner.another() } else { operator.another() };
+                let input = json!({ "poolId": pool, "lines": [{ "service": "FURNITURE_REMOVAL" }], "reference": format!("job {round} {turn}"), "idempotencyKey": format!("{round}-{turn}") });
+                async move { (number, by.charge(input).await) }
+            })
+        });
+        for (number, answer) in join_all(charges).await {
+            assert_eq!(answer["userErrors"], json!([]), "{number}: {answer}");
+            let last = tenants[number].2 - 4 * round;
+            let available = answer["balance"]["available"].as_i64().unwrap();
+            assert!((last - 4..last).contains(&available), "{number}: {answer}");
+        }
+    }
+    for (owner, pool, credits) in &tenants {
+        assert_eq!(owner.balance(pool).await.0, credits - 12);
+    }
+    books_are_right(&world).await;
+    if backend == Backend::Postgres {
+        let transactions = "SELECT count(DISTINCT xmin::text) AS n FROM charge";
+        let charges = world.number("SELECT count(*) AS n FROM charge").await;
+        assert!(world.number(transactions).await * 2 < charges, "they did not share transactions");
+        // Whoever works for some tenants at once sees and writes those only.
+        let application = sea_orm::Database::connect(&world.database.addresses.application).await.unwrap();
+        let batch = sea_orm::TransactionTrait::begin(&application).await.unwrap();
+        use sea_orm::ConnectionTrait;
+        let two = "SELECT string_agg(id::text, ',') FROM (SELECT id FROM organization ORDER BY id LIMIT 2) o";
+        let superuser = sea_orm::Database::connect(&world.database.superuser).await.unwrap();
+        let row = superuser
+            .query_one_raw(sea_orm::Statement::from_string(sea_orm::DatabaseBackend::Postgres, two))
+            .await
+            .unwrap()
+            .unwrap();
+        let ids: String = row.try_get_by_index(0).unwrap();
+        batch.execute_unprepared(&format!("SET LOCAL app.batch = '{{{ids}}}'")).await.unwrap();
+        for (table, sql) in [
+            ("pool_head", "SELECT count(DISTINCT organization_id) AS n FROM pool_head"),
+            ("organization", "SELECT count(*) AS n FROM organization"),
+            (
+                "charge",
+                "SELECT count(DISTINCT organization_id) AS n FROM charge WHERE organization_id NOT IN (SELECT id FROM organization)",
+            ),
+            ("membership", "SELECT count(*) AS n FROM membership"),
+        ] {
+            let statement = sea_orm::Statement::from_string(sea_orm::DatabaseBackend::Postgres, sql);
+            let row = batch.query_one_raw(statement).await.unwrap().unwrap();
+            let expected = match table {
+                "pool_head" | "organization" => 2,
+                _ => 0,
+            };
+            assert_eq!(row.try_get::<i64>("", "n").unwrap(), expected, "{table}");
+        }
+        drop(batch);
+        let refused = sea_orm::TransactionTrait::begin(&application).await.unwrap();
+        refused.execute_unprepared(&format!("SET LOCAL app.batch = '{{{ids}}}'")).await.unwrap();
+        let foreign = "INSERT INTO pool_head SELECT gen_random_uuid(), pool_id, version, clock, posted, held, issued, consumed, expired, revoked, debt, clearing, hash, revision FROM pool_head LIMIT 1";
+        let error = refused.execute_unprepared(foreign).await.unwrap_err().to_string();
+        assert!(error.contains("row-level security"), "{error}");
+    }
 }

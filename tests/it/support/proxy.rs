@@ -29,7 +29,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy to a server, which holds back whatever comes by, both ways, for a time.
+    /// A proxy to a server, which holds back for a time whatever clients send.
     pub async fn start(upstream: &str, delay: Duration) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
@@ -66,7 +66,8 @@ impl Proxy {
         let silent = AtomicBool::new(false);
         let there = async {
             while let Some(bytes) = read(&mut from_client).await {
-                let commit = bytes.windows(6).any(|window| window == b"COMMIT");
+                // As a message of its own, not as a part of READ COMMITTED.
+                let commit = bytes.windows(7).any(|window| window == b"COMMIT\0");
                 let cut = if commit { self.cut.swap(Cut::Never as u8, Ordering::SeqCst) } else { 0 };
                 if cut == Cut::BeforeCommit as u8 {
                     self.cuts.fetch_add(1, Ordering::SeqCst);
@@ -87,7 +88,6 @@ impl Proxy {
         };
         let back = async {
             while let Some(bytes) = read(&mut from_server).await {
-                tokio::time::sleep(delay).await;
                 if silent.load(Ordering::SeqCst) {
                     continue;
                 }
