@@ -59,11 +59,11 @@ impl Allocation {
 
     /// The department.
     async fn department(&self, ctx: &Context<'_>) -> Option<Result<Department, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let Some(department) = self.0.department_id else { return Ok(None) };
             let key = Key(self.0.organization_id, department);
             Ok(request(ctx)?.rows.load_one(key).await?.map(Department))
-        };
+        });
         load.await.transpose()
     }
 
@@ -160,7 +160,7 @@ impl AllocationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to move.")] input: AllocateCreditsInput,
     ) -> Option<Result<AllocateCreditsPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let movement = Movement {
                 direction: Direction::Allocate,
@@ -172,7 +172,7 @@ impl AllocationMutation {
             };
             let moved = |_| move_credits(request, &input.pool_id, movement.clone());
             request.as_things_stand(moved).await
-        };
+        });
         Some(match outcome.await {
             Ok(Moved { allocation, balance, transfers, replayed }) => Ok(AllocateCreditsPayload {
                 allocation,
@@ -193,7 +193,7 @@ impl AllocationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to move.")] input: ReclaimCreditsInput,
     ) -> Option<Result<ReclaimCreditsPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let movement = Movement {
                 direction: Direction::Reclaim,
@@ -205,7 +205,7 @@ impl AllocationMutation {
             };
             let moved = |_| move_credits(request, &input.pool_id, movement.clone());
             request.as_things_stand(moved).await
-        };
+        });
         Some(match outcome.await {
             Ok(Moved { allocation, balance, transfers, replayed }) => Ok(ReclaimCreditsPayload {
                 allocation,

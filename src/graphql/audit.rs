@@ -50,10 +50,10 @@ impl Actor {
 
     /// The person, as long as they belong to the organization.
     async fn user(&self, ctx: &Context<'_>) -> Option<Result<User, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let Some(id) = self.id.filter(|_| self.kind == Kind::User) else { return Ok(None) };
             super::member::person(signed_in(ctx)?, self.organization, UserId::from_u128(id.as_u128())).await
-        };
+        });
         load.await.transpose()
     }
 }

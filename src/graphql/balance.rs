@@ -8,6 +8,7 @@ use super::errors::ApiError;
 use super::scalars::{CreditsScalar, DateTime, Version};
 use super::signed_in;
 use crate::db::Tenant;
+use crate::error::Error;
 use crate::ledger;
 
 /// What a balance is of.
@@ -54,8 +55,7 @@ impl Balance {
                 as_of: sum.as_of.max(balance.as_of),
             })
         });
-        let amounts =
-            amounts.ok_or_else(|| crate::error::Error::internal("a sum of balances is out of range"))?;
+        let amounts = amounts.ok_or_else(|| Error::internal("a sum of balances is out of range"))?;
         let pools = pools.into_iter().map(|(pool, _)| pool).collect();
         Ok(Balance { amounts, of: BalanceOf::Pools(organization, pools) })
     }
@@ -93,9 +93,26 @@ impl Balance {
         if !(0..=36_500).contains(&within) {
             return Err(ApiError::bad_input("within: must be from 0 to 36500."));
         }
+        Box::pin(self.expire_within(ctx, within)).await.map_err(ApiError::from)
+    }
+
+    /// The version that the amounts belong to: a pool's counts its transfers, an organization's is the
+    /// sum of its pools'.
+    async fn version(&self) -> Version {
+        Version(self.amounts.version)
+    }
+
+    /// The instant that the amounts are true for.
+    async fn as_of(&self) -> DateTime {
+        DateTime(self.amounts.as_of)
+    }
+}
+
+impl Balance {
+    async fn expire_within(&self, ctx: &Context<'_>, days: i32) -> Result<CreditsScalar, Error> {
         let request = signed_in(ctx)?;
         let now = request.now();
-        let span = (now, now.plus_days(i64::from(within)));
+        let span = (now, now.plus_days(i64::from(days)));
         let (organization, pools, account) = match &self.of {
             BalanceOf::Pools(organization, pools) => (*organization, pools.clone(), None),
             BalanceOf::Account(organization, pool, account) => (*organization, vec![*pool], Some(*account)),
@@ -109,16 +126,5 @@ impl Balance {
             sum = sum.checked_add(part).unwrap_or(Credits::MAX);
         }
         Ok(CreditsScalar(sum))
-    }
-
-    /// The version that the amounts belong to: a pool's counts its transfers, an organization's is the
-    /// sum of its pools'.
-    async fn version(&self) -> Version {
-        Version(self.amounts.version)
-    }
-
-    /// The instant that the amounts are true for.
-    async fn as_of(&self) -> DateTime {
-        DateTime(self.amounts.as_of)
     }
 }

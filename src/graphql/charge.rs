@@ -78,11 +78,11 @@ impl Charge {
 
     /// The department whose credits were used. Null: those that no department has.
     async fn department(&self, ctx: &Context<'_>) -> Option<Result<Department, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let Some(department) = self.row.department_id else { return Ok(None) };
             let key = Key(self.row.organization_id, department);
             Ok(request(ctx)?.rows.load_one(key).await?.map(Department))
-        };
+        });
         load.await.transpose()
     }
 
@@ -120,17 +120,17 @@ impl Charge {
 
     /// On whose behalf.
     async fn on_behalf_of(&self, ctx: &Context<'_>) -> Option<Result<Member, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let Some(user) = self.row.on_behalf_of else { return Ok(None) };
             let key = Key(self.row.organization_id, MemberOf(user));
             Ok(request(ctx)?.rows.load_one(key).await?.map(Member))
-        };
+        });
         load.await.transpose()
     }
 
     /// The lots that it took credits of, in the order of use.
     async fn slices(&self, ctx: &Context<'_>) -> Option<Result<Vec<LotSlice>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let transfers = match &self.transfers {
                 Some(transfers) => transfers.clone(),
@@ -154,7 +154,7 @@ impl Charge {
                 }
             };
             Ok(transfers.into_iter().map(slice).collect())
-        };
+        });
         Some(list.await)
     }
 

@@ -113,7 +113,7 @@ impl ChargeQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "What would be charged.")] input: QuoteChargeInput,
     ) -> Option<Result<ChargeQuote, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let charge = ChargeRequest {
                 pool: decode(&input.pool_id, "pool").map_err(|error: Error| error.at("poolId"))?,
@@ -125,7 +125,7 @@ impl ChargeQuery {
                 metadata: None,
             };
             quote(request, charge).await
-        };
+        });
         Some(match outcome.await {
             Ok(quote) => Ok(quote),
             Err(error) => {
@@ -191,7 +191,7 @@ impl ChargeMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to charge.")] input: ChargeCreditsInput,
     ) -> Option<Result<ChargeCreditsPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let on_behalf_of = input.on_behalf_of_id.as_ref().map(|id| decode(id, "member")).transpose();
             let charge = ChargeRequest {
@@ -214,7 +214,7 @@ impl ChargeMutation {
                 }
             };
             request.as_things_stand(create).await
-        };
+        });
         let error = match outcome.await.and_then(charged) {
             Ok(payload) => return Some(Ok(payload)),
             Err(error) => error,

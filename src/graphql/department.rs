@@ -54,10 +54,10 @@ impl Department {
 
     /// The organization.
     async fn organization(&self, ctx: &Context<'_>) -> Option<Result<Organization, ApiError>> {
-        let find = async {
+        let find = Box::pin(async {
             let id = global_id::encode(self.0.organization_id);
             found(Organization::find(request(ctx)?, &id).await)
-        };
+        });
         find.await.transpose()
     }
 
@@ -95,7 +95,7 @@ impl Department {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<DepartmentMember>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let places = self
@@ -119,7 +119,7 @@ impl Department {
                 |(_, row)| global_id::encode(row.id),
                 node,
             )
-        };
+        });
         Some(list.await)
     }
 
@@ -132,7 +132,7 @@ impl Department {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Allocation>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let caller = request.caller()?;
             let organization = self.0.organization_id;
@@ -155,7 +155,7 @@ impl Department {
                 Allocation,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 }
@@ -280,7 +280,7 @@ impl DepartmentMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What it is to be.")] input: CreateDepartmentInput,
     ) -> Option<Result<CreateDepartmentPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let action = Action::ManageDepartments;
             let organization = organization::authorized(request, &input.organization_id, action).await;
@@ -288,7 +288,7 @@ impl DepartmentMutation {
             let new = NewDepartment { code: input.code, name: input.name, cost_center: input.cost_center };
             request.snapshots.close().await;
             organizations::create_department(&request.services.context, &organization, new).await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => {
                 Ok(CreateDepartmentPayload { department: Some(Department(value)), user_errors: Vec::new() })
@@ -304,7 +304,7 @@ impl DepartmentMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to change.")] input: UpdateDepartmentInput,
     ) -> Option<Result<UpdateDepartmentPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let department = managed(request, &input.department_id, Action::ManageDepartments).await?;
             let cost_center = match input.cost_center {
@@ -314,7 +314,7 @@ impl DepartmentMutation {
             };
             let patch = DepartmentPatch { code: input.code, name: input.name, cost_center };
             organizations::update_department(&request.services.context, &department, patch).await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => {
                 Ok(UpdateDepartmentPayload { department: Some(Department(value)), user_errors: Vec::new() })
@@ -330,11 +330,11 @@ impl DepartmentMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which one.")] input: ArchiveDepartmentInput,
     ) -> Option<Result<ArchiveDepartmentPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let department = managed(request, &input.department_id, Action::ManageDepartments).await?;
             organizations::archive_department(&request.services.context, &department).await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => {
                 Ok(ArchiveDepartmentPayload { department: Some(Department(value)), user_errors: Vec::new() })
@@ -350,7 +350,7 @@ impl DepartmentMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Who, and where.")] input: AddDepartmentMemberInput,
     ) -> Option<Result<AddDepartmentMemberPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let department = managed(request, &input.department_id, Action::ManageDepartmentMembers).await?;
             let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
@@ -358,7 +358,7 @@ impl DepartmentMutation {
             let manager = input.manager;
             organizations::add_department_member(context, &department, member, manager).await?;
             Ok(department.into_value())
-        };
+        });
         Some(match outcome.await {
             Ok(value) => Ok(AddDepartmentMemberPayload {
                 department: Some(Department(value)),
@@ -375,13 +375,13 @@ impl DepartmentMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Who, and where.")] input: RemoveDepartmentMemberInput,
     ) -> Option<Result<RemoveDepartmentMemberPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let department = managed(request, &input.department_id, Action::ManageDepartmentMembers).await?;
             let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
             organizations::remove_department_member(&request.services.context, &department, member).await?;
             Ok(department.into_value())
-        };
+        });
         Some(match outcome.await {
             Ok(value) => Ok(RemoveDepartmentMemberPayload {
                 department: Some(Department(value)),

@@ -119,10 +119,10 @@ impl Lot {
 
     /// The purchase that it came with.
     async fn purchase(&self, ctx: &Context<'_>) -> Option<Result<Purchase, ApiError>> {
-        let find = async {
+        let find = Box::pin(async {
             let Some(purchase) = self.0.purchase_id else { return Ok(None) };
             found(Purchase::find(request(ctx)?, &global_id::encode(purchase)).await)
-        };
+        });
         find.await.transpose()
     }
 

@@ -151,19 +151,19 @@ impl Member {
 
     /// The person.
     async fn user(&self, ctx: &Context<'_>) -> Option<Result<User, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let key = Key(self.0.organization_id, self.0.user_id);
             Ok(request(ctx)?.rows.load_one(key).await?.map(User))
-        };
+        });
         load.await.transpose()
     }
 
     /// The organization.
     async fn organization(&self, ctx: &Context<'_>) -> Option<Result<Organization, ApiError>> {
-        let find = async {
+        let find = Box::pin(async {
             let id = global_id::encode(self.0.organization_id);
             super::node::found(Organization::find(request(ctx)?, &id).await)
-        };
+        });
         find.await.transpose()
     }
 
@@ -180,7 +180,7 @@ impl Member {
     /// The departments that the person is in, and whether as manager. For the person, and for those who
     /// see all members.
     async fn departments(&self, ctx: &Context<'_>) -> Option<Result<Vec<DepartmentPlace>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             self.require(request)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
@@ -199,13 +199,13 @@ impl Member {
                 Some(DepartmentPlace { department, manager: place.manager })
             };
             Ok(places.iter().filter_map(place).collect())
-        };
+        });
         Some(list.await)
     }
 
     /// The pools that the person administers. For the person, and for those who see all members.
     async fn administered_pools(&self, ctx: &Context<'_>) -> Option<Result<Vec<Pool>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             self.require(request)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
@@ -218,7 +218,7 @@ impl Member {
             let rows = self.tenant().find::<pool::Entity>().filter(pool::Column::Id.is_in(ids));
             let rows = rows.order_by_asc(pool::Column::Id).all(&*snapshot).await.map_err(Error::from)?;
             Ok(rows.into_iter().map(Pool).collect())
-        };
+        });
         Some(list.await)
     }
 }
@@ -300,7 +300,7 @@ impl MemberMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Who, and as what.")] input: AddMemberInput,
     ) -> Option<Result<AddMemberPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let organization =
                 organization::authorized(request, &input.organization_id, Action::ManageMembers);
@@ -308,7 +308,7 @@ impl MemberMutation {
             let new = NewMember { email: input.email, name: input.name, role: input.role.into() };
             request.snapshots.close().await;
             organizations::add_member(&request.services.context, &request.caller()?, &organization, new).await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => Ok(AddMemberPayload { member: Some(Member(value)), user_errors: Vec::new() }),
             Err(error) => {
@@ -323,13 +323,13 @@ impl MemberMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Who, and as what.")] input: UpdateMemberRoleInput,
     ) -> Option<Result<UpdateMemberRolePayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let (organization, id) = organization_of_member(request, &input.member_id).await?;
             let (context, caller, role) = (&request.services.context, request.caller()?, input.role.into());
             request.snapshots.close().await;
             organizations::update_member_role(context, &caller, &organization, id, role).await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => Ok(UpdateMemberRolePayload { member: Some(Member(value)), user_errors: Vec::new() }),
             Err(error) => user_error(error)
@@ -343,13 +343,13 @@ impl MemberMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Who.")] input: RemoveMemberInput,
     ) -> Option<Result<RemoveMemberPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let (organization, id) = organization_of_member(request, &input.member_id).await?;
             request.snapshots.close().await;
             organizations::remove_member(&request.services.context, &request.caller()?, &organization, id)
                 .await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => Ok(RemoveMemberPayload {
                 removed_member_id: Some(ID(global_id::encode(value.id))),

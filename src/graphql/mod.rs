@@ -3,6 +3,9 @@
 //!
 //! Every object of a tenant is made only after its row has been authorized (see `auth`); fields that
 //! take more than seeing the object ask again.
+//!
+//! Bodies that load something are boxed: the executor moves the future of a field several times, and each
+//! field of an object takes as much room as the largest one.
 
 mod allocation;
 mod audit;

@@ -182,7 +182,7 @@ impl Organization {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Pool>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let visible = self.visible_pools(request, &snapshot).await?;
@@ -198,7 +198,7 @@ impl Organization {
                 Pool,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 
@@ -211,7 +211,7 @@ impl Organization {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Department>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let member = self.membership(request)?;
             let administers = member.as_ref().is_some_and(|member| !member.pools.is_empty());
@@ -232,7 +232,7 @@ impl Organization {
                 Department,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 
@@ -245,7 +245,7 @@ impl Organization {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Member>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             self.require(request, Action::ReadMembers)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
@@ -261,7 +261,7 @@ impl Organization {
                 Member,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 
@@ -274,7 +274,7 @@ impl Organization {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Service>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let services = catalog::services(&snapshot, request.now()).await?;
@@ -284,7 +284,7 @@ impl Organization {
                 |item| global_id::encode(item.row.id),
                 Service,
             )
-        };
+        });
         Some(list.await)
     }
 
@@ -297,7 +297,7 @@ impl Organization {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Package>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let packages = catalog::packages(&snapshot, request.now()).await?;
@@ -307,7 +307,7 @@ impl Organization {
                 |item| global_id::encode(item.row.id),
                 Package,
             )
-        };
+        });
         Some(list.await)
     }
 
@@ -320,7 +320,7 @@ impl Organization {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Purchase>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let mut select = self.tenant().find::<purchase::Entity>();
             if !self.allows(request, Action::ReadPurchases)? {
@@ -342,7 +342,7 @@ impl Organization {
                 Purchase,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 
@@ -356,7 +356,7 @@ impl Organization {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Charge>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let mut select = self.tenant().find::<charge::Entity>();
             if !self.allows(request, Action::ReadLedger)? {
@@ -379,7 +379,7 @@ impl Organization {
                 Charge::from,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 
@@ -392,7 +392,7 @@ impl Organization {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<AuditEvent>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             self.require(request, Action::ReadAudit)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
@@ -408,7 +408,7 @@ impl Organization {
                 AuditEvent,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 }

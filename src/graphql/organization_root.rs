@@ -36,7 +36,7 @@ impl OrganizationQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Which one.")] by: OrganizationSelector,
     ) -> Option<Result<Organization, ApiError>> {
-        let find = async {
+        let find = Box::pin(async {
             let request = signed_in(ctx)?;
             let caller = request.caller()?;
             found(match by {
@@ -46,7 +46,7 @@ impl OrganizationQuery {
                     .await
                     .map(|found| Organization(found.into_value())),
             })
-        };
+        });
         find.await.transpose()
     }
 
@@ -59,7 +59,7 @@ impl OrganizationQuery {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Organization>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let caller = request.caller()?;
             let mut select = find_across::<organization::Entity>();
@@ -81,7 +81,7 @@ impl OrganizationQuery {
                 Organization,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 }
@@ -144,7 +144,7 @@ impl OrganizationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What it is to be.")] input: CreateOrganizationInput,
     ) -> Option<Result<CreateOrganizationPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let caller = request.caller()?;
             caller.may_create_organizations()?;
@@ -157,7 +157,7 @@ impl OrganizationMutation {
                 owner_name: input.owner_name,
             };
             organizations::create(&request.services.context, &caller.actor(), new).await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => Ok(CreateOrganizationPayload {
                 organization: Some(Organization(value)),
@@ -174,14 +174,14 @@ impl OrganizationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to change.")] input: UpdateOrganizationInput,
     ) -> Option<Result<UpdateOrganizationPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let organization = authorized(request, &input.organization_id, Action::UpdateOrganization).await;
             let organization = organization.map_err(|error| error.at("organizationId"))?;
             let patch = OrganizationPatch { name: input.name, time_zone: input.time_zone.map(|zone| zone.0) };
             request.snapshots.close().await;
             organizations::update(&request.services.context, &organization, patch).await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => Ok(UpdateOrganizationPayload {
                 organization: Some(Organization(value)),

@@ -92,23 +92,23 @@ impl Pool {
 
     /// The organization.
     async fn organization(&self, ctx: &Context<'_>) -> Option<Result<Organization, ApiError>> {
-        let find = async {
+        let find = Box::pin(async {
             let id = global_id::encode(self.0.organization_id);
             found(Organization::find(request(ctx)?, &id).await)
-        };
+        });
         find.await.transpose()
     }
 
     /// The services that it pays for. Null: all.
     async fn allowed_services(&self, ctx: &Context<'_>) -> Option<Result<Vec<Service>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let Some(allowed) = pools::allowed_services(&self.0)? else { return Ok(None) };
             let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let services = catalog::services(&snapshot, request.now()).await?;
             let allowed = services.into_iter().filter(|service| allowed.contains(&service.row.id));
             Ok(Some(allowed.map(Service).collect()))
-        };
+        });
         list.await.transpose()
     }
 
@@ -159,7 +159,7 @@ impl Pool {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Allocation>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let mut select = self
                 .tenant()
@@ -181,7 +181,7 @@ impl Pool {
                 Allocation,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 
@@ -194,7 +194,7 @@ impl Pool {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Member>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             self.require_ledger(request)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
@@ -217,7 +217,7 @@ impl Pool {
                 Member,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 
@@ -230,7 +230,7 @@ impl Pool {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Lot>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             self.require_ledger(request)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
@@ -246,7 +246,7 @@ impl Pool {
                 Lot,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 
@@ -259,7 +259,7 @@ impl Pool {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Transfer>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             self.require_ledger(request)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
@@ -276,7 +276,7 @@ impl Pool {
                 Transfer::from,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 
@@ -289,7 +289,7 @@ impl Pool {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Charge>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let mut select =
                 self.tenant().find::<charge::Entity>().filter(charge::Column::PoolId.eq(self.0.id));
@@ -308,7 +308,7 @@ impl Pool {
                 Charge::from,
             )
             .await
-        };
+        });
         Some(list.await)
     }
 }
@@ -325,11 +325,11 @@ impl PoolQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Its global id.")] id: ID,
     ) -> Option<Result<Pool, ApiError>> {
-        let find = async {
+        let find = Box::pin(async {
             let request = signed_in(ctx)?;
             request.caller()?;
             found(Pool::find(request, &id).await)
-        };
+        });
         find.await.transpose()
     }
 }

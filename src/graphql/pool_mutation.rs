@@ -117,14 +117,14 @@ impl PoolMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What it is to be.")] input: CreatePoolInput,
     ) -> Option<Result<CreatePoolPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let organization = organization::authorized(request, &input.organization_id, Action::ManagePools);
             let organization = organization.await.map_err(|error| error.at("organizationId"))?;
             let new = NewPool { name: input.name, allowed_services: input.allowed_services };
             request.snapshots.close().await;
             pools::create(&request.services.context, &organization, new).await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => Ok(CreatePoolPayload { pool: Some(Pool(value)), user_errors: Vec::new() }),
             Err(error) => {
@@ -139,7 +139,7 @@ impl PoolMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to change.")] input: UpdatePoolInput,
     ) -> Option<Result<UpdatePoolPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let pool = managed(request, &input.pool_id, Action::ManagePools).await?;
             let allowed_services = match input.allowed_services {
@@ -149,7 +149,7 @@ impl PoolMutation {
             };
             let patch = PoolPatch { name: input.name, allowed_services };
             pools::update(&request.services.context, &pool, patch).await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => Ok(UpdatePoolPayload { pool: Some(Pool(value)), user_errors: Vec::new() }),
             Err(error) => {
@@ -164,11 +164,11 @@ impl PoolMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which one.")] input: ArchivePoolInput,
     ) -> Option<Result<ArchivePoolPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let pool = managed(request, &input.pool_id, Action::ManagePools).await?;
             pools::archive(&request.services.context, &pool).await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => Ok(ArchivePoolPayload { pool: Some(Pool(value)), user_errors: Vec::new() }),
             Err(error) => {
@@ -183,13 +183,13 @@ impl PoolMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Who, and of what.")] input: AddPoolAdministratorInput,
     ) -> Option<Result<AddPoolAdministratorPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let pool = managed(request, &input.pool_id, Action::ManagePoolAdministrators).await?;
             let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
             pools::add_administrator(&request.services.context, &pool, member).await?;
             Ok(pool.into_value())
-        };
+        });
         Some(match outcome.await {
             Ok(value) => Ok(AddPoolAdministratorPayload { pool: Some(Pool(value)), user_errors: Vec::new() }),
             Err(error) => user_error(error)
@@ -203,13 +203,13 @@ impl PoolMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Who, and of what.")] input: RemovePoolAdministratorInput,
     ) -> Option<Result<RemovePoolAdministratorPayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let pool = managed(request, &input.pool_id, Action::ManagePoolAdministrators).await?;
             let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
             pools::remove_administrator(&request.services.context, &pool, member).await?;
             Ok(pool.into_value())
-        };
+        });
         Some(match outcome.await {
             Ok(value) => {
                 Ok(RemovePoolAdministratorPayload { pool: Some(Pool(value)), user_errors: Vec::new() })

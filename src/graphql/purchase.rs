@@ -114,10 +114,10 @@ impl Purchase {
 
     /// What is bought, in the version that was requested.
     async fn package(&self, ctx: &Context<'_>) -> Option<Result<Package, ApiError>> {
-        let find = async {
+        let find = Box::pin(async {
             let snapshot = request(ctx)?.snapshots.open(self.tenant()).await?;
             Ok(catalog::package_of_version(&snapshot, self.0.package_version_id).await?.map(Package))
-        };
+        });
         find.await.transpose()
     }
 
@@ -143,10 +143,10 @@ impl Purchase {
 
     /// Who asked for it, as long as they belong to the organization.
     async fn requested_by(&self, ctx: &Context<'_>) -> Option<Result<User, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let request = signed_in(ctx)?;
             super::member::person(request, self.0.organization_id, self.0.requested_by).await
-        };
+        });
         load.await.transpose()
     }
 
@@ -172,7 +172,7 @@ impl Purchase {
 
     /// The credits that came in with it.
     async fn lot(&self, ctx: &Context<'_>) -> Option<Result<Lot, ApiError>> {
-        let find = async {
+        let find = Box::pin(async {
             let request = signed_in(ctx)?;
             if !request.caller()?.may_read_ledger(self.0.organization_id, self.0.pool_id) {
                 return Ok(None);
@@ -180,13 +180,13 @@ impl Purchase {
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let row = self.tenant().find::<lot::Entity>().filter(lot::Column::PurchaseId.eq(self.0.id));
             Ok(row.one(&*snapshot).await.map_err(Error::from)?.map(Lot))
-        };
+        });
         find.await.transpose()
     }
 
     /// The attempts at paying it, newest first.
     async fn payments(&self, ctx: &Context<'_>) -> Option<Result<Vec<Payment>, ApiError>> {
-        let list = async {
+        let list = Box::pin(async {
             let snapshot = request(ctx)?.snapshots.open(self.tenant()).await?;
             let rows = self
                 .tenant()
@@ -195,7 +195,7 @@ impl Purchase {
                 .order_by_desc(payment::Column::Id);
             let rows = rows.all(&*snapshot).await.map_err(Error::from)?;
             Ok(rows.into_iter().map(Payment).collect())
-        };
+        });
         Some(list.await)
     }
 }
@@ -343,7 +343,7 @@ impl PurchaseMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to buy.")] input: RequestPurchaseInput,
     ) -> Option<Result<RequestPurchasePayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let pool = pool::authorized(request, &input.pool_id, Action::ManagePurchases).await;
             let pool = pool.map_err(|error| error.at("poolId"))?;
@@ -355,7 +355,7 @@ impl PurchaseMutation {
             };
             request.snapshots.close().await;
             purchases::request(&request.services.context, &pool, wanted).await
-        };
+        });
         Some(match outcome.await {
             Ok(requested) => Ok(RequestPurchasePayload {
                 purchase: Some(Purchase(requested.purchase)),
@@ -375,7 +375,7 @@ impl PurchaseMutation {
         #[graphql(desc = "What to pay.")] input: StartCheckoutInput,
     ) -> Option<Result<StartCheckoutPayload, ApiError>> {
         let dry_run = input.dry_run;
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let purchase = managed(request, &input.purchase_id).await?;
             let start = StartCheckout { key: input.idempotency_key.0, dry_run };
@@ -383,7 +383,7 @@ impl PurchaseMutation {
             let services = &request.services;
             let link = CheckoutLink::new(&services.keys, &started.payment);
             Ok((started, services.config.link(&link.path())))
-        };
+        });
         Some(match outcome.await {
             Ok((started, url)) => Ok(StartCheckoutPayload {
                 purchase: Some(Purchase(started.purchase)),
@@ -403,11 +403,11 @@ impl PurchaseMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which one.")] input: CancelPurchaseInput,
     ) -> Option<Result<CancelPurchasePayload, ApiError>> {
-        let outcome = async {
+        let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let purchase = managed(request, &input.purchase_id).await?;
             purchases::cancel(&request.services.context, &purchase).await
-        };
+        });
         Some(match outcome.await {
             Ok(value) => {
                 Ok(CancelPurchasePayload { purchase: Some(Purchase(value)), user_errors: Vec::new() })

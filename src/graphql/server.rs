@@ -203,7 +203,8 @@ impl Server {
     /// its writes cannot be cut off, and its key will tell.
     async fn complete(&self, prepared: Prepared, origin: Option<&str>) -> Response {
         let schema = if prepared.unseen.is_none() { &self.schema_for_validated } else { &self.schema };
-        match tokio::time::timeout(DEADLINE, schema.execute(prepared.operation)).await {
+        let executed = Box::pin(schema.execute(prepared.operation));
+        match tokio::time::timeout(DEADLINE, executed).await {
             Ok(response) => {
                 let response = with_codes(response, origin);
                 if let (Outcome::Executed, Some((text, document))) = (outcome(&response), prepared.unseen) {

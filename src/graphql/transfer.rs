@@ -149,11 +149,11 @@ impl Transfer {
 
     /// What they cost when they were bought. Null when nothing was paid for the lot.
     async fn cost(&self, ctx: &Context<'_>) -> Option<Result<MoneyObject, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let lot = request(ctx)?.rows.load_one(Key(self.row.organization_id, self.row.lot_id)).await?;
             let currency = lot.and_then(|lot| lot.currency);
             Ok(currency.map(|currency| bursar_domain::Money { minor: self.row.cost, currency }.into()))
-        };
+        });
         load.await.transpose()
     }
 
@@ -179,10 +179,10 @@ impl Transfer {
 
     /// The lot.
     async fn lot(&self, ctx: &Context<'_>) -> Option<Result<Lot, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let key = Key(self.row.organization_id, self.row.lot_id);
             Ok(request(ctx)?.rows.load_one(key).await?.map(Lot))
-        };
+        });
         load.await.transpose()
     }
 
@@ -193,37 +193,37 @@ impl Transfer {
 
     /// The purchase that it came with.
     async fn purchase(&self, ctx: &Context<'_>) -> Option<Result<Purchase, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let Some(purchase) = self.entry_row(ctx).await?.and_then(|entry| entry.purchase_id) else {
                 return Ok(None);
             };
             let key = Key(self.row.organization_id, purchase);
             Ok(request(ctx)?.rows.load_one(key).await?.map(Purchase))
-        };
+        });
         load.await.transpose()
     }
 
     /// Who caused it. Null when time alone did.
     async fn actor(&self, ctx: &Context<'_>) -> Option<Result<Actor, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let organization = self.row.organization_id;
             if let Some(row) = self.charge_row(ctx).await? {
                 return Ok(Some(Actor::new(organization, row.actor_kind, row.actor_id)));
             }
             let entry = self.entry_row(ctx).await?;
             Ok(entry.map(|row| Actor::new(organization, row.actor_kind, row.actor_id)))
-        };
+        });
         load.await.transpose()
     }
 
     /// The reference of what caused it.
     async fn reference(&self, ctx: &Context<'_>) -> Option<Result<String, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             if let Some(row) = self.charge_row(ctx).await? {
                 return Ok(row.reference);
             }
             Ok(self.entry_row(ctx).await?.and_then(|row| row.reference))
-        };
+        });
         load.await.transpose()
     }
 
@@ -234,14 +234,14 @@ impl Transfer {
 
     /// What was attached to what caused it.
     async fn metadata(&self, ctx: &Context<'_>) -> Option<Result<Json, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let json = match self.charge_row(ctx).await? {
                 Some(row) => row.metadata,
                 None => self.entry_row(ctx).await?.and_then(|row| row.metadata),
             };
             let parsed = json.map(|json| serde_json::from_str(&json).map(Json)).transpose();
             parsed.map_err(|error| ApiError::from(Error::internal(format!("metadata: {error}"))))
-        };
+        });
         load.await.transpose()
     }
 
@@ -278,10 +278,10 @@ impl TransferSide {
 
     /// The department's credits in the pool. Null for accounts that belong to no department.
     async fn allocation(&self, ctx: &Context<'_>) -> Option<Result<Allocation, ApiError>> {
-        let load = async {
+        let load = Box::pin(async {
             let Some(id) = self.id.filter(|_| self.kind == Account::Allocation) else { return Ok(None) };
             Ok(request(ctx)?.rows.load_one(Key(self.row.organization_id, id)).await?.map(Allocation))
-        };
+        });
         load.await.transpose()
     }
 }

@@ -57,7 +57,8 @@ pub async fn post(
         Err(message) => return refused(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message),
     };
     let session = Session::new(bearer, Some(origin));
-    respond(state.server.answer(posted, session).await, typed)
+    // Boxed: each layer around this moves its future.
+    respond(Box::pin(state.server.answer(posted, session)).await, typed)
 }
 
 /// Why a body cannot be read.

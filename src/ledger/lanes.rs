@@ -176,7 +176,7 @@ impl Lanes {
                     Fault::Lost | Fault::Unavailable => began.elapsed() < PATIENCE,
                     // Somebody used a key or a reference between our look and our write. Now it can be
                     // seen.
-                    Fault::Contention | Fault::Unique(_) => attempt < ATTEMPTS,
+                    Fault::Contention | Fault::Unique(_) => attempt < ATTEMPTS && began.elapsed() < PATIENCE,
                     Fault::Other => false,
                 },
                 _ => false,

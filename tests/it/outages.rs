@@ -16,8 +16,9 @@ use crate::support::client::Demo;
 use crate::support::postgres::{Instance, server};
 use crate::support::{Backend, Client, Cut, DEADLINE, Proxy, TestDatabase, World, run};
 
-/// How many requests are dropped.
+/// How many requests are dropped, and how many of them two at a time, with nobody after them for a while.
 const DROPPED: u64 = 2_000;
+const LONELY: u64 = 80;
 
 /// A document that answers one charge, whatever the outcome.
 const CHARGE: &str = "mutation C($input: ChargeCreditsInput!) { chargeCredits(input: $input) {
@@ -96,7 +97,7 @@ async fn storm(protections: Protections) -> Damage {
             [charge, code].into_iter().find_map(Value::as_str).map(str::to_owned)
         }
     };
-    let acknowledged: Vec<String> = stream::iter(0..DROPPED)
+    let acknowledged: Vec<String> = stream::iter(0..DROPPED - LONELY)
         .map(request)
         .buffer_unordered(4)
         .filter_map(std::future::ready)
@@ -109,7 +110,26 @@ async fn storm(protections: Protections) -> Damage {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let left = left_in_transaction(&world).await;
+    let mut left = left_in_transaction(&world).await;
+    // Whoever comes next may tidy up what is left behind. After these nobody comes for a second.
+    for pair in 0..LONELY / 2 {
+        if left > 0 {
+            break;
+        }
+        let read = |number: u64| {
+            let (client, pool) = (owner.clone(), demo.pool.clone());
+            let read = async move { client.balance(&pool).await };
+            tokio::time::timeout(Duration::from_micros(moment(number) * 300), read)
+        };
+        let _ = tokio::join!(read(2 * pair), read(2 * pair + 1));
+        let began = Instant::now();
+        loop {
+            left = left_in_transaction(&world).await;
+            if left == 0 || began.elapsed() > Duration::from_secs(1) {
+                break;
+            }
+        }
+    }
     let mut lost = 0;
     let charges = acknowledged.iter().filter(|id| id.starts_with("charge_")).count();
     for id in &acknowledged {

@@ -124,7 +124,8 @@ impl Instance {
         file.lines().next().unwrap().parse().unwrap()
     }
 
-    /// Where the server's programs are.
+    /// Where one of the server's programs is, for the benches.
+    #[allow(dead_code)]
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
@@ -134,7 +135,8 @@ impl Instance {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The port.
+    /// The port, for the benches.
+    #[allow(dead_code)]
     pub fn port(&self) -> u16 {
         self.port
     }
