@@ -186,7 +186,8 @@ fn a_deadlock_reaches_nobody() {
         let (one, two) = tokio::join!(writer("SALES", "MARKETING"), writer("MARKETING", "SALES"));
         one.unwrap();
         two.unwrap();
-        assert_eq!(attempts.load(Ordering::SeqCst), 3, "one of them was run again");
+        // Once as a rule; a loser that is quick enough to come between again loses again.
+        assert!(attempts.load(Ordering::SeqCst) >= 3, "one of them was run again");
         let txn = db.read(tenant).await.unwrap();
         assert_eq!(named(&txn, tenant, "SALES").await.name, named(&txn, tenant, "MARKETING").await.name);
     });
