@@ -141,7 +141,8 @@ where
 /// Commits, and says how long that took.
 async fn committed(transaction: Txn) -> Result<(), DbErr> {
     let began = Instant::now();
-    let outcome = transaction.commit().await;
+    let commit = tracing::Instrument::instrument(transaction.commit(), tracing::info_span!("commit"));
+    let outcome = commit.await;
     metrics::histogram!("bursar_commit_seconds").record(began.elapsed());
     outcome
 }

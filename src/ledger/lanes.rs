@@ -123,12 +123,14 @@ impl Lanes {
         }
         let tenants: Vec<Tenant> = taken.iter().map(|(tenant, _)| *tenant).collect();
         let _turn = Turn { lanes: self, tenants };
-        let now = Instant::now();
+        let (now, mut waited) = (Instant::now(), Duration::ZERO);
         let batch = |(tenant, waiting): (Tenant, Vec<Waiting>)| {
             let mut submissions = Vec::with_capacity(waiting.len());
             let mut answers = Vec::with_capacity(waiting.len());
             for Waiting { submission, answer, since } in waiting {
-                self.meters.waited(now.saturating_duration_since(since));
+                let time = now.saturating_duration_since(since);
+                waited = waited.max(time);
+                self.meters.waited(time);
                 submissions.push(submission);
                 answers.push(answer);
             }
@@ -137,7 +139,8 @@ impl Lanes {
         let batches: Vec<Batch> = taken.into_iter().map(batch).collect();
         let commands: usize = batches.iter().map(|batch| batch.answers.len()).sum();
         self.meters.batch(batches.len(), commands);
-        let span = tracing::info_span!("batch", organizations = batches.len(), commands);
+        let waited_micros = waited.as_micros();
+        let span = tracing::info_span!("batch", organizations = batches.len(), commands, waited_micros);
         let mut left = vec![Work { batches, unknown: None }];
         async {
             while let Some(work) = left.pop() {

@@ -9,6 +9,7 @@ use bursar_domain::id::PoolId;
 use bursar_domain::ledger::{Command, CommandId, Decision, book_lapses, decide};
 use bursar_entity::{lot, transfer};
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder};
+use tracing::Instrument;
 
 use super::books::{Books, Prices};
 use super::check::check;
@@ -60,33 +61,43 @@ pub(super) async fn process(
         .zip(&submissions)
         .map(|(part, batch)| (part.tenant, batch.iter().map(|submission| &submission.command).collect()))
         .collect();
-    let mut checked = check(txn, &commands, locking).await?;
-    let mut loaded = Vec::with_capacity(parts.len());
-    for (part, (tenant, commands)) in parts.iter_mut().zip(&commands) {
-        let checked = checked.remove(&tenant.id()).unwrap_or_default();
-        let memory = (&mut part.books, prices);
-        loaded.push(load(txn, (*tenant, commands), locking, checked, memory).await?);
-    }
+    let load_all = async {
+        let mut checked = check(txn, &commands, locking).await?;
+        let mut loaded = Vec::with_capacity(parts.len());
+        for (part, (tenant, commands)) in parts.iter_mut().zip(&commands) {
+            let checked = checked.remove(&tenant.id()).unwrap_or_default();
+            let memory = (&mut part.books, prices);
+            loaded.push(load(txn, (*tenant, commands), locking, checked, memory).await?);
+        }
+        Ok::<_, Error>(loaded)
+    };
+    let mut loaded = load_all.instrument(tracing::info_span!("load")).await?;
     phases.load = began.elapsed();
 
     let began = Instant::now();
     let mut booked = Booked::default();
     let mut decided = Vec::with_capacity(parts.len());
+    let span = tracing::info_span!("decide").entered();
     for (part, loaded) in parts.iter().zip(&mut loaded) {
         decided.push(decide_all(part.tenant, &part.submissions, loaded, &mut booked)?);
     }
+    drop(span);
     phases.decide = began.elapsed();
 
     let began = Instant::now();
-    for (part, (outcomes, repeated)) in parts.iter().zip(&mut decided) {
-        if !repeated.is_empty() {
-            complete(txn, part.tenant, outcomes, repeated).await?;
+    let write_all = async {
+        for (part, (outcomes, repeated)) in parts.iter().zip(&mut decided) {
+            if !repeated.is_empty() {
+                complete(txn, part.tenant, outcomes, repeated).await?;
+            }
         }
-    }
-    if locking == Locking::Exclusive {
-        let loaded = parts.iter().map(|part| part.tenant).zip(&loaded);
-        booked.write(txn, loaded).await?;
-    }
+        if locking == Locking::Exclusive {
+            let loaded = parts.iter().map(|part| part.tenant).zip(&loaded);
+            booked.write(txn, loaded).await?;
+        }
+        Ok::<_, Error>(())
+    };
+    write_all.instrument(tracing::info_span!("write")).await?;
     phases.write = began.elapsed();
     let processed = parts.into_iter().zip(loaded).zip(decided).map(|((part, loaded), (outcomes, _))| {
         let changed = loaded.state.pools.values().filter(|pool| pool.changed);

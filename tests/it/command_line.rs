@@ -94,6 +94,7 @@ fn serve_says_where_and_stops_when_asked() {
         for start in 0..2 {
             let mut command = tokio::process::Command::from(bursar(dir.path()));
             command.arg("serve").env("BURSAR_LISTEN", "127.0.0.1:0").env("BURSAR_LOG_FORMAT", "json");
+            command.env("BURSAR_LOG", "info,bursar::ledger=debug");
             command.env("BURSAR_PUBLIC_URL", "http://bursar.test");
             let mut child =
                 command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -155,6 +156,9 @@ fn serve_says_where_and_stops_when_asked() {
                 log += &line;
             }
             assert!(log.contains("stopping"), "{log}");
+            // Each transaction of the ledger is a span that says what it carries.
+            assert!(log.contains("a batch was committed") && log.contains("\"name\":\"batch\""), "{log}");
+            assert!(log.contains("\"commands\":1,") && log.contains("\"waited_micros\":"), "{log}");
             assert!(!log.contains(token.trim()), "a token in the log");
         }
     });
