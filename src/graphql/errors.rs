@@ -38,9 +38,10 @@ impl From<Error> for ApiError {
         if let Error::Database(cause) = &error
             && matches!(fault(cause), Fault::Lost | Fault::Unavailable | Fault::Contention)
         {
-            tracing::error!(%error, "the database cannot be reached");
-            let error = Error::Unavailable("The database cannot be reached.");
-            return ApiError::coded("UNAVAILABLE", error.to_string());
+            tracing::error!(%error, "the database cannot be reached, or somebody holds on to a row");
+            let message = "The database cannot do this now. Try again shortly: a mutation with the same \
+                           idempotency key, which tells whether it has been carried out already.";
+            return ApiError::coded("UNAVAILABLE", message);
         }
         if error.is_internal() {
             // The request's id is in the span.

@@ -51,6 +51,7 @@ struct Batch {
 struct Work {
     batches: Vec<Batch>,
     unknown: Option<DbErr>,
+    began: Instant,
 }
 
 impl Lanes {
@@ -71,14 +72,18 @@ impl Lanes {
     pub async fn submit(self: &Arc<Self>, tenant: Tenant, submission: Submission) -> Result<Receipt> {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { submission, answer, since: Instant::now() };
-        let start = {
+        {
             let mut queues = self.queues();
-            let start = queues.push(tenant, waiting).inspect_err(|_| self.meters.overloaded())?;
+            let start = queues.push(tenant, waiting).inspect_err(|error| {
+                if matches!(error, Error::Overloaded) {
+                    self.meters.overloaded();
+                }
+            })?;
             self.meters.depth(queues.depth());
-            start
-        };
-        if start {
-            self.start();
+            // Under the lock: whoever drains after it sees the lane.
+            if start {
+                self.start();
+            }
         }
         answered.await.map_err(|_| Error::internal("a lane ended without an answer"))?
     }
@@ -97,12 +102,8 @@ impl Lanes {
 
     /// Starts a lane, which the queues count as begun already.
     fn start(self: &Arc<Self>) {
-        let lanes = Arc::clone(self);
-        self.running.spawn(async move {
-            let lane = Lane(Arc::clone(&lanes));
-            while lanes.turn().await {}
-            drop(lane);
-        });
+        let lane = Lane(Arc::clone(self));
+        self.running.spawn(async move { while lane.0.turn().await {} });
     }
 
     /// Carries out what is next. Answers whether there was something.
@@ -141,7 +142,7 @@ impl Lanes {
         self.meters.batch(batches.len(), commands);
         let waited_micros = waited.as_micros();
         let span = tracing::info_span!("batch", organizations = batches.len(), commands, waited_micros);
-        let mut left = vec![Work { batches, unknown: None }];
+        let mut left = vec![Work { batches, unknown: None, began: now }];
         async {
             while let Some(work) = left.pop() {
                 left.extend(self.settle(work).await);
@@ -155,8 +156,8 @@ impl Lanes {
     /// Runs a transaction until it is known what became of it, and answers. What has to be tried in parts
     /// comes back, the last part first.
     async fn settle(&self, work: Work) -> Vec<Work> {
-        let Work { batches, mut unknown } = work;
-        let (mut attempt, began) = (1, Instant::now());
+        let Work { batches, mut unknown, began } = work;
+        let mut attempt = 1;
         let error = loop {
             let error = match self.attempt(&batches).await {
                 Attempt::Committed((processed, phases)) => {
@@ -195,7 +196,12 @@ impl Lanes {
         // Parts of it would find the database as far away as the whole did.
         let away = match &error {
             Error::UnknownOutcome(_) => true,
-            Error::Database(error) => matches!(fault(error), Fault::Lost | Fault::Unavailable),
+            Error::Database(error) => match fault(error) {
+                Fault::Lost | Fault::Unavailable => true,
+                // Somebody holds on to a row of this organization.
+                Fault::Contention => batches.len() == 1,
+                Fault::Unique(_) | Fault::Other => false,
+            },
             _ => false,
         };
         let commands: usize = batches.iter().map(|batch| batch.answers.len()).sum();
@@ -203,7 +209,7 @@ impl Lanes {
             self.meters.split();
             tracing::warn!(%error, commands, "a batch failed and is split");
             let (first, second) = halves(batches);
-            let work = |batches| Work { batches, unknown: unknown.clone() };
+            let work = |batches| Work { batches, unknown: unknown.clone(), began };
             return vec![work(second), work(first)];
         }
         let mut answers: Vec<_> = batches.into_iter().flat_map(|batch| batch.answers).collect();

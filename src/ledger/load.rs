@@ -36,7 +36,7 @@ pub(super) struct Loaded {
     /// What of the pools is kept beside the state.
     pub margins: BTreeMap<PoolId, Margin>,
     /// What a caller's permission must have been read at.
-    pub standing: Standing,
+    pub standing: Option<Standing>,
 }
 
 /// What is kept of a pool beside the machine's state.
@@ -71,11 +71,11 @@ pub(super) async fn load(
         charges: HashMap::new(),
         entries: HashMap::new(),
         margins: BTreeMap::new(),
-        standing: Standing::default(),
+        standing: None,
     };
     // Without a head there is nothing to decide: the machine says that the pool is not there.
     let Some(organization) = organization else { return Ok(loaded) };
-    loaded.standing = organization.standing();
+    loaded.standing = Some(organization.standing());
     loaded.state.suspended = organization.state == OrganizationState::Suspended;
     let mut missing = Vec::new();
     for head in heads {
@@ -85,7 +85,10 @@ pub(super) async fn load(
             None => missing.push((books.departments_of(head.pool_id, &needed), head)),
         }
     }
-    if !missing.is_empty() {
+    // Somebody may have written while this waited for the heads: what the check has seen of keys and
+    // references was from before.
+    let waited = !missing.is_empty();
+    if waited {
         for kept in load_pools(txn, tenant, missing).await? {
             loaded.add(kept);
         }
@@ -96,10 +99,10 @@ pub(super) async fn load(
     }
     load_departments(txn, tenant, commands, locking, books).await?;
     loaded.state.departments = std::mem::take(&mut books.departments);
-    if keys_used {
+    if keys_used || waited {
         load_prior(txn, tenant, commands, &mut loaded).await?;
     }
-    if references_used {
+    if references_used || waited {
         load_references(txn, tenant, commands, &mut loaded).await?;
     }
     let charges = commands.iter().filter(|command| matches!(command.instruction, Instruction::Charge(_)));
@@ -313,6 +316,9 @@ async fn load_references(
 ) -> Result<()> {
     let references: Vec<String> =
         commands.iter().filter_map(|c| c.instruction.reference()).cloned().collect();
+    if references.is_empty() {
+        return Ok(());
+    }
     let known = charge::Column::Reference.is_in(padded(references));
     for row in tenant.find::<charge::Entity>().filter(known).all(txn).await? {
         if let Some(reference) = row.reference {

@@ -125,7 +125,15 @@ fn decide_all(
     let mut done: HashMap<CommandId, usize> = HashMap::with_capacity(batch.len());
     let mut repeated = Vec::new();
     for (index, submission) in batch.iter().enumerate() {
-        if !submission.standing.holds(loaded.standing) {
+        // Carried out by an earlier try of this very batch, whose commit was cut off: its permission stood.
+        let command = &submission.command;
+        let prior = loaded.state.keys.get(&command.key);
+        if prior.is_some_and(|prior| prior.id == command.id) {
+            repeated.push(index);
+            outcomes.push(earlier(loaded, command, command.id));
+            continue;
+        }
+        if loaded.standing.is_some_and(|now| !submission.standing.holds(now)) {
             outcomes.push(Err(Error::Stale));
             continue;
         }

@@ -177,6 +177,33 @@ fn keys_that_come_again_on_two_processes() {
     });
 }
 
+/// The last credit, asked for with one key on two servers at once: whoever waits for the books finds its key
+/// used, not the pool empty.
+#[test]
+fn the_last_credit_with_one_key_on_two_processes() {
+    run(async {
+        let world = World::start(Backend::Postgres).await;
+        let other = Process::start(&world.database).await;
+        let servers = [world.client("owner@demo.test").await, other.client(&world, "owner@demo.test").await];
+        let demo = servers[0].demo().await;
+        let (left, _) = servers[0].balance(&demo.pool).await;
+        servers[0].allocate(&demo.pool, &demo.sales, left, "out of the way").await;
+        let clients: Vec<Client> = (0..20).map(|number| servers[number % 2].another()).collect();
+        for round in 0..15 {
+            world.grant(&demo.organization, &demo.pool, 1).await;
+            let key = format!("last {round}");
+            let answers = join_all(clients.iter().map(|client| client.charge(charge(&demo, &key)))).await;
+            let first = answers.iter().filter(|answer| answer["replayed"] == json!(false)).count();
+            assert_eq!(first, 1, "{answers:?}");
+            for answer in &answers {
+                assert_eq!(answer["userErrors"], json!([]), "{answer}");
+                assert_eq!(answer["charge"]["id"], answers[0]["charge"]["id"]);
+            }
+        }
+        books_are_right(&world).await;
+    });
+}
+
 /// References are unique in the organization, across pools and servers.
 #[test]
 fn a_reference_is_taken_once_on_two_processes() {
