@@ -43,7 +43,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The metrics of this process. There is one set, whatever number of servers it runs.
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
-/// Begins to measure, once for the process. Runs on the runtime that calls it.
+/// Begins to measure, once for the process.
 pub fn measure() {
     METRICS.get_or_init(|| {
         let builder = PrometheusBuilder::new().set_buckets(SECONDS).and_then(|builder| {

@@ -8,8 +8,8 @@ use quick_cache::sync::Cache;
 /// How many facts of each kind are remembered.
 const CAPACITY: usize = 100_000;
 
-/// Facts that charging needs about pools: to which organization they belong, and which departments have an
-/// account there. Neither ever changes back, so only what has been seen to be so is remembered.
+/// Facts that charging needs: to which organization a pool belongs and which departments have an account
+/// there, which never changes back; and whose a membership is, with the revision at which that was so.
 #[derive(Clone)]
 pub struct PoolDirectory(Arc<Facts>);
 

@@ -85,7 +85,7 @@ struct Known {
 }
 
 /// How often an operation is tried whose caller's permissions change meanwhile.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: u32 = 6;
 
 impl Request {
     fn new(services: Arc<Services>, caller: Option<Caller>, recalled: bool) -> Request {
@@ -119,6 +119,10 @@ impl Request {
             };
             if !again {
                 return outcome;
+            }
+            if !recalled {
+                // Somebody is changing people or grants, perhaps many one after the other.
+                tokio::time::sleep(std::time::Duration::from_millis(10 << attempt)).await;
             }
             attempt += 1;
             let services = &self.services;

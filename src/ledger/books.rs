@@ -13,8 +13,8 @@ use bursar_domain::id::{DepartmentId, OrganizationId, PoolId};
 use bursar_domain::ledger::{Department, Pool, ServicePrice};
 use bursar_domain::pricing::versions_at;
 use bursar_entity::{pool_head, service, service_version};
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use sea_orm::EntityTrait;
 
 use crate::db::Txn;
@@ -80,7 +80,8 @@ impl Books {
     fn weight(&self) -> u64 {
         let accounts = self.pools.values().flat_map(|kept| kept.pool.accounts.values());
         let rows: usize = accounts.map(|account| 1 + account.positions.len()).sum();
-        u64::try_from(1 + rows + self.departments.len()).unwrap_or(u64::MAX)
+        let departments: usize = self.pools.values().map(|kept| kept.departments.len()).sum();
+        u64::try_from(1 + rows + departments + self.departments.len()).unwrap_or(u64::MAX)
     }
 }
 
@@ -103,7 +104,20 @@ impl Weighter<OrganizationId, Weighed> for ByRows {
 impl Shelf {
     /// Nothing kept yet.
     pub fn new() -> Shelf {
-        Shelf(Arc::new(Cache::with_weighter(10_000, CAPACITY, ByRows)))
+        // One shard: a shard takes nothing that is heavier than itself, and a lane comes by twice a batch.
+        let one = OptionsBuilder::new()
+            .estimated_items_capacity(10_000)
+            .weight_capacity(CAPACITY)
+            .shards(1)
+            .build();
+        let cache = match one {
+            Ok(one) => {
+                Cache::with_options(one, ByRows, DefaultHashBuilder::default(), DefaultLifecycle::default())
+            }
+            // Nothing but a capacity that is left out makes this fail.
+            Err(_) => Cache::with_weighter(10_000, CAPACITY, ByRows),
+        };
+        Shelf(Arc::new(cache))
     }
 
     /// Takes an organization's books off the shelf: whoever has them is the only one to use them.
