@@ -118,7 +118,7 @@ impl Addresses {
 pub struct ConfigError(String);
 
 /// How many connections read, and how many write, when nothing else is set.
-const CONNECTIONS: u32 = 16;
+pub const CONNECTIONS: u32 = 16;
 /// The most connections for reading, and the most for writing.
 const MAX_CONNECTIONS: u32 = 500;
 

@@ -35,7 +35,6 @@ pub struct Rows {
     organization: (&'static str, Vec<Value>),
     /// The other columns, and their values in each row.
     columns: Vec<(&'static str, Vec<Value>)>,
-    count: usize,
     verb: Verb,
 }
 
@@ -91,7 +90,11 @@ impl Rows {
         let named = |(column, values): (ColumnOf<E>, Vec<Value>)| (column.as_str(), values);
         let columns = columns.into_iter().map(named).collect();
         let (table, organization) = (E::default().table_name(), named(organization));
-        Ok(Rows { table, organization, columns, count, verb })
+        Ok(Rows { table, organization, columns, verb })
+    }
+
+    fn count(&self) -> usize {
+        self.organization.1.len()
     }
 
     /// What is done with rows that are there.
@@ -109,7 +112,7 @@ fn names<E: EntityTrait>(columns: &[ColumnOf<E>]) -> Vec<&'static str> {
 impl Txn {
     /// Writes rows.
     pub async fn write_rows(&self, tables: Vec<Rows>) -> Result<()> {
-        let tables: Vec<Rows> = tables.into_iter().filter(|rows| rows.count > 0).collect();
+        let tables: Vec<Rows> = tables.into_iter().filter(|rows| rows.count() > 0).collect();
         if tables.is_empty() {
             return Ok(());
         }
@@ -188,12 +191,12 @@ fn add_list(arguments: &mut PgArguments, values: &[Value]) -> Result<&'static st
 
 /// Writes rows in statements of 256, 128, 64, ... rows.
 async fn write_sqlite(txn: &Txn, rows: Rows) -> Result<(), DbErr> {
-    let on_conflict = rows.on_conflict();
+    let (on_conflict, mut left) = (rows.on_conflict(), rows.count());
     let lists: Vec<_> = std::iter::once(rows.organization).chain(rows.columns).collect();
     let names: Vec<&str> = lists.iter().map(|(name, _)| *name).collect();
     // Placeholders without numbers: SQLite looks for the name of each that has one, from the start.
     let (names, tuple) = (names.join(", "), format!("({})", vec!["?"; lists.len()].join(", ")));
-    let (width, mut left) = (lists.len(), rows.count);
+    let width = lists.len();
     let mut lists: Vec<_> = lists.into_iter().map(|(_, values)| values.into_iter()).collect();
     while left > 0 {
         let size = if left >= SQLITE_ROWS { SQLITE_ROWS } else { 1 << left.ilog2() };

@@ -8,7 +8,7 @@ use sea_orm::{ConnectOptions, DatabaseConnection};
 use tokio_util::task::TaskTracker;
 
 use super::Database;
-use crate::config::Addresses;
+use crate::config::{Addresses, CONNECTIONS};
 use crate::error::{Error, Result};
 
 /// How long a caller waits for a free connection.
@@ -33,7 +33,8 @@ pub struct Options {
 /// setting turns these off: that they can be is for the proof that they are needed.
 #[derive(Clone, Copy, Debug)]
 pub struct Protections {
-    /// Transactions are begun, and writes are run, in tasks of their own, which outlive whoever asked.
+    /// Snapshots are begun, and writes are run, in tasks of their own, which outlive whoever asked. (The
+    /// ledger's lanes are such tasks whatever this says.)
     pub own_task: bool,
     /// A connection that comes back inside a transaction is closed.
     pub probe: bool,
@@ -47,7 +48,7 @@ impl Default for Protections {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { connections: 16, protections: Protections::default() }
+        Options { connections: CONNECTIONS, protections: Protections::default() }
     }
 }
 

@@ -36,7 +36,7 @@ pub use fault::{Fault, fault};
 pub use read::{Snapshot, Snapshots};
 pub use scope::{Scope, Tenant, TenantEntity};
 pub use transaction::Txn;
-pub use write::{Attempt, WorkFuture, pause, work};
+pub use write::{Attempt, WorkFuture, pause, work, work_once};
 
 /// An open database. Cheap to clone.
 #[derive(Clone)]
@@ -60,12 +60,13 @@ impl Database {
         Ok(())
     }
 
-    /// How many writes are under way.
+    /// How many writes are under way, without the tries of those who have tasks of their own.
     pub fn writing(&self) -> usize {
         self.writes.len()
     }
 
-    /// Waits until all writes that have begun have ended, then closes all connections.
+    /// Waits until all writes that have begun have ended, then closes all connections. Whoever tries
+    /// transactions in tasks of their own has to be done before.
     pub async fn close(&self) -> crate::error::Result<()> {
         self.writes.close();
         self.writes.wait().await;

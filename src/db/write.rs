@@ -38,6 +38,14 @@ where
     work
 }
 
+/// Makes a closure the work of one try, as [`work`] does for work that may run several times.
+pub fn work_once<T, W>(work: W) -> W
+where
+    W: for<'t> FnOnce(&'t Txn) -> WorkFuture<'t, T> + Send,
+{
+    work
+}
+
 impl Database {
     /// Runs `work` in one transaction and commits it; an error rolls everything back.
     ///

@@ -6,7 +6,7 @@
 //! head's with its lock; what has moved is read again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use bursar_domain::Timestamp;
 use bursar_domain::id::{DepartmentId, OrganizationId, PoolId};
@@ -152,12 +152,19 @@ impl Prices {
         if let Some(prices) = self.known(revision, at) {
             return Ok(prices);
         }
+        if let Some(list) = self.list().as_mut().filter(|list| list.revision == revision) {
+            return Ok(list.at(at));
+        }
         let versions = service_version::Entity::find().all(txn).await?;
         let services = service::Entity::find().all(txn).await?;
         let mut list = PriceList { revision, services, versions, current: None };
         let prices = list.at(at);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(list);
+        *self.list() = Some(list);
         Ok(prices)
+    }
+
+    fn list(&self) -> RwLockWriteGuard<'_, Option<PriceList>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self, revision: i64, at: Timestamp) -> Option<ByCode> {
@@ -169,6 +176,7 @@ impl Prices {
 }
 
 impl PriceList {
+    /// The prices that hold at an instant, kept for as long as they do.
     fn at(&mut self, at: Timestamp) -> ByCode {
         let begins = self.versions.iter().map(|version| version.effective_from);
         let from =

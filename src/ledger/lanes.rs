@@ -21,7 +21,7 @@ use super::meters::Meters;
 use super::process::{Part, Phases, Processed, process};
 use super::queues::{Queues, Waiting};
 use super::{CommitListener, Receipt, Settings, Submission};
-use crate::db::{self, Attempt, Database, Fault, Scope, Tenant, Txn, fault};
+use crate::db::{self, Attempt, Database, Fault, Scope, Tenant, fault};
 use crate::error::{Error, Result};
 
 /// How often a batch is run again that loses against others.
@@ -212,14 +212,8 @@ impl Lanes {
             let work = |batches| Work { batches, unknown: unknown.clone(), began };
             return vec![work(second), work(first)];
         }
-        let mut answers: Vec<_> = batches.into_iter().flat_map(|batch| batch.answers).collect();
-        let last = answers.pop();
-        for answer in answers {
+        for answer in batches.into_iter().flat_map(|batch| batch.answers) {
             self.send(answer, Err(told(&error, unknown.as_ref())));
-        }
-        if let Some(last) = last {
-            let told = if away || unknown.is_some() { told(&error, unknown.as_ref()) } else { error };
-            self.send(last, Err(told));
         }
         Vec::new()
     }
@@ -233,8 +227,9 @@ impl Lanes {
         };
         let (parts, prices) = (batches.iter().map(part).collect(), self.prices.clone());
         let tenants = batches.iter().map(|batch| batch.tenant).collect();
-        let work =
-            work(move |txn| Box::pin(async move { process(txn, parts, Locking::Exclusive, &prices).await }));
+        let work = db::work_once(move |txn| {
+            Box::pin(async move { process(txn, parts, Locking::Exclusive, &prices).await })
+        });
         self.db.attempt(Scope::of_batch(tenants), work).await
     }
 
@@ -260,21 +255,14 @@ impl Lanes {
     }
 }
 
-/// Makes a closure the work of one try: the compiler learns here that its future may borrow the transaction.
-fn work<T, W>(work: W) -> W
-where
-    W: for<'t> FnOnce(&'t Txn) -> db::WorkFuture<'t, T> + Send,
-{
-    work
-}
-
-/// What one of several callers is told of an error.
+/// What each caller is told of an error.
 fn told(error: &Error, unknown: Option<&DbErr>) -> Error {
     if let Some(unknown) = unknown {
         return Error::UnknownOutcome(unknown.clone());
     }
     match error {
         Error::Database(error) => Error::Database(error.clone()),
+        Error::Internal(message) => Error::Internal(message.clone()),
         other => Error::internal(other.to_string()),
     }
 }
