@@ -7,19 +7,20 @@ use bursar_domain::id::UserId;
 use bursar_domain::organization::normal_email;
 use bursar_entity::user;
 use sea_orm::{ColumnTrait, QueryFilter};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::auth::{self, Callers, Keys, PoolDirectory, TOKEN_LIFETIME_SECONDS};
+use crate::changes::Changes;
 use crate::clock::Clock;
-use crate::config::{Config, Environment};
+use crate::config::{BusAddress, Config, Environment};
 use crate::context::Context;
 use crate::db::scope::find_people;
 use crate::db::{Database, Options, Scope, migrate};
 use crate::error::{Error, Result};
 use crate::graphql::{Server, Services};
 use crate::http::Web;
-use crate::ledger::{CommitListener, Ledger, Settings};
-use crate::live::Hub;
+use crate::ledger::{Ledger, Settings};
+use crate::live::{Bus, Hub};
 use crate::{seed, telemetry};
 
 /// Bursar with everything that it is made of.
@@ -45,13 +46,14 @@ impl App {
         let keys = Keys::derive(&signing_secret(&config)?);
         let db = Database::open(&config.database, options).await?;
         let settings = settings.unwrap_or_else(|| Settings::fitting(db.backend()));
-        let context = Context { db, clock };
-        let hub = Hub::new();
-        let listener: CommitListener = {
+        let hub = Hub::new(bus(&config.bus));
+        let changes = {
             let hub = hub.clone();
-            Arc::new(move |committed| hub.committed(committed))
+            Changes::to(move |changes| hub.committed(changes))
         };
-        let ledger = Ledger::new(context.clone(), listener, settings);
+        let context = Context { db, clock, changes };
+        hub.start(&context).await?;
+        let ledger = Ledger::new(context.clone(), settings);
         let (callers, directory) = (Callers::default(), PoolDirectory::default());
         let services = Services { context, ledger, hub, keys, callers, directory, config };
         Ok(App { services: Arc::new(services) })
@@ -120,7 +122,7 @@ impl App {
 
     /// Binds the web server.
     pub async fn bind(&self) -> Result<Web> {
-        let (server, listen) = (Server::new(self.services.clone())?, self.services.config.listen);
+        let (server, listen) = (Server::new(self.services.clone()).await?, self.services.config.listen);
         let bound = Web::bind(listen, server).await;
         bound.map_err(|error| Error::invalid("BURSAR_LISTEN", format!("{listen} cannot be bound: {error}")))
     }
@@ -128,7 +130,16 @@ impl App {
     /// Finishes the commands that wait and the writes that have begun, and closes the database.
     pub async fn close(&self) -> Result<()> {
         self.services.ledger.drain().await;
+        self.services.hub.end();
         self.services.context.db.close().await
+    }
+}
+
+fn bus(address: &BusAddress) -> Bus {
+    match address {
+        BusAddress::Process => Bus::Process,
+        BusAddress::Postgres => Bus::postgres(),
+        BusAddress::Nats(url) => Bus::nats(url.expose_secret().to_owned()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Settings: a TOML file under the environment, checked at start. A wrong setting is named; a value
 //! that could be a secret is never repeated.
 
+mod edge;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,10 @@ use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use secrecy::SecretString;
 use serde::Deserialize;
-use url::Url;
+use url::{Origin, Url};
+
+use edge::origins;
+pub use edge::{BusAddress, BusKind, LEAST_COST, Rate, SOCKETS_PER_PERSON};
 
 /// Settings as they stand in the file and in the environment (`BURSAR_` before each name, except for
 /// `DATABASE_URL`).
@@ -25,6 +30,15 @@ struct Raw {
     public_url: Option<Url>,
     signing_secret: Option<String>,
     payments: Option<Payments>,
+    allowed_origins: Option<String>,
+    introspection: Option<bool>,
+    suggestions: Option<bool>,
+    documents: Option<PathBuf>,
+    cost_maximum: Option<u32>,
+    cost_restore: Option<u32>,
+    sockets_per_person: Option<usize>,
+    bus: Option<BusKind>,
+    nats_url: Option<String>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -78,6 +92,20 @@ pub struct Config {
     pub signing_secret: Option<SecretString>,
     /// Who takes the money.
     pub payments: Payments,
+    /// The pages of which origins may use the API in a browser, beside this server's own.
+    pub allowed_origins: Vec<Origin>,
+    /// Whether clients may ask for the schema.
+    pub introspection: bool,
+    /// Whether errors about documents name what may have been meant.
+    pub suggestions: bool,
+    /// The manifest of trusted documents; none: every document is executed.
+    pub documents: Option<PathBuf>,
+    /// How much a principal may ask for.
+    pub cost: Rate,
+    /// How many streams a person may have open on one node.
+    pub sockets_per_person: usize,
+    /// How nodes tell each other of changes.
+    pub bus: BusAddress,
     /// What is logged, as a filter of `tracing-subscriber`.
     pub log: String,
     /// How log lines look.
@@ -142,7 +170,10 @@ impl Config {
             None => {}
         }
         // These are text whatever they look like; the rest may be parsed.
-        const TEXTS: [(&str, &str); 6] = [
+        const TEXTS: [(&str, &str); 9] = [
+            ("BURSAR_ALLOWED_ORIGINS", "allowed_origins"),
+            ("BURSAR_DOCUMENTS", "documents"),
+            ("BURSAR_NATS_URL", "nats_url"),
             ("BURSAR_SIGNING_SECRET", "signing_secret"),
             ("BURSAR_MIGRATE_DATABASE_URL", "migrate_database_url"),
             ("BURSAR_DATA_DIR", "data_dir"),
@@ -162,6 +193,31 @@ impl Config {
             }
         }
         Config::from_figment(&figment)
+    }
+
+    /// The settings of a development server on a database, at a port that the system chooses, with defaults for
+    /// everything else.
+    pub fn for_database(database: Addresses, public_url: Url) -> Config {
+        let bus = if database.is_postgres() { BusAddress::Postgres } else { BusAddress::Process };
+        Config {
+            environment: Environment::Development,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data_dir: std::env::temp_dir(),
+            database,
+            connections: CONNECTIONS,
+            public_url,
+            signing_secret: None,
+            payments: Payments::Sandbox,
+            allowed_origins: Vec::new(),
+            introspection: true,
+            suggestions: true,
+            documents: None,
+            cost: Rate::default(),
+            sockets_per_person: SOCKETS_PER_PERSON,
+            bus,
+            log: "warn".to_owned(),
+            log_format: LogFormat::Text,
+        }
     }
 
     fn from_figment(figment: &Figment) -> Result<Config, ConfigError> {
@@ -232,7 +288,22 @@ impl Config {
             let reason = format!("must be from 1 to {MAX_CONNECTIONS}");
             return Err(ConfigError(format!("BURSAR_DATABASE_CONNECTIONS: {reason}")));
         }
+        let bus = BusAddress::check(raw.bus, raw.nats_url, database.is_postgres())?;
+        let cost = Rate::check(raw.cost_maximum, raw.cost_restore)?;
+        let sockets_per_person = raw.sockets_per_person.unwrap_or(SOCKETS_PER_PERSON);
+        if sockets_per_person == 0 {
+            return Err(ConfigError("BURSAR_SOCKETS_PER_PERSON: must be at least 1".to_owned()));
+        }
+        let allowed_origins = origins(raw.allowed_origins.as_deref().unwrap_or_default())?;
+        let development = environment == Environment::Development;
         Ok(Config {
+            allowed_origins,
+            introspection: raw.introspection.unwrap_or(development),
+            suggestions: raw.suggestions.unwrap_or(development),
+            documents: raw.documents,
+            cost,
+            sockets_per_person,
+            bus,
             environment,
             listen,
             data_dir,
@@ -255,7 +326,8 @@ impl Config {
 /// What a setting has to be.
 fn expected(key: &str) -> &'static str {
     match key.to_ascii_lowercase().as_str() {
-        "database_connections" => "a whole number",
+        "database_connections" | "cost_maximum" | "cost_restore" | "sockets_per_person" => "a whole number",
+        "introspection" | "suggestions" => "true or false",
         "listen" => "an address and a port, like 127.0.0.1:8080",
         "public_url" => "a URL, like https://credits.example",
         _ => "text",
@@ -318,6 +390,13 @@ mod tests {
             ("database_connections", "swordfish", "BURSAR_DATABASE_CONNECTIONS: must be"),
             ("signing_secret", "swordfish", "BURSAR_SIGNING_SECRET: must have at least 32 bytes"),
             ("migrate_database_url", "swordfish", "BURSAR_MIGRATE_DATABASE_URL: means nothing without"),
+            ("allowed_origins", "https://a.test, swordfish", "BURSAR_ALLOWED_ORIGINS: must be origins"),
+            ("allowed_origins", "https://a.test/swordfish", "BURSAR_ALLOWED_ORIGINS: must be origins"),
+            ("introspection", "swordfish", "BURSAR_INTROSPECTION: must be"),
+            ("cost_maximum", "swordfish", "BURSAR_COST_MAXIMUM: must be"),
+            ("bus", "swordfish", "BURSAR_BUS: must be one of process, postgres, nats"),
+            ("bus", "postgres", "BURSAR_BUS: postgres needs a PostgreSQL database"),
+            ("bus", "nats", "BURSAR_NATS_URL: is needed"),
         ] {
             let error = with(&[(key, value)]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
@@ -341,6 +420,8 @@ mod tests {
             ("database_url", "postgres://app@db/bursar"),
         ];
         assert!(with(&complete).is_ok());
+        let config = with(&complete).unwrap();
+        assert!(!config.introspection && !config.suggestions && matches!(config.bus, BusAddress::Postgres));
         let mut plain = complete;
         plain[2] = ("public_url", "http://credits.example");
         assert!(with(&plain).unwrap_err().to_string().contains("https"));

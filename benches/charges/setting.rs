@@ -6,7 +6,7 @@ use std::process::Command;
 use bursar::app::App;
 use bursar::auth::{Actor, Caller, Standing};
 use bursar::clock::Clock;
-use bursar::config::{Addresses, Config, Environment, LogFormat, Payments};
+use bursar::config::{Addresses, Config};
 use bursar::db::{Snapshots, Tenant, migrate};
 use bursar::global_id;
 use bursar::ledger::Submission;
@@ -76,18 +76,9 @@ impl Setting {
         (pools, organizations): (usize, usize),
     ) -> Setting {
         migrate::up(&addresses).await.unwrap();
-        let config = Config {
-            environment: Environment::Development,
-            listen: "127.0.0.1:0".parse().unwrap(),
-            data_dir: dir.path().to_owned(),
-            database: addresses.clone(),
-            connections: 16,
-            public_url: "http://bursar.test".parse().unwrap(),
-            signing_secret: Some(SecretString::from(SECRET)),
-            payments: Payments::Sandbox,
-            log: "warn".to_owned(),
-            log_format: LogFormat::Text,
-        };
+        let defaults = Config::for_database(addresses.clone(), "http://bursar.test".parse().unwrap());
+        let signing_secret = Some(SecretString::from(SECRET));
+        let config = Config { data_dir: dir.path().to_owned(), signing_secret, ..defaults };
         let app = App::open(config, Clock::system()).await.unwrap();
         app.seed().await.unwrap();
         let token = app.token("operator@bursar.test").await.unwrap();
@@ -135,6 +126,10 @@ impl Setting {
         let mut all = vec![
             ("DATABASE_URL", self.addresses.application.clone()),
             ("BURSAR_SIGNING_SECRET", SECRET.to_owned()),
+            // One caller does it all: what it may ask for is not what is measured.
+            ("BURSAR_COST_MAXIMUM", u32::MAX.to_string()),
+            ("BURSAR_COST_RESTORE", u32::MAX.to_string()),
+            ("BURSAR_SOCKETS_PER_PERSON", "100000".to_owned()),
         ];
         all.extend(self.addresses.migration.clone().map(|url| ("BURSAR_MIGRATE_DATABASE_URL", url)));
         all

@@ -193,6 +193,24 @@ impl Caller {
         self.allowed(organization, action, on_department(department))
     }
 
+    /// Whether the caller may do something with a pool where some departments have accounts.
+    pub fn may_in_pool(
+        &self,
+        organization: OrganizationId,
+        pool: PoolId,
+        accounts: impl Iterator<Item = DepartmentId>,
+        action: Action,
+    ) -> bool {
+        let own = self.memberships.get(&organization).map(|member| &member.departments);
+        let own = accounts.filter_map(|department| Some((department, *own?.get(&department)?))).collect();
+        self.allowed(organization, action, on_pool(pool, &own))
+    }
+
+    /// Whether the caller has anything to do with an organization at all.
+    pub fn belongs_to(&self, organization: OrganizationId) -> bool {
+        self.user.operator || self.memberships.contains_key(&organization)
+    }
+
     /// Whether the caller may see all movements of a pool.
     pub fn may_read_ledger(&self, organization: OrganizationId, pool: PoolId) -> bool {
         self.allowed(organization, Action::ReadLedger, on_pool(pool, &BTreeMap::new()))

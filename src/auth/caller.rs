@@ -94,6 +94,16 @@ impl Callers {
         Ok(self.0.get(&user).map(|identity| Caller { identity, expires_at, origin }))
     }
 
+    /// The person who bears a token, without a look at what that person may do, or whether it is still there.
+    pub fn prove(&self, context: &Context, keys: &Keys, bearer: &str) -> Result<UserId> {
+        proven(context, keys, bearer).map(|(user, _)| user)
+    }
+
+    /// The same caller as things stood when the person was last read.
+    pub fn remembered(&self, caller: &Caller) -> Option<Caller> {
+        self.0.get(&caller.user.id).map(|identity| Caller { identity, ..caller.clone() })
+    }
+
     /// The same caller as things stand now.
     pub async fn reread(&self, context: &Context, caller: &Caller) -> Result<Caller> {
         let caller = caller.reload(&context.db).await?;
@@ -190,7 +200,7 @@ impl Caller {
     }
 
     /// When the caller's permissions in an organization were read.
-    pub(super) fn standing(&self, organization: OrganizationId) -> Standing {
+    pub fn standing(&self, organization: OrganizationId) -> Standing {
         Standing {
             organization: self.memberships.get(&organization).map(|member| member.revision),
             staff: self.user.operator.then_some(self.staff),

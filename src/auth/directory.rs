@@ -31,7 +31,7 @@ impl Default for PoolDirectory {
 
 impl PoolDirectory {
     /// The organization of a pool, when it is known.
-    pub(super) fn organization(&self, pool: PoolId) -> Option<OrganizationId> {
+    pub fn organization(&self, pool: PoolId) -> Option<OrganizationId> {
         self.0.organizations.get(&pool)
     }
 

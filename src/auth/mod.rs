@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 /// When a permission was read, as the revisions of what it was read from. A change of people or grants
 /// raises them; the ledger compares them in the transaction that the permission is used in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Standing {
     /// The revision of the organization; none: the permission does not come from it.
     pub organization: Option<i64>,

@@ -76,7 +76,7 @@ impl Database {
         } else {
             return Err(Error::invalid("DATABASE_URL", "must begin with sqlite: or postgres:"));
         };
-        Ok(Database { writer, reader, writes: TaskTracker::new(), protections })
+        Ok(Database { writer, reader, writes: TaskTracker::new(), protections, url: url.into() })
     }
 
     /// Opens the database for migrations: one connection, as the role that owns the tables.

@@ -21,11 +21,14 @@ mod bulk;
 mod connect;
 mod fault;
 pub mod migrate;
+mod notify;
 pub mod page;
 mod read;
 pub mod scope;
 mod transaction;
 mod write;
+
+use std::sync::Arc;
 
 use sea_orm::{DatabaseBackend, DatabaseConnection};
 use tokio_util::task::TaskTracker;
@@ -33,6 +36,7 @@ use tokio_util::task::TaskTracker;
 pub use bulk::{Rows, padded};
 pub use connect::{Options, Protections};
 pub use fault::{Fault, fault};
+pub use notify::{Listener, Notifier};
 pub use read::{Snapshot, Snapshots};
 pub use scope::{Scope, Tenant, TenantEntity};
 pub use transaction::Txn;
@@ -45,6 +49,8 @@ pub struct Database {
     reader: DatabaseConnection,
     writes: TaskTracker,
     protections: Protections,
+    /// Where it is, for connections outside of the pools.
+    url: Arc<str>,
 }
 
 impl Database {

@@ -28,6 +28,11 @@ pub struct Balance {
 }
 
 impl Balance {
+    /// The amounts.
+    pub fn amounts(&self) -> &ledger::Balance {
+        &self.amounts
+    }
+
     /// A balance of something.
     pub fn new(amounts: ledger::Balance, of: BalanceOf) -> Balance {
         Balance { amounts, of }

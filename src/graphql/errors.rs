@@ -35,29 +35,35 @@ impl From<ApiError> for GraphqlError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {
-        if let Error::Database(cause) = &error
-            && matches!(fault(cause), Fault::Lost | Fault::Unavailable | Fault::Contention)
-        {
-            tracing::error!(%error, "the database cannot be reached, or somebody holds on to a row");
-            let message = "The database cannot do this now. Try again shortly: a mutation with the same \
-                           idempotency key, which tells whether it has been carried out already.";
-            return ApiError::coded("UNAVAILABLE", message);
-        }
-        if error.is_internal() {
-            // The request's id is in the span.
-            tracing::error!(%error, "a field failed");
-            return ApiError::coded("INTERNAL_SERVER_ERROR", "Something went wrong on our side.");
-        }
-        let code = match &error {
-            Error::Unauthenticated(_) => "UNAUTHENTICATED",
-            Error::Forbidden => "FORBIDDEN",
-            Error::UnknownOutcome(_) => "UNKNOWN_OUTCOME",
-            Error::Overloaded => "OVERLOADED",
-            Error::Unavailable(_) | Error::Stale => "UNAVAILABLE",
-            _ => "BAD_USER_INPUT",
-        };
-        ApiError::coded(code, error.to_string())
+        let (code, message) = top_level(&error);
+        ApiError::coded(code, message)
     }
+}
+
+/// Code and message of a top-level error. What is internal goes to the log.
+pub fn top_level(error: &Error) -> (&'static str, String) {
+    if let Error::Database(cause) = error
+        && matches!(fault(cause), Fault::Lost | Fault::Unavailable | Fault::Contention)
+    {
+        tracing::error!(%error, "the database cannot be reached, or somebody holds on to a row");
+        let message = "The database cannot do this now. Try again shortly: a mutation with the same \
+                       idempotency key, which tells whether it has been carried out already.";
+        return ("UNAVAILABLE", message.to_owned());
+    }
+    if error.is_internal() {
+        // The request's id is in the span.
+        tracing::error!(%error, "a field failed");
+        return ("INTERNAL_SERVER_ERROR", "Something went wrong on our side.".to_owned());
+    }
+    let code = match error {
+        Error::Unauthenticated(_) => "UNAUTHENTICATED",
+        Error::Forbidden => "FORBIDDEN",
+        Error::UnknownOutcome(_) => "UNKNOWN_OUTCOME",
+        Error::Overloaded => "OVERLOADED",
+        Error::Unavailable(_) | Error::Stale => "UNAVAILABLE",
+        _ => "BAD_USER_INPUT",
+    };
+    (code, error.to_string())
 }
 
 /// Why a mutation was not carried out, or which part of its input is wrong.

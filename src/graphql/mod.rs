@@ -8,36 +8,50 @@
 //! field of an object takes as much room as the largest one.
 
 mod allocation;
+mod answer;
 mod audit;
 mod balance;
 mod catalog;
 mod charge;
 mod charge_root;
 mod connection;
+mod cost;
 mod department;
 mod documents;
 mod errors;
-mod limits;
+mod inbox;
+mod live;
 mod loaders;
 mod lot;
 mod member;
 mod node;
 mod organization;
 mod organization_root;
+mod parameters;
+mod people;
+mod plan;
 mod pool;
 mod pool_mutation;
 mod purchase;
+mod refusal;
+mod render;
 mod scalars;
+mod scale;
+mod scan;
 mod server;
+mod sight;
 mod socket;
+mod streams;
 mod subscription;
+mod throttle;
 mod transfer;
 mod variables;
 mod viewer;
+mod views;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use async_graphql::{Context as Gql, MergedObject, SDLExportOptions, Schema, ValidationMode};
+use async_graphql::{Context as Gql, MergedObject, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
 
 use crate::auth::{Caller, Callers, Keys, PoolDirectory};
 use crate::config::Config;
@@ -47,8 +61,12 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::live::Hub;
 
-pub use server::{Answered, Outcome, Posted, Server, Session};
-pub use socket::Frame;
+pub use answer::{Answered, Outcome};
+pub use parameters::{BadParameters, Parameters};
+pub use people::Place;
+pub use server::{Server, Session, Way};
+pub use socket::{Conversation, Frame};
+pub use streams::{Output, Streams};
 
 /// What the resolvers work with; one for the whole server.
 pub struct Services {
@@ -177,27 +195,32 @@ pub struct Mutation(
 /// The schema of the API.
 pub type ApiSchema = Schema<Query, Mutation, subscription::Subscription>;
 
-/// Builds the schema.
-pub fn schema() -> ApiSchema {
-    schema_with(ValidationMode::Strict)
+/// The deepest nesting of fields.
+const DEPTH: usize = 20;
+/// The most aliases of a document.
+const ALIASES: usize = 100;
+/// The most directives of a field.
+const DIRECTIVES: usize = 10;
+
+/// Builds the schema. With `suggestions` the errors of validation name what may have been meant.
+pub fn schema(suggestions: bool) -> ApiSchema {
+    let builder = builder();
+    if suggestions { builder.finish() } else { builder.disable_suggestions().finish() }
 }
 
 /// Builds the schema for documents that a strict one has validated before: only what depends on the
 /// variables is looked at again.
 fn schema_for_validated() -> ApiSchema {
-    schema_with(ValidationMode::Fast)
+    builder().validation_mode(ValidationMode::Fast).finish()
 }
 
-fn schema_with(validation: ValidationMode) -> ApiSchema {
+fn builder() -> SchemaBuilder<Query, Mutation, subscription::Subscription> {
     Schema::build(Query::default(), Mutation::default(), subscription::Subscription)
         .register_output_type::<node::Node>()
         .register_output_type::<errors::UserError>()
-        .validation_mode(validation)
-        .limit_depth(limits::DEPTH)
-        .limit_complexity(limits::COMPLEXITY)
-        .limit_aliases(limits::ALIASES)
-        .limit_directives(limits::DIRECTIVES)
-        .finish()
+        .limit_depth(DEPTH)
+        .limit_aliases(ALIASES)
+        .limit_directives(DIRECTIVES)
 }
 
 /// The schema in the definition language, as it is checked in.
@@ -209,7 +232,7 @@ pub fn sdl() -> String {
         .include_specified_by()
         .use_space_ident()
         .indent_width(2);
-    let sdl = schema().sdl_with_options(options);
+    let sdl = schema(true).sdl_with_options(options);
     let lines: Vec<&str> = sdl.lines().map(str::trim_end).collect();
     lines.join("\n").trim().to_owned() + "\n"
 }

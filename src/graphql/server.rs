@@ -1,369 +1,377 @@
 //! The executor: what every operation passes through, whatever it came by.
 //!
-//! Limits first, then the parser, then who calls, then execution; afterwards every error gets a code.
+//! Limits first, then the parser, then what it may cost, then who calls and what that principal has left, then
+//! execution; afterwards every error gets a code and what was not used is given back.
 
-use std::any::TypeId;
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::parser::types::{
-    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
-};
-use async_graphql::{Data, Executor, Request as Operation, Response, ServerError, Value};
-use futures_util::stream::{self, BoxStream, StreamExt};
-use serde::Deserialize;
-use tokio::sync::Semaphore;
+use async_graphql::parser::parse_schema;
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Request as Operation, ServerError, Variables};
+use bursar_domain::id::UserId;
+use futures_util::StreamExt;
 
-use super::documents::Documents;
+use super::answer::{
+    Answer, Answered, MALFORMED, NOT_BY_GET, Outcome, add_codes, malformed, refused, was_executed,
+};
+use super::cost::{Costs, MOST};
+use super::documents::{Document, Documents, Facts, Found, Manifest};
+use super::parameters::{BadParameters, Parameters};
+use super::people::{Place, Places};
+use super::refusal::{self, Bill, Refusal};
+use super::render::Events;
+use super::throttle::{Draw, Principal, Throttle};
 use super::variables::{InputTypes, Malformed};
-use super::{ApiSchema, Request, Services, charge_root, limits};
+use super::views::Views;
+use super::{ApiSchema, Request, Services};
 use crate::auth::Caller;
-use crate::db::Snapshots;
 use crate::error::Error;
 
-/// An operation as a client posts it. Members that are not known are not an error.
-#[derive(Debug, Deserialize)]
-pub struct Posted {
-    query: String,
-    #[serde(rename = "operationName")]
-    operation_name: Option<String>,
-    variables: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-/// The answer to a posted operation.
-#[derive(Debug)]
-pub struct Answered {
-    /// The body, as JSON.
-    pub body: String,
-    /// How far the operation came.
-    pub outcome: Outcome,
-}
-
-/// How far an operation came.
+/// The way that an operation came, which decides what it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was executed; fields may have failed.
-    Executed,
-    /// It could not be executed as it stands.
-    Refused,
-    /// The caller's proof of who it is was not good.
-    Unauthenticated,
-    /// It could not be executed by a fault of ours.
-    Failed,
+pub enum Way {
+    /// A GET: queries only, because browsers send GETs from anywhere.
+    Get,
+    /// A POST: queries and mutations.
+    Post,
+    /// A stream of events: anything.
+    Stream,
+    /// A stream of events that was asked for by a GET: anything but mutations.
+    GetStream,
 }
 
 /// How long an operation may take before it is given up.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The most streams of one socket.
-const STREAMS: usize = 64;
-
 /// What is known of whoever sent an operation.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// The bearer token.
-    bearer: Option<String>,
+    pub bearer: Option<String>,
     /// The id of the request.
-    origin: Option<String>,
-    /// The streams that may still be opened.
-    streams: Arc<Semaphore>,
+    pub origin: Option<String>,
+    /// The address of the client.
+    pub address: IpAddr,
 }
 
-impl Session {
-    /// Somebody with a token, or nobody; and the request that they came with.
-    pub fn new(bearer: Option<String>, origin: Option<String>) -> Session {
-        Session { bearer, origin, streams: Arc::new(Semaphore::new(STREAMS)) }
-    }
+/// An operation that can be executed, as far as can be told without knowing who calls.
+pub(super) struct Reading {
+    pub(super) found: Found,
+    pub(super) operation_name: Option<String>,
+    pub(super) variables: Variables,
+    pub(super) facts: Facts,
+    /// What it may cost.
+    requested: u64,
 }
 
-/// An operation that is ready to be executed.
-struct Prepared {
-    operation: Operation,
-    snapshots: Snapshots,
-    streams: bool,
-    /// The document, when it has not been found valid before.
-    unseen: Option<(String, ExecutableDocument)>,
+/// Who calls, and the points that the operation may use.
+pub(super) struct Admitted {
+    pub(super) caller: Option<Caller>,
+    /// Whether the caller is recalled from memory.
+    recalled: bool,
+    draw: Draw,
 }
 
-/// The schema with everything it works with.
+/// The schema with everything it works with. Cheap to clone.
 #[derive(Clone)]
-pub struct Server {
+pub struct Server(Arc<Parts>);
+
+struct Parts {
     schema: ApiSchema,
     /// For documents that have been found valid before.
     schema_for_validated: ApiSchema,
     documents: Documents,
-    types: Arc<InputTypes>,
+    types: InputTypes,
+    costs: Arc<Costs>,
+    throttle: Throttle,
+    views: Views,
+    places: Places,
     services: Arc<Services>,
 }
 
 impl Server {
-    /// A server of the API.
-    pub fn new(services: Arc<Services>) -> Result<Server, Error> {
-        let types = InputTypes::read(&super::sdl())
+    /// A server of the API. Reads the manifest of trusted documents, when the settings name one.
+    pub async fn new(services: Arc<Services>) -> Result<Server, Error> {
+        let definitions = parse_schema(super::sdl())
             .map_err(|error| Error::internal(format!("the schema cannot be read: {error}")))?;
-        let (schema, schema_for_validated) = (super::schema(), super::schema_for_validated());
-        let (documents, types) = (Documents::default(), Arc::new(types));
-        Ok(Server { schema, schema_for_validated, documents, types, services })
+        let types = InputTypes::read(&definitions);
+        let costs = Arc::new(Costs::read(&definitions));
+        let config = &services.config;
+        let schema = super::schema(config.suggestions);
+        let schema_for_validated = super::schema_for_validated();
+        let manifest = match &config.documents {
+            Some(path) => Some(load(path, &costs, &schema).await?),
+            None => None,
+        };
+        let documents = Documents::new(Arc::clone(&costs), config.introspection, manifest);
+        let throttle = Throttle::new(config.cost);
+        let (views, places) = (Views::default(), Places::new(config.sockets_per_person));
+        Ok(Server(Arc::new(Parts {
+            schema,
+            schema_for_validated,
+            documents,
+            types,
+            costs,
+            throttle,
+            views,
+            places,
+            services,
+        })))
     }
 
     /// What the resolvers work with.
     pub fn services(&self) -> &Arc<Services> {
-        &self.services
+        &self.0.services
+    }
+
+    /// What subscribers share.
+    pub(super) fn views(&self) -> &Views {
+        &self.0.views
+    }
+
+    /// The schema, for documents that have been validated or not.
+    pub(super) fn schema(&self, valid: bool) -> &ApiSchema {
+        if valid { &self.0.schema_for_validated } else { &self.0.schema }
     }
 
     /// Finds out who calls, as things stand now.
     pub async fn authenticate(&self, session: &Session) -> Result<Option<Caller>, Error> {
         let Some(bearer) = &session.bearer else { return Ok(None) };
-        let Services { context, keys, callers, .. } = self.services.as_ref();
+        let Services { context, keys, callers, .. } = self.services().as_ref();
         callers.read(context, keys, bearer, session.origin.clone()).await.map(Some)
     }
 
-    /// Finds out who calls, from memory when that is known.
-    fn recall(&self, session: &Session) -> Result<Option<Caller>, Error> {
+    /// Who opens a stream: a person whose token is good. What that person may do is found out later.
+    pub async fn welcome(&self, session: &Session) -> Result<Option<Caller>, Error> {
         let Some(bearer) = &session.bearer else { return Ok(None) };
-        let Services { context, keys, callers, .. } = self.services.as_ref();
-        callers.recall(context, keys, bearer, session.origin.clone())
+        let Services { context, keys, callers, .. } = self.services().as_ref();
+        match callers.recall(context, keys, bearer, session.origin.clone())? {
+            Some(caller) => Ok(Some(caller)),
+            None => self.authenticate(session).await,
+        }
     }
 
-    /// Executes a posted operation.
-    pub async fn answer(&self, posted: Posted, session: Session) -> Answered {
-        let variables = serde_json::Value::Object(posted.variables.unwrap_or_default());
-        let mut operation = Operation::new(posted.query)
-            .variables(async_graphql::Variables::from_json(variables))
-            .data(session);
-        if let Some(name) = posted.operation_name {
-            operation = operation.operation_name(name);
+    /// A place for one more stream of a person.
+    pub fn place(&self, user: UserId) -> Option<Place> {
+        self.0.places.take(user)
+    }
+
+    /// What fields cost.
+    pub(super) fn costs(&self) -> &Costs {
+        &self.0.costs
+    }
+
+    /// Executes a query or a mutation.
+    pub async fn answer(
+        &self,
+        parameters: Result<Parameters, BadParameters>,
+        session: &Session,
+        way: Way,
+    ) -> Answered {
+        match self.reading(parameters) {
+            Ok(reading) => self.perform(reading, session, way).await,
+            Err(refusal) => refused(refusal),
         }
-        let response = self.execute(operation).await;
-        let outcome = outcome(&response);
-        // When nothing was executed there is no data, not even null. What was executed is written as it
-        // is: its keys are in the order of the document.
-        let body = match outcome {
-            Outcome::Executed => serde_json::to_string(&response),
-            Outcome::Refused | Outcome::Unauthenticated | Outcome::Failed => {
-                serde_json::to_string(&serde_json::json!({ "errors": response.errors }))
+    }
+
+    /// Looks at a request before a stream is opened for it: whether it is one, and may come this way.
+    pub fn preview(&self, parameters: &Result<Parameters, BadParameters>, way: Way) -> Result<(), Answered> {
+        let outcome = self.reading(parameters.clone()).and_then(|reading| passable(reading.facts.kind, way));
+        match outcome {
+            Err(refusal) if matches!(refusal.code, NOT_BY_GET | MALFORMED) => Err(refused(refusal)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Executes an operation that has been read.
+    pub(super) async fn perform(&self, reading: Reading, session: &Session, way: Way) -> Answered {
+        if let Err(refusal) = passable(reading.facts.kind, way) {
+            return refused(refusal);
+        }
+        match self.admit(&reading, session).await {
+            Ok(admitted) => Box::pin(self.execute(reading, admitted, session.origin.as_deref())).await,
+            Err(refusal) => refused(refusal),
+        }
+    }
+
+    /// Reads the parameters of a request.
+    pub(super) fn reading(&self, parameters: Result<Parameters, BadParameters>) -> Result<Reading, Refusal> {
+        self.read(parameters.map_err(malformed)?)
+    }
+
+    /// Finds the document and the operation, and checks all that can be checked without knowing who calls.
+    fn read(&self, mut parameters: Parameters) -> Result<Reading, Refusal> {
+        let parts = &*self.0;
+        let naming = parameters.take_naming().map_err(malformed)?;
+        let found = parts.documents.find(naming)?;
+        let Parameters { operation_name, variables, .. } = parameters;
+        let variables = Variables::from_json(serde_json::Value::Object(variables.unwrap_or_default()));
+        let invalid = |message: String| Refusal::new("GRAPHQL_VALIDATION_FAILED", message);
+        let operation = found.document.operation(operation_name.as_deref());
+        let (operation, facts) = operation
+            .ok_or_else(|| invalid("operationName must name one of the document's operations.".to_owned()))?;
+        let requested = match facts.points {
+            Some(points) => points,
+            None => {
+                let requested = parts.costs.requested(&found.document.parsed, operation, &variables);
+                requested
+                    .and_then(|requested| requested.bounded())
+                    .map_err(|excess| invalid(excess.message()))?
             }
         };
-        let body = body.unwrap_or_else(|error| {
-            tracing::error!(%error, "an answer could not be written");
-            let text = "Something went wrong on our side.";
-            let extensions = serde_json::json!({ "code": "INTERNAL_SERVER_ERROR" });
-            serde_json::json!({ "errors": [{ "message": text, "extensions": extensions }] }).to_string()
+        parts
+            .types
+            .check(operation, &variables)
+            .map_err(|Malformed { field, reason }| Refusal::input(field, &reason))?;
+        let facts = *facts;
+        Ok(Reading { found, operation_name, variables, facts, requested })
+    }
+
+    /// Finds out who calls, and takes what the operation may cost from that principal's points.
+    pub(super) async fn admit(&self, reading: &Reading, session: &Session) -> Result<Admitted, Refusal> {
+        let Services { context, keys, callers, .. } = self.services().as_ref();
+        let facts = reading.facts;
+        let failed = |error: Error| Refusal::failed(&error, session.origin.as_deref());
+        let (mut caller, mut recalled, mut principal) = (None, false, Principal::anonymous(session.address));
+        if let Some(bearer) = &session.bearer {
+            if facts.impersonal {
+                principal = Principal::User(callers.prove(context, keys, bearer).map_err(failed)?);
+            } else {
+                let origin = || session.origin.clone();
+                if facts.compared {
+                    caller = callers.recall(context, keys, bearer, origin()).map_err(failed)?;
+                    recalled = caller.is_some();
+                }
+                let known = match caller {
+                    Some(caller) => caller,
+                    None => callers.read(context, keys, bearer, origin()).await.map_err(failed)?,
+                };
+                principal = Principal::User(known.user.id);
+                caller = Some(known);
+            }
+        }
+        // Who belongs to one organization draws on that one's points too.
+        let tenant = caller.as_ref().and_then(|caller| {
+            let mut organizations = caller.memberships.keys();
+            organizations.next().copied().filter(|_| organizations.next().is_none())
         });
-        Answered { body, outcome }
-    }
-
-    /// Makes an operation ready to be executed, or says why it is not.
-    async fn prepare(&self, mut operation: Operation, session: &Session) -> Result<Prepared, Box<Response>> {
-        let seen = self.documents.find(&operation.query);
-        match &seen {
-            Some(document) => operation.set_parsed_query(ExecutableDocument::clone(document)),
-            None => limits::scan(&operation.query)
-                .map_err(|excess| refused("GRAPHQL_PARSE_FAILED", excess.message()))?,
-        }
-        let variables = operation.variables.clone();
-        let name = operation.operation_name.clone();
-        let document = operation.parsed_query().map_err(|error| coded(error, "GRAPHQL_PARSE_FAILED"))?;
-        limits::weigh(document, &variables)
-            .map_err(|excess| refused("GRAPHQL_VALIDATION_FAILED", excess.message()))?;
-        let selected = selected(document, name.as_deref());
-        let streams = selected.is_some_and(|operation| operation.ty == OperationType::Subscription);
-        if let Some(Err(malformed)) = selected.map(|operation| self.types.check(operation, &variables)) {
-            let Malformed { field, reason } = malformed;
-            let mut error = ServerError::new(format!("{} {reason}.", field.join(".")), None);
-            error.extensions.get_or_insert_with(Default::default).set("field", field);
-            return Err(coded(error, "BAD_USER_INPUT"));
-        }
-        one_stream(document).map_err(|message| refused("GRAPHQL_VALIDATION_FAILED", message.to_owned()))?;
-        let unseen = seen.is_none().then(|| document.clone());
-        let recalled = match selected.is_some_and(compared) {
-            true => self.recall(session),
-            false => Ok(None),
-        };
-        let known = match recalled {
-            Ok(Some(caller)) => Ok((Some(caller), true)),
-            Ok(None) => self.authenticate(session).await.map(|caller| (caller, false)),
-            Err(error) => Err(error),
-        };
-        let (caller, recalled) = match known {
-            Ok(known) => known,
-            Err(error) => {
-                let error: async_graphql::Error = super::errors::ApiError::from(error).into();
-                let response = Response::from_errors(vec![error.into_server_error(Default::default())]);
-                return Err(Box::new(with_codes(response, session.origin.as_deref())));
-            }
-        };
-        let request = Request::new(self.services.clone(), caller, recalled);
-        let snapshots = request.snapshots.clone();
-        let unseen = unseen.map(|document| (operation.query.clone(), document));
-        Ok(Prepared { operation: operation.data(request), snapshots, streams, unseen })
+        let draw = self.0.throttle.take(tenant, principal, reading.requested);
+        let draw = draw.map_err(|(wait, status)| Refusal::throttled(wait, status, reading.requested))?;
+        Ok(Admitted { caller, recalled, draw })
     }
 
     /// Executes a query or mutation within the deadline. A mutation that is given up may still take place:
     /// its writes cannot be cut off, and its key will tell.
-    async fn complete(&self, prepared: Prepared, origin: Option<&str>) -> Response {
-        let schema = if prepared.unseen.is_none() { &self.schema_for_validated } else { &self.schema };
-        let executed = Box::pin(schema.execute(prepared.operation));
-        match tokio::time::timeout(DEADLINE, executed).await {
-            Ok(response) => {
-                let response = with_codes(response, origin);
-                if let (Outcome::Executed, Some((text, document))) = (outcome(&response), prepared.unseen) {
-                    self.documents.keep(&text, document);
-                }
-                response
-            }
-            Err(_) => {
-                let message = "The operation took too long and was given up. A mutation may still take place; \
-                               the same idempotency key will tell.";
-                *refused("TIMEOUT", message.to_owned())
-            }
-        }
-    }
-}
-
-/// How far an operation came: errors without a path, and no data, are from before the first field.
-fn outcome(response: &Response) -> Outcome {
-    let before = |code: &str| {
-        let has = |error: &&ServerError| {
-            let extensions = error.extensions.as_ref();
-            extensions
-                .and_then(|extensions| extensions.get("code"))
-                .is_some_and(|known| *known == code.into())
+    async fn execute(&self, reading: Reading, admitted: Admitted, origin: Option<&str>) -> Answered {
+        let Reading { found, operation_name, variables, requested, .. } = reading;
+        let Admitted { caller, recalled, draw } = admitted;
+        let request = Request::new(self.services().clone(), caller, recalled);
+        let operation = operation(&found.document, operation_name.clone(), variables).data(request);
+        let executed = Box::pin(self.schema(found.valid).execute(operation));
+        let Ok(mut response) = tokio::time::timeout(DEADLINE, executed).await else {
+            let message = "The operation took too long and was given up. A mutation may still take place; the \
+                           same idempotency key will tell.";
+            draw.settle(requested);
+            return refused(Refusal::new("TIMEOUT", message));
         };
-        response.errors.iter().filter(|error| error.path.is_empty()).any(|error| has(&error))
-    };
-    if response.data != Value::Null {
-        Outcome::Executed
-    } else if before("UNAUTHENTICATED") {
-        Outcome::Unauthenticated
-    } else if before("INTERNAL_SERVER_ERROR") {
-        Outcome::Failed
-    } else if REFUSALS.into_iter().any(before) {
-        Outcome::Refused
-    } else {
-        Outcome::Executed
-    }
-}
-
-/// Codes of operations that cannot be executed as they stand.
-const REFUSALS: [&str; 4] =
-    ["GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED", "BAD_USER_INPUT", "TIMEOUT"];
-
-/// The operation that is asked for. One that cannot be told is left to execution, which says so.
-fn selected<'d>(document: &'d ExecutableDocument, name: Option<&str>) -> Option<&'d OperationDefinition> {
-    let operation = match (&document.operations, name) {
-        (DocumentOperations::Single(operation), _) => Some(operation),
-        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
-        (DocumentOperations::Multiple(operations), None) => operations.values().next(),
-    };
-    operation.map(|operation| &operation.node)
-}
-
-/// A subscription has exactly one root field, and it stands in the operation itself.
-fn one_stream(document: &ExecutableDocument) -> Result<(), &'static str> {
-    let operations: Vec<_> = match &document.operations {
-        DocumentOperations::Single(operation) => vec![&operation.node],
-        DocumentOperations::Multiple(operations) => {
-            operations.values().map(|operation| &operation.node).collect()
+        add_codes(&mut response, origin);
+        if !was_executed(&response) {
+            draw.settle(1);
+            return Answered { outcome: Outcome::Refused, answer: Answer::Errors(response.errors, None) };
         }
-    };
-    for operation in operations.iter().filter(|operation| operation.ty == OperationType::Subscription) {
-        let items = &operation.selection_set.node.items;
-        if items.len() != 1 {
-            return Err("A subscription has exactly one root field.");
-        }
-        if !items.iter().all(|item| matches!(item.node, Selection::Field(_))) {
-            return Err("The root field of a subscription must not stand in a fragment.");
-        }
-    }
-    Ok(())
-}
-
-/// Whether all that the operation does is compared by the ledger with what holds when it books.
-fn compared(operation: &OperationDefinition) -> bool {
-    let fields = &operation.selection_set.node.items;
-    operation.ty == OperationType::Mutation
-        && fields.iter().all(|field| match &field.node {
-            Selection::Field(field) => charge_root::COMPARED.contains(&field.node.name.node.as_str()),
-            Selection::FragmentSpread(_) | Selection::InlineFragment(_) => false,
-        })
-}
-
-fn refused(code: &'static str, message: String) -> Box<Response> {
-    coded(ServerError::new(message, None), code)
-}
-
-fn coded(mut error: ServerError, code: &'static str) -> Box<Response> {
-    error.extensions.get_or_insert_with(Default::default).set("code", code);
-    Box::new(Response::from_errors(vec![error]))
-}
-
-/// Gives a code to errors that have none: those of validation, which come before any field, and those
-/// of arguments whose values are found wrong at their field. Faults of ours get the id of the request.
-fn with_codes(mut response: Response, origin: Option<&str>) -> Response {
-    let before_execution = response.data == Value::Null;
-    for error in &mut response.errors {
-        let of_input = error.message.starts_with("Invalid value for argument");
-        let validation = before_execution && error.path.is_empty() && !of_input;
-        let extensions = error.extensions.get_or_insert_with(Default::default);
-        if extensions.get("code").is_none() {
-            extensions.set("code", if validation { "GRAPHQL_VALIDATION_FAILED" } else { "BAD_USER_INPUT" });
-        }
-        if extensions.get("code") == Some(&"INTERNAL_SERVER_ERROR".into())
-            && let Some(origin) = origin
-        {
-            extensions.set("requestId", origin);
-        }
-    }
-    response
-}
-
-impl Executor for Server {
-    async fn execute(&self, operation: Operation) -> Response {
-        let session = session_of(&operation.data).unwrap_or_else(|| Session::new(None, None));
-        match self.prepare(operation, &session).await {
-            Ok(prepared) => self.complete(prepared, session.origin.as_deref()).await,
-            Err(response) => *response,
-        }
-    }
-
-    fn execute_stream(
-        &self,
-        operation: Operation,
-        session_data: Option<Arc<Data>>,
-    ) -> BoxStream<'static, Response> {
-        let server = self.clone();
-        let session =
-            session_data.as_deref().and_then(session_of).unwrap_or_else(|| Session::new(None, None));
-        let begun = async move {
-            let prepared = match server.prepare(operation, &session).await {
-                Ok(prepared) => prepared,
-                Err(response) => return stream::once(async move { *response }).boxed(),
-            };
-            if !prepared.streams {
-                let response = server.complete(prepared, session.origin.as_deref()).await;
-                return stream::once(async move { response }).boxed();
-            }
-            let Ok(place) = session.streams.clone().try_acquire_owned() else {
-                let message = format!("A socket carries at most {STREAMS} streams.");
-                return stream::once(async move { *refused("THROTTLED", message) }).boxed();
-            };
-            let Prepared { operation, snapshots, .. } = prepared;
-            let responses = server.schema.execute_stream(operation);
-            let finished = move |response| {
-                let (snapshots, origin, _held) = (snapshots.clone(), session.origin.clone(), &place);
-                async move {
-                    // The event is complete. However slowly it is taken, no connection waits for it.
-                    snapshots.close().await;
-                    with_codes(response, origin.as_deref())
-                }
-            };
-            responses.then(finished).boxed()
+        self.0.documents.keep(&found);
+        let actual = match found.document.operation(operation_name.as_deref()) {
+            Some((operation, _)) => self.0.costs.actual(&found.document.parsed, operation, &response.data),
+            None => requested,
         };
-        stream::once(begun).flatten().boxed()
+        let bill = Bill { requested, actual, status: draw.settle(actual) };
+        let body = refusal::write(&response, Some(bill));
+        Answered { outcome: Outcome::Executed, answer: Answer::Written(body) }
+    }
+
+    /// Settles what a subscription costs: its selection once. Events are pushed at the server's own pace.
+    pub(super) fn settle(&self, reading: &Reading, admitted: Admitted) -> Option<Caller> {
+        admitted.draw.settle(reading.requested);
+        admitted.caller
+    }
+
+    /// Validates the document of a subscription that has not been seen before.
+    pub(super) async fn validate(&self, reading: &mut Reading) -> Result<(), Vec<ServerError>> {
+        if reading.found.valid {
+            return Ok(());
+        }
+        let operation =
+            operation(&reading.found.document, reading.operation_name.clone(), reading.variables.clone());
+        check(&self.0.schema, operation, reading.facts.kind).await?;
+        self.0.documents.keep(&reading.found);
+        reading.found.valid = true;
+        Ok(())
     }
 }
 
-fn session_of(data: &Data) -> Option<Session> {
-    data.get(&TypeId::of::<Session>()).and_then(|session| session.downcast_ref::<Session>()).cloned()
+/// An operation of a document, ready to be executed.
+pub(super) fn operation(document: &Document, name: Option<String>, variables: Variables) -> Operation {
+    let mut operation = Operation::new(String::new()).variables(variables);
+    operation.set_parsed_query(document.parsed.clone());
+    match name {
+        Some(name) => operation.operation_name(name),
+        None => operation,
+    }
 }
+
+/// Reads the manifest of trusted documents, each of which must be valid.
+async fn load(path: &Path, costs: &Costs, schema: &ApiSchema) -> Result<Manifest, Error> {
+    let valid = |document: Arc<Document>| async move {
+        for (name, kind) in document.operations() {
+            // Variables that are missing are no fault of the document.
+            let checked = check(schema, operation(&document, name, Variables::default()), kind).await;
+            checked
+                .map_err(|errors| errors.into_iter().next().map(|error| error.message).unwrap_or_default())?;
+        }
+        Ok(())
+    };
+    let manifest = Manifest::load(path, costs, valid).await;
+    manifest.map_err(|reason| Error::invalid("BURSAR_DOCUMENTS", format!("{}: {reason}", path.display())))
+}
+
+/// Validates without executing: when only introspection is allowed no resolver runs, and a subscription whose
+/// events have ended before they begin shows none.
+async fn check(
+    schema: &ApiSchema,
+    operation: Operation,
+    kind: OperationType,
+) -> Result<(), Vec<ServerError>> {
+    let operation = match kind {
+        OperationType::Subscription => operation.data(Events::ended()),
+        OperationType::Query | OperationType::Mutation => operation.only_introspection(),
+    };
+    let mut stream = schema.execute_stream(operation);
+    match stream.next().await {
+        Some(mut response) if !was_executed(&response) => {
+            add_codes(&mut response, None);
+            Err(response.errors)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether an operation may come by a way.
+fn passable(kind: OperationType, way: Way) -> Result<(), Refusal> {
+    let message = match (kind, way) {
+        (_, Way::Stream) | (OperationType::Query, _) | (OperationType::Mutation, Way::Post) => return Ok(()),
+        (OperationType::Subscription, Way::GetStream) => return Ok(()),
+        (OperationType::Mutation, Way::Get | Way::GetStream) => "Mutations cannot be sent by GET.",
+        (OperationType::Subscription, _) => {
+            "Subscriptions need a stream: /graphql/ws (graphql-transport-ws) or /graphql/stream (server-sent \
+             events)."
+        }
+    };
+    let by_get = kind == OperationType::Mutation || way == Way::Get;
+    Err(Refusal::new(if by_get { NOT_BY_GET } else { "BAD_USER_INPUT" }, message))
+}
+
+// The largest operation fits a full bucket of the smallest setting that is accepted.
+const _: () = assert!(MOST <= crate::config::LEAST_COST as u64);

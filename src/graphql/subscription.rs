@@ -1,26 +1,22 @@
-//! Live balances.
+//! Live balances and purchases: what an event looks like. When there is one is decided elsewhere: see `views`.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, SimpleObject, Subscription as SubscriptionDerive};
-use bursar_domain::permission::Action;
+use bursar_domain::Timestamp;
 use futures_util::{Stream, stream};
 
 use super::balance::{Balance, BalanceOf};
 use super::department::Department;
 use super::errors::ApiError;
-use super::loaders::Key;
-use super::pool::{self, Pool};
+use super::organization::Organization;
+use super::pool::Pool;
+use super::purchase::Purchase;
+use super::render::{Events, Happening};
 use super::scalars::Version;
 use super::transfer::Transfer;
-use super::{Request, signed_in};
-use crate::auth::Caller;
-use crate::db::Snapshots;
 use crate::error::Error;
-use crate::live::{EventKind, PoolEvent, PoolWatch};
-
-/// How often a stream asks whether its reader may still see what it shows.
-const RECHECK: Duration = Duration::from_secs(3);
+use crate::live::{Body, EventKind};
 
 /// The root of all streams.
 pub struct Subscription;
@@ -42,7 +38,7 @@ pub enum LiveEventKind {
 pub struct PoolBalanceEvent {
     /// What it is.
     kind: LiveEventKind,
-    /// The pool. Its own fields are read when the event is sent, and may be newer than the event.
+    /// The pool. Fields that lead to other things are read when the event is sent, and may be newer.
     pool: Pool,
     /// What the whole pool has.
     balance: Balance,
@@ -64,10 +60,36 @@ pub struct DepartmentBalance {
     balance: Balance,
 }
 
+/// A state of an organization's pools, all of one instant.
+#[derive(SimpleObject)]
+pub struct OrganizationBalanceEvent {
+    /// What it is.
+    kind: LiveEventKind,
+    /// The organization. Fields that lead to other things are read when the event is sent, and may be newer.
+    organization: Organization,
+    /// What the pools that the caller sees have together.
+    balance: Balance,
+    /// The sum of these pools' versions.
+    version: Version,
+    /// What each of them has.
+    pools: Vec<PoolBalance>,
+}
+
+/// What a pool has.
+#[derive(SimpleObject)]
+pub struct PoolBalance {
+    /// The pool.
+    pool: Pool,
+    /// What it has.
+    balance: Balance,
+}
+
 /// The root of all streams.
 #[SubscriptionDerive]
 impl Subscription {
-    /// The balance of a pool: its state at first, then every change as it is committed.
+    /// The balance of a pool: its state at first, then every change as it is committed. An event may cover
+    /// several commits.
+    #[allow(unused_variables, reason = "arguments are read before the stream is opened: see `plan`")]
     async fn pool_balance(
         &self,
         ctx: &Context<'_>,
@@ -75,89 +97,90 @@ impl Subscription {
         #[graphql(desc = "The version that the client has: the first event brings what followed it.")]
         after: Option<Version>,
     ) -> Result<impl Stream<Item = Result<PoolBalanceEvent, ApiError>>, ApiError> {
-        let request = signed_in(ctx)?;
-        let pool = pool::authorized(request, &pool_id, Action::ReadPool).await?;
-        let services = &request.services;
-        let (context, after) = (services.context.clone(), after.map(|version| version.0));
-        let watch = PoolWatch::begin(context, &services.hub, pool.tenant(), pool.id, after);
-        let (caller, checked) = (request.caller()?, Instant::now());
-        let reader = Reader { watch, pool: Pool(pool.into_value()), caller, checked };
-        Ok(stream::unfold(Some((reader, request)), move |state| async move {
-            let (mut reader, request) = state?;
-            // The previous event has been sent: its snapshot is done with.
-            request.snapshots.close().await;
-            match reader.next(request).await {
-                Ok(event) => Some((Ok(event), Some((reader, request)))),
-                // The last word of a stream that may not go on.
-                Err(error) => Some((Err(error.into()), None)),
-            }
-        }))
+        events(ctx, PoolBalanceEvent::of)
+    }
+
+    /// The balance of an organization and of each of its pools: the state at first, then every change.
+    #[allow(unused_variables, reason = "as above")]
+    async fn organization_balance(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which organization.")] organization_id: ID,
+    ) -> Result<impl Stream<Item = Result<OrganizationBalanceEvent, ApiError>>, ApiError> {
+        events(ctx, OrganizationBalanceEvent::of)
+    }
+
+    /// A purchase: as it is at first, then after every change of it.
+    #[allow(unused_variables, reason = "as above")]
+    async fn purchase(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which purchase.")] id: ID,
+    ) -> Result<impl Stream<Item = Result<Purchase, ApiError>>, ApiError> {
+        events(ctx, |happening| match &happening.state.body {
+            Body::Purchase(row) => Ok(Purchase(row.clone())),
+            _ => Err(wrong()),
+        })
     }
 }
 
-/// A subscription with what it is checked by.
-struct Reader {
-    watch: PoolWatch,
-    pool: Pool,
-    caller: Caller,
-    /// When it was last asked whether the caller may still see the pool.
-    checked: Instant,
+/// The events of a subscription, each as its field shows it.
+fn events<T>(
+    ctx: &Context<'_>,
+    show: impl Fn(Happening) -> Result<T, ApiError>,
+) -> Result<impl Stream<Item = Result<T, ApiError>>, ApiError> {
+    let events = ctx.data::<Events>().map_err(|_| wrong())?.take()?;
+    Ok(stream::unfold((events, show), |(mut events, show)| async move {
+        let shown = show(events.recv().await?);
+        Some((shown, (events, show)))
+    }))
 }
 
-impl Reader {
-    /// Waits for the next event, and in between asks whether the caller may still see the pool.
-    async fn next(&mut self, request: &Request) -> Result<PoolBalanceEvent, Error> {
-        loop {
-            if self.caller.expires_at <= request.now() {
-                return Err(Error::Unauthenticated("The token has expired."));
-            }
-            // However busy the pool is.
-            if self.checked.elapsed() >= RECHECK {
-                self.check(request).await?;
-            }
-            if let Some(event) = self.watch.poll().await? {
-                return self.show(event, request).await;
-            }
-            self.watch.changed().await;
-        }
-    }
+fn wrong() -> ApiError {
+    Error::internal("an event of another subscription").into()
+}
 
-    /// Reads the caller's rights anew, and with them the pool.
-    async fn check(&mut self, request: &Request) -> Result<(), Error> {
-        let services = &request.services;
-        self.caller = self.caller.reload(&services.context.db).await?;
-        let snapshots = Snapshots::new(services.context.db.clone());
-        let directory = &services.directory;
-        let pool = self.caller.pool(&snapshots, directory, self.pool.0.id, Action::ReadPool).await?;
-        self.pool = Pool(pool.into_value());
-        self.checked = Instant::now();
-        Ok(())
-    }
-
-    async fn show(&self, event: PoolEvent, request: &Request) -> Result<PoolBalanceEvent, Error> {
-        let (organization, pool) = (self.pool.0.organization_id, self.pool.0.id);
-        let sees_all = self.caller.may_read_ledger(organization, pool);
-        let member = self.caller.memberships.get(&organization);
-        let mut departments = Vec::new();
-        for (account, balance) in event.departments {
-            let Some(id) = account.department_id else { continue };
-            if !sees_all && !member.is_some_and(|member| member.departments.contains_key(&id)) {
-                continue;
-            }
-            let row = request.rows.load_one(Key(organization, id)).await;
-            let row = row.map_err(|error| Error::internal(error.to_string()))?;
-            let row = row.ok_or_else(|| Error::internal("an allocation names no department"))?;
-            let balance = Balance::new(balance, BalanceOf::Account(organization, pool, account.id));
-            departments.push(DepartmentBalance { department: Department(row), balance });
-        }
-        let transfers = if sees_all { event.transfers } else { Vec::new() };
+impl PoolBalanceEvent {
+    fn of(happening: Happening) -> Result<PoolBalanceEvent, ApiError> {
+        let Happening { kind, state, transfers, sight } = happening;
+        let Body::Pool(seen) = &state.body else { return Err(wrong()) };
+        let (organization, pool) = (seen.pool.organization_id, seen.pool.id);
+        let shown = seen.departments.iter().filter(|(department, ..)| sight.shows_department(department.id));
+        let departments = shown.map(|(department, account, balance)| DepartmentBalance {
+            department: Department(department.clone()),
+            balance: Balance::new(*balance, BalanceOf::Account(organization, pool, account.id)),
+        });
+        let transfers = if sight.shows_ledger() { transfers } else { Vec::new() };
         Ok(PoolBalanceEvent {
-            kind: event.kind.into(),
-            pool: Pool(self.pool.0.clone()),
-            balance: Balance::new(event.balance, BalanceOf::Pools(organization, vec![pool])),
-            version: Version(event.balance.version),
-            departments,
-            transfers: transfers.into_iter().map(Transfer::from).collect(),
+            kind: kind.into(),
+            pool: Pool(seen.pool.clone()),
+            balance: Balance::new(seen.balance, BalanceOf::Pools(organization, vec![pool])),
+            version: Version(state.version),
+            departments: departments.collect(),
+            transfers: transfers.into_iter().map(|row| Arc::unwrap_or_clone(row).into()).collect(),
+        })
+    }
+}
+
+impl OrganizationBalanceEvent {
+    fn of(happening: Happening) -> Result<OrganizationBalanceEvent, ApiError> {
+        let Happening { kind, state, sight, .. } = happening;
+        let Body::Pools(seen) = &state.body else { return Err(wrong()) };
+        let organization = seen.organization.id;
+        let shown: Vec<_> = sight.pools(seen).collect();
+        let balances = shown.iter().map(|(pool, balance)| (pool.id, *balance)).collect();
+        let as_of: Timestamp = state.as_of;
+        let pools = shown.into_iter().map(|(pool, balance)| PoolBalance {
+            balance: Balance::new(*balance, BalanceOf::Pools(organization, vec![pool.id])),
+            pool: Pool(pool.clone()),
+        });
+        let balance = Balance::sum(organization, as_of, balances)?;
+        Ok(OrganizationBalanceEvent {
+            kind: kind.into(),
+            organization: Organization(seen.organization.clone()),
+            version: Version(balance.amounts().version),
+            balance,
+            pools: pools.collect(),
         })
     }
 }

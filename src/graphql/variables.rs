@@ -3,8 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use async_graphql::parser::parse_schema;
-use async_graphql::parser::types::{BaseType, OperationDefinition, Type, TypeKind, TypeSystemDefinition};
+use async_graphql::parser::types::{
+    BaseType, OperationDefinition, ServiceDocument, Type, TypeKind, TypeSystemDefinition,
+};
 use async_graphql::{Name, ScalarType, Value, Variables};
 
 use super::scalars::{
@@ -33,19 +34,19 @@ struct InputField {
 }
 
 impl InputTypes {
-    /// Reads the input types of a schema in the definition language.
-    pub fn read(sdl: &str) -> Result<InputTypes, String> {
+    /// Reads the input types of a schema.
+    pub fn read(schema: &ServiceDocument) -> InputTypes {
         let mut types = InputTypes { objects: HashMap::new(), enums: HashMap::new() };
-        for definition in parse_schema(sdl).map_err(|error| error.to_string())?.definitions {
+        for definition in &schema.definitions {
             let TypeSystemDefinition::Type(definition) = definition else { continue };
             let name = definition.node.name.node.to_string();
-            match definition.node.kind {
+            match &definition.node.kind {
                 TypeKind::InputObject(object) => {
                     let one_of = definition.node.directives.iter().any(|used| used.node.name.node == "oneOf");
-                    let fields = object.fields.into_iter().map(|field| InputField {
+                    let fields = object.fields.iter().map(|field| InputField {
                         name: field.node.name.node.to_string(),
                         optional: one_of || field.node.ty.node.nullable || field.node.default_value.is_some(),
-                        kind: field.node.ty.node,
+                        kind: field.node.ty.node.clone(),
                     });
                     types.objects.insert(name, fields.collect());
                 }
@@ -56,7 +57,7 @@ impl InputTypes {
                 _ => {}
             }
         }
-        Ok(types)
+        types
     }
 
     /// Checks the variables of an operation.
@@ -174,12 +175,12 @@ fn whole(value: &Value) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use async_graphql::parser::parse_query;
+    use async_graphql::parser::{parse_query, parse_schema};
     use serde_json::json;
 
     #[test]
     fn malformed_variables_are_named() {
-        let types = InputTypes::read(&super::super::sdl()).unwrap();
+        let types = InputTypes::read(&parse_schema(super::super::sdl()).unwrap());
         let document = parse_query(
             "query Q($i: ChargeCreditsInput!, $n: Int, $r: [Role!], $by: OrganizationSelector) { x }",
         )

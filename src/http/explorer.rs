@@ -1,46 +1,62 @@
-//! The explorer: a page to try the API with, embedded in the binary, without anything from elsewhere.
+//! The explorer: GraphiQL, built by npm from `console/` and embedded in the binary when it was there at build
+//! time. Without it the page says how to build it; the server is the same.
 
-use askama::Template;
 use axum::extract::Path;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use rust_embed::RustEmbed;
 
-use super::page;
+use super::{State, page};
 
-/// Scripts and requests of this server only.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; \
+/// What npm has built. In debug builds files are read from the folder when they are asked for.
+#[derive(RustEmbed)]
+#[folder = "console/dist"]
+#[allow_missing = true]
+struct Built;
+
+/// What runs comes from this server and from nowhere else. The editor puts styles into the page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self'; \
                       form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
-
-const SCRIPT: &str = include_str!("../../assets/explorer.js");
-
-/// The page.
-#[derive(Template)]
-#[template(path = "explorer.html")]
-struct Explorer;
 
 /// The way to the explorer.
 pub async fn home() -> Redirect {
     Redirect::temporary("/graphql")
 }
 
-/// The explorer, for browsers. Queries by GET are not taken.
-pub async fn explorer(headers: HeaderMap) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if !accept.contains("text/html") {
-        let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-        return response;
+/// The page.
+pub fn page(state: &State) -> Response {
+    let config = &state.server.services().config;
+    if let Some(file) = Built::get("index.html") {
+        let mut response = (StatusCode::OK, file.data.into_owned()).into_response();
+        let kind = HeaderValue::from_static("text/html; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        return page::secured(response, POLICY);
     }
-    page::secured(page::render(StatusCode::OK, &Explorer), POLICY)
+    page::message(
+        StatusCode::OK,
+        "The explorer is not built in",
+        &format!(
+            "The API is here and works: send POST requests to {}. To have the explorer on this page, build it \
+             with Node (in console: npm ci, then npm run build) and build the server again; scripts/run does \
+             both.",
+            config.link("/graphql"),
+        ),
+    )
 }
 
-/// What the explorer is made of.
-pub async fn asset(Path(name): Path<String>) -> Response {
-    if name != "explorer.js" {
+/// What the explorer is made of. Names of scripts change with their content, so they may be kept for ever.
+pub async fn asset(Path(path): Path<String>) -> Response {
+    let Some(file) = Built::get(&path).filter(|_| path != "index.html") else {
         return page::not_found().await;
+    };
+    let kind = HeaderValue::from_str(file.metadata.mimetype());
+    let mut response = file.data.into_owned().into_response();
+    if let Ok(kind) = kind {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
     }
-    let mut response = SCRIPT.into_response();
-    let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    page::secured(response, POLICY)
+    let mut response = page::secured(response, POLICY);
+    let kept = HeaderValue::from_static("public, max-age=31536000, immutable");
+    response.headers_mut().insert(header::CACHE_CONTROL, kept);
+    response
 }

@@ -1,12 +1,17 @@
 //! The web server: the GraphQL endpoint, the checkout pages, health. The only room that sees axum.
 
+mod accept;
+mod body;
 mod checkout;
 mod explorer;
 mod graphql;
 mod health;
 mod metrics;
+mod negotiate;
 mod page;
 mod request_id;
+mod stalled;
+mod stream;
 mod websocket;
 
 use std::sync::Arc;
@@ -14,17 +19,21 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, Method, header};
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
 
 use crate::graphql::Server;
 use crate::telemetry;
 
-/// The largest body of a request, in bytes.
-const BODY_BYTES: usize = 1024 * 1024;
+/// The shortest answer that is compressed, in bytes.
+const COMPRESSED_BYTES: u64 = 1_024;
 /// How long open connections may take to end once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -67,15 +76,12 @@ impl Web {
                 token.cancel();
             }
         };
-        let serving = axum::serve(self.listener, router(state)).with_graceful_shutdown(stopped);
-        let bounded = async {
-            token.cancelled().await;
-            tokio::time::sleep(GRACE).await;
-        };
+        tokio::spawn(stopped);
         tokio::select! {
-            result = async { serving.await } => result?,
+            ended = accept::serve(self.listener, router(state), token, GRACE) => if !ended {
+                tracing::warn!("connections were still open at the end of the grace period");
+            },
             () = telemetry::sum_up() => {},
-            () = bounded => tracing::warn!("connections were still open at the end of the grace period"),
         }
         self.state.sockets.close();
         // Upgraded connections are not axum's any more.
@@ -88,9 +94,9 @@ fn router(state: State) -> Router {
     let state = Arc::new(state);
     Router::new()
         .route("/", get(explorer::home))
-        .route("/graphql", post(graphql::post).get(explorer::explorer))
+        .merge(api(&state))
         .route("/graphql/ws", get(websocket::upgrade))
-        .route("/assets/{name}", get(explorer::asset))
+        .route("/assets/explorer/{*path}", get(explorer::asset))
         .route("/checkout/{organization}/{payment}/{token}", get(checkout::show))
         .route("/checkout/{organization}/{payment}/{token}/pay", post(checkout::pay))
         .route("/checkout/{organization}/{payment}/{token}/cancel", post(checkout::cancel))
@@ -98,7 +104,7 @@ fn router(state: State) -> Router {
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::show))
         .fallback(page::not_found)
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(DefaultBodyLimit::max(body::BODY_BYTES))
         .layer(CatchPanicLayer::custom(page::panicked))
         .layer(
             TraceLayer::new_for_http()
@@ -108,4 +114,24 @@ fn router(state: State) -> Router {
         )
         .layer(axum::middleware::from_fn(request_id::assign))
         .with_state(state)
+}
+
+/// The endpoints that pages of other origins may use, as far as the settings name them.
+fn api(state: &State) -> Router<Arc<State>> {
+    let origins = &state.server.services().config.allowed_origins;
+    let origins =
+        origins.iter().filter_map(|origin| HeaderValue::from_str(&origin.ascii_serialization()).ok());
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
+        .expose_headers([request_id::HEADER.clone(), header::RETRY_AFTER])
+        .max_age(Duration::from_secs(3_600));
+    let streams = Router::new().route("/graphql/stream", post(stream::post).get(stream::get));
+    Router::new()
+        .route("/graphql", post(graphql::post).get(graphql::get))
+        // Short answers are longer compressed, and events would wait for each other.
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES)))
+        .merge(streams)
+        .layer(cors)
 }

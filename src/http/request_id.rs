@@ -13,7 +13,7 @@ use tracing::Span;
 use uuid::Uuid;
 
 /// The header that brings the id to the client.
-static HEADER: HeaderName = HeaderName::from_static("x-request-id");
+pub static HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The id of a request.
 #[derive(Clone, Debug)]

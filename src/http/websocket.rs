@@ -1,95 +1,121 @@
-//! Subscriptions over WebSocket, by the protocol `graphql-transport-ws`.
+//! Streams over WebSocket, by the protocol `graphql-transport-ws`: what carries a [`Conversation`].
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Extension, State as Shared};
+use axum::extract::{ConnectInfo, Extension, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::{SinkExt, StreamExt, future};
 
 use super::State;
 use super::request_id::RequestId;
-use crate::graphql::Frame;
+use crate::graphql::{Conversation, Frame, Session};
 
 /// The name of the protocol.
 const PROTOCOL: &str = "graphql-transport-ws";
-/// The largest message of a client, in bytes.
+/// The largest message of a client, in bytes: a document, its variables, and what is around them.
 const MESSAGE_BYTES: usize = 256 * 1024;
-/// How often the server asks whether the client is there.
-const PING: Duration = Duration::from_secs(15);
+/// What a connection reads at once, in bytes. A socket that is silent keeps this much.
+const READ_BYTES: usize = 1024;
 /// How long one message may take to be taken by the client.
-const SEND: Duration = Duration::from_secs(15);
+const SEND: Duration = Duration::from_secs(10);
 
 /// Turns a request into a WebSocket.
 pub async fn upgrade(
     Shared(state): Shared<Arc<State>>,
     Extension(RequestId(origin)): Extension<RequestId>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if !same_origin(&headers, &state) {
-        return (StatusCode::FORBIDDEN, "The page that asks is not of this server.").into_response();
+    if !welcome(&headers, &state) {
+        return (StatusCode::FORBIDDEN, "Pages of that origin may not use this server.").into_response();
     }
     let upgrade = upgrade
-        .read_buffer_size(2 * 1024)
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(0)
         .max_message_size(MESSAGE_BYTES)
         .max_frame_size(MESSAGE_BYTES)
         .protocols([PROTOCOL]);
-    if upgrade.selected_protocol().is_none() {
-        return (StatusCode::BAD_REQUEST, "The protocol must be graphql-transport-ws.").into_response();
-    }
+    let known = upgrade.selected_protocol().is_some();
     upgrade.on_upgrade(move |socket| async move {
+        if !known {
+            return end(socket, 4406, "Subprotocol not acceptable").await;
+        }
+        let session = Session { bearer: None, origin: Some(origin), address: peer.ip() };
+        let conversation = Conversation::new(state.server.clone(), session);
         let sockets = state.sockets.clone();
-        sockets.track_future(serve(socket, state, origin)).await;
+        sockets.track_future(Box::pin(serve(socket, conversation, state))).await;
     })
 }
 
-/// Browsers say which page asks; it must be one of this server's. Other clients say nothing.
-fn same_origin(headers: &HeaderMap, state: &State) -> bool {
+/// Whether the page that asks, when a browser says which, may use this server: its own pages and those of
+/// the origins that the settings name.
+pub fn welcome(headers: &HeaderMap, state: &State) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let Some(origin) = origin.to_str().ok().and_then(|origin| url::Url::parse(origin).ok()) else {
         return false;
     };
+    let origin = origin.origin();
+    if !origin.is_tuple() {
+        return false;
+    }
+    let config = &state.server.services().config;
+    let scheme = origin.ascii_serialization();
+    let scheme = scheme.split(':').next().unwrap_or_default();
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let of_host = host.and_then(|host| url::Url::parse(&format!("{}://{host}", origin.scheme())).ok());
-    let public = &state.server.services().config.public_url;
-    origin.origin() == public.origin() || of_host.is_some_and(|host| host.origin() == origin.origin())
+    let of_host = host.and_then(|host| url::Url::parse(&format!("{scheme}://{host}")).ok());
+    origin == config.public_url.origin()
+        || config.allowed_origins.contains(&origin)
+        || of_host.is_some_and(|host| host.origin() == origin)
 }
 
-async fn serve(socket: WebSocket, state: Arc<State>, origin: String) {
-    let (mut sink, stream) = socket.split();
-    let messages = stream.take_while(|message| future::ready(message.is_ok())).filter_map(|message| {
-        future::ready(match message {
-            Ok(message @ (Message::Text(_) | Message::Binary(_))) => Some(message.into_data()),
-            _ => None,
-        })
-    });
-    let mut frames = std::pin::pin!(state.server.converse(messages, origin));
-    let mut ping = tokio::time::interval(PING);
-    ping.reset();
+async fn serve(mut socket: WebSocket, mut conversation: Conversation, state: Arc<State>) {
     loop {
         let frame = tokio::select! {
-            biased;
-            () = state.stop.cancelled() => Some(Frame::Close(1001, "The server is going away.".to_owned())),
-            frame = frames.next() => frame,
-            _ = ping.tick() => Some(Frame::Text(r#"{"type":"ping"}"#.to_owned())),
+            () = state.stop.cancelled() => return end(socket, 1001, "The server is going away.").await,
+            message = socket.recv() => match message {
+                Some(Ok(Message::Text(text))) => conversation.hear(text.as_bytes()).await,
+                Some(Ok(Message::Binary(_))) => {
+                    return end(socket, 4400, "Messages are text.").await;
+                }
+                // The library answers pings itself.
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
+                Some(Ok(Message::Close(_))) | None => return,
+                Some(Err(error)) => {
+                    // Too large, most likely; or it is not there any more to hear it.
+                    tracing::debug!(%error, "a socket cannot be read");
+                    return end(socket, 1009, "The message is too large, or none at all.").await;
+                }
+            },
+            frame = conversation.next() => Some(frame),
         };
-        let (message, last) = match frame {
-            Some(Frame::Text(text)) => (Message::Text(text.into()), false),
-            Some(Frame::Close(code, reason)) => (close(code, &reason), true),
-            None => break,
-        };
-        let sent = tokio::time::timeout(SEND, sink.send(message)).await;
-        if last || !matches!(sent, Ok(Ok(()))) {
-            break;
+        match frame {
+            None => {}
+            Some(Frame::Text(text)) => match send(&mut socket, Message::Text(text.into())).await {
+                true => {}
+                false => return,
+            },
+            Some(Frame::Close(code, reason)) => return end(socket, code, &reason).await,
         }
     }
 }
 
-fn close(code: u16, reason: &str) -> Message {
+/// Sends a message, unless the client does not take it.
+async fn send(socket: &mut WebSocket, message: Message) -> bool {
+    matches!(tokio::time::timeout(SEND, socket.send(message)).await, Ok(Ok(())))
+}
+
+/// Says why, and closes.
+async fn end(mut socket: WebSocket, code: u16, reason: &str) {
     // A close frame's reason has at most 123 bytes (RFC 6455, section 5.5).
     let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
-    Message::Close(Some(CloseFrame { code, reason: reason[..end].into() }))
+    let frame = CloseFrame { code, reason: reason[..end].into() };
+    if send(&mut socket, Message::Close(Some(frame))).await {
+        // The client's own close frame ends it; what else it still sends is not heard.
+        let closed = async { while let Some(Ok(_)) = socket.recv().await {} };
+        let _ = tokio::time::timeout(Duration::from_secs(1), closed).await;
+    }
 }

@@ -20,7 +20,8 @@ use super::load::Locking;
 use super::meters::Meters;
 use super::process::{Part, Phases, Processed, process};
 use super::queues::{Queues, Waiting};
-use super::{CommitListener, Receipt, Settings, Submission};
+use super::{Receipt, Settings, Submission};
+use crate::changes::Changes;
 use crate::db::{self, Attempt, Database, Fault, Scope, Tenant, fault};
 use crate::error::{Error, Result};
 
@@ -32,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The lanes, their queues, and what is kept in memory for them.
 pub(super) struct Lanes {
     db: Database,
-    listener: CommitListener,
+    changes: Changes,
     queues: Mutex<Queues>,
     shelf: Shelf,
     prices: Prices,
@@ -56,10 +57,10 @@ struct Work {
 
 impl Lanes {
     /// Lanes without work.
-    pub fn new(db: Database, listener: CommitListener, settings: Settings) -> Arc<Lanes> {
+    pub fn new(db: Database, changes: Changes, settings: Settings) -> Arc<Lanes> {
         let (queues, running) = (Mutex::new(Queues::new(settings)), TaskTracker::new());
         let (shelf, prices, meters) = (Shelf::new(), Prices::default(), Meters::new());
-        Arc::new(Lanes { db, listener, queues, shelf, prices, meters, running })
+        Arc::new(Lanes { db, changes, queues, shelf, prices, meters, running })
     }
 
     /// The prices that batches use, for those who only look.
@@ -239,7 +240,7 @@ impl Lanes {
         for (batch, done) in batches.into_iter().zip(processed) {
             self.shelf.put(batch.tenant.id(), done.books);
             if !done.committed.is_empty() {
-                (self.listener)(&done.committed);
+                self.changes.announce(&done.committed);
             }
             answers.extend(batch.answers.into_iter().zip(done.outcomes));
         }

@@ -8,7 +8,7 @@
 //! 2. *decide*: the pure machine in `bursar_domain::ledger`, one command after another.
 //! 3. *write*: all rows at once, and the hash chain.
 //!
-//! It answers after the commit, and tells the listener which pools moved to which version. Rooms that
+//! It answers after the commit, and announces which pools moved to which version. Rooms that
 //! must write rows of their own in the same transaction use [`Ledger::apply`].
 //!
 //! This room is the only one that writes ledger tables, and `write.rs` the only file.
@@ -28,7 +28,6 @@ mod write;
 
 use std::sync::Arc;
 
-use bursar_domain::id::PoolId;
 use bursar_domain::ledger::Command;
 use bursar_entity::{charge, journal_entry, lot, transfer};
 
@@ -41,18 +40,6 @@ pub use balance::{Balance, account_balance, department_balances, expiring, pool_
 pub use digest::Line;
 pub use read::{Quote, charge_transfers, decode_lines, head, transfers_after};
 pub use write::open_pool;
-
-/// A pool that has moved to a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// The pool.
-    pub pool: PoolId,
-    /// Its version.
-    pub version: i64,
-}
-
-/// Whoever wants to know of commits. Called after each commit; must not block.
-pub type CommitListener = Arc<dyn Fn(&[Committed]) + Send + Sync>;
 
 /// A command with what it carries but does not decide by.
 #[derive(Clone, Debug)]
@@ -123,6 +110,5 @@ impl Settings {
 #[derive(Clone)]
 pub struct Ledger {
     context: Context,
-    listener: CommitListener,
     lanes: Arc<lanes::Lanes>,
 }

@@ -15,7 +15,8 @@ use super::books::{Books, Prices};
 use super::check::check;
 use super::load::{Loaded, Locking, load};
 use super::write::Booked;
-use super::{Committed, Receipt, ReceiptRow, Submission};
+use super::{Receipt, ReceiptRow, Submission};
+use crate::changes::{Change, Subject};
 use crate::db::{Tenant, Txn, padded};
 use crate::error::{Error, Result};
 
@@ -32,7 +33,7 @@ pub(super) struct Processed {
     /// What became of each command, in order.
     pub outcomes: Vec<Result<Receipt>>,
     /// The pools that have moved.
-    pub committed: Vec<Committed>,
+    pub committed: Vec<Change>,
     /// What is kept in memory for the next batch.
     pub books: Books,
 }
@@ -101,7 +102,11 @@ pub(super) async fn process(
     phases.write = began.elapsed();
     let processed = parts.into_iter().zip(loaded).zip(decided).map(|((part, loaded), (outcomes, _))| {
         let changed = loaded.state.pools.values().filter(|pool| pool.changed);
-        let committed = changed.map(|pool| Committed { pool: pool.id, version: pool.head.version }).collect();
+        let committed = changed.map(|pool| Change {
+            organization: part.tenant.id(),
+            subject: Subject::Pool(pool.id, pool.head.version),
+        });
+        let committed = committed.collect();
         let mut books = part.books;
         loaded.keep(&mut books);
         Processed { outcomes, committed, books }

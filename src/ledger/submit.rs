@@ -6,16 +6,17 @@ use super::books::Books;
 use super::lanes::Lanes;
 use super::load::Locking;
 use super::process::{Part, process};
-use super::{CommitListener, Committed, Ledger, Receipt, Settings, Submission};
+use super::{Ledger, Receipt, Settings, Submission};
+use crate::changes::Change;
 use crate::context::Context;
 use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
 
 impl Ledger {
     /// A ledger on a database.
-    pub fn new(context: Context, listener: CommitListener, settings: Settings) -> Ledger {
-        let lanes = Lanes::new(context.db.clone(), Arc::clone(&listener), settings);
-        Ledger { context, listener, lanes }
+    pub fn new(context: Context, settings: Settings) -> Ledger {
+        let lanes = Lanes::new(context.db.clone(), context.changes.clone(), settings);
+        Ledger { context, lanes }
     }
 
     /// The database and the clock that it works with.
@@ -40,22 +41,15 @@ impl Ledger {
         self.alone(&txn, tenant, submission, Locking::None).await.map(|(receipt, _)| receipt)
     }
 
-    /// Carries out one command inside the transaction of another room, which calls
-    /// [`Ledger::announce`] with the second part of the answer once it has committed.
+    /// Carries out one command inside the transaction of another room, which announces the second part of
+    /// the answer once it has committed.
     pub async fn apply(
         &self,
         txn: &Txn,
         tenant: Tenant,
         submission: Submission,
-    ) -> Result<(Receipt, Vec<Committed>)> {
+    ) -> Result<(Receipt, Vec<Change>)> {
         self.alone(txn, tenant, submission, Locking::Exclusive).await
-    }
-
-    /// Tells the listener what a transaction that used [`Ledger::apply`] has committed.
-    pub fn announce(&self, committed: &[Committed]) {
-        if !committed.is_empty() {
-            (self.listener)(committed);
-        }
     }
 
     /// Takes no more commands, and waits until those that wait have been answered.
@@ -70,7 +64,7 @@ impl Ledger {
         tenant: Tenant,
         submission: Submission,
         locking: Locking,
-    ) -> Result<(Receipt, Vec<Committed>)> {
+    ) -> Result<(Receipt, Vec<Change>)> {
         let part = Part { tenant, submissions: Arc::new(vec![submission]), books: Books::default() };
         let (processed, _) = process(txn, vec![part], locking, self.lanes.prices()).await?;
         let processed = processed.into_iter().next();

@@ -1,65 +1,149 @@
-//! Wakes the watchers of this process.
+//! What is watched on this node. One hub for each process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use bursar_domain::id::PoolId;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::ledger::Committed;
+use super::feed::{Feed, Watch};
+use super::{Bus, Of, Topic, bus, poll};
+use crate::changes::{Change, Subject};
+use crate::context::Context;
+use crate::db::Tenant;
+use crate::error::Result;
 
-/// One for each process: the pools that are being watched here, and the newest version known of each.
-#[derive(Clone, Default)]
-pub struct Hub(Arc<Mutex<HashMap<PoolId, watch::Sender<i64>>>>);
+/// The feeds of this node, and the bus that connects it with others. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    feeds: Mutex<HashMap<Topic, Arc<Feed>>>,
+    bus: Bus,
+    end: CancellationToken,
+}
 
 impl Hub {
     /// Nobody watches.
-    pub fn new() -> Hub {
-        Hub::default()
+    pub fn new(bus: Bus) -> Hub {
+        Hub(Arc::new(Inner { feeds: Mutex::default(), bus, end: CancellationToken::new() }))
     }
 
-    /// Wakes whoever watches the pools. Does not block, and forgets pools that nobody watches any more.
-    pub fn committed(&self, committed: &[Committed]) {
-        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for Committed { pool, version } in committed {
-            let Some(sender) = pools.get(pool) else { continue };
-            if sender.receiver_count() == 0 {
-                pools.remove(pool);
-                continue;
+    /// Begins to look at what is watched from time to time, and to listen to other nodes.
+    pub async fn start(&self, context: &Context) -> Result<()> {
+        tokio::spawn(poll::run(self.clone(), context.clone()));
+        bus::start(self, context).await
+    }
+
+    /// Ends all feeds, and tells nobody any more.
+    pub fn end(&self) {
+        self.0.end.cancel();
+        self.feeds().clear();
+    }
+
+    /// Waits for the end.
+    pub(super) async fn ended(&self) {
+        self.0.end.cancelled().await;
+    }
+
+    /// Waits for some time; answers whether the end has come.
+    pub(super) async fn ends_within(&self, time: Duration) -> bool {
+        if time.is_zero() {
+            return self.0.end.is_cancelled();
+        }
+        tokio::time::timeout(time, self.ended()).await.is_ok()
+    }
+
+    pub(super) fn bus(&self) -> &Bus {
+        &self.0.bus
+    }
+
+    /// Something was committed by this process. Does not block.
+    pub fn committed(&self, changes: &[Change]) {
+        self.hinted(changes);
+        self.0.bus.publish(changes);
+    }
+
+    /// Something has been committed somewhere.
+    pub(super) fn hinted(&self, changes: &[Change]) {
+        let feeds = self.feeds();
+        if feeds.is_empty() {
+            return;
+        }
+        for Change { organization, subject } in changes {
+            // Feeds are looked up, not read: nothing is shown here.
+            let tenant = Tenant::vouched(*organization);
+            match subject {
+                Subject::Pool(pool, version) => {
+                    if let Some(feed) = feeds.get(&Topic { tenant, of: Of::Pool(*pool) }) {
+                        feed.hint(*version);
+                    }
+                    if let Some(feed) = feeds.get(&Topic { tenant, of: Of::Pools }) {
+                        feed.touch();
+                    }
+                }
+                Subject::Purchase(purchase) => {
+                    if let Some(feed) = feeds.get(&Topic { tenant, of: Of::Purchase(*purchase) }) {
+                        feed.touch();
+                    }
+                }
             }
-            sender.send_if_modified(|known| {
-                let newer = *version > *known;
-                *known = (*known).max(*version);
-                newer
-            });
         }
     }
 
-    /// Watches a pool: the receiver changes with every commit from now on.
-    pub fn watch(&self, pool: PoolId) -> watch::Receiver<i64> {
-        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.entry(pool).or_insert_with(|| watch::channel(0).0).subscribe()
+    /// Something may have happened before anybody here listened.
+    pub(super) fn touch(&self, topic: Topic) {
+        if let Some(feed) = self.feeds().get(&topic) {
+            feed.touch();
+        }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bursar_domain::id::Id;
+    /// Hints may have been lost: everything that is watched is looked at.
+    pub(super) fn touch_all(&self) {
+        self.feeds().values().for_each(|feed| feed.touch());
+    }
 
-    #[test]
-    fn watchers_see_the_newest_version_and_are_forgotten() {
-        let (hub, pool) = (Hub::new(), PoolId::from_u128(1));
-        let commit = |version| hub.committed(&[Committed { pool, version }]);
-        commit(1);
-        let mut watcher = hub.watch(pool);
-        assert!(!watcher.has_changed().unwrap());
-        commit(3);
-        commit(2);
-        assert!(watcher.has_changed().unwrap());
-        assert_eq!(*watcher.borrow_and_update(), 3);
-        drop(watcher);
-        commit(4);
-        assert!(hub.0.lock().unwrap().is_empty());
+    /// The feeds that are watched.
+    pub(super) fn watched(&self) -> Vec<Arc<Feed>> {
+        self.feeds().values().cloned().collect()
+    }
+
+    /// How many feeds there are.
+    pub fn len(&self) -> usize {
+        self.feeds().len()
+    }
+
+    /// Whether nothing is watched here.
+    pub fn is_empty(&self) -> bool {
+        self.feeds().is_empty()
+    }
+
+    /// Watches a topic.
+    pub fn watch(&self, context: &Context, topic: Topic) -> Watch {
+        let mut feeds = self.feeds();
+        if let Some(feed) = feeds.get(&topic) {
+            return feed.watch();
+        }
+        let feed = Feed::new(topic);
+        let watch = feed.watch();
+        feeds.insert(topic, Arc::clone(&feed));
+        self.0.bus.serve(topic);
+        tokio::spawn(feed.run(self.clone(), context.clone()));
+        watch
+    }
+
+    /// Forgets a feed when nobody watches it; answers whether it did.
+    pub(super) fn forget(&self, feed: &Arc<Feed>) -> bool {
+        let mut feeds = self.feeds();
+        if feed.is_watched() {
+            return false;
+        }
+        feeds.remove(&feed.topic());
+        self.0.bus.leave(feed.topic());
+        true
+    }
+
+    fn feeds(&self) -> MutexGuard<'_, HashMap<Topic, Arc<Feed>>> {
+        self.0.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

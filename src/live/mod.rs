@@ -1,12 +1,60 @@
-//! Live balances: who watches a pool is woken by each commit and reads what followed.
+//! Live balances: what is watched on this node, and how its watchers learn of changes.
 //!
-//! A commit only says "pool P is at version V"; the rows come from the database. A watcher subscribes
-//! first, then takes its snapshot, then reads on from the snapshot's version, so that nothing falls
-//! between. It also looks by itself every few seconds, which finds the commits of other processes and
-//! every hint that was lost.
+//! # Flow
+//! Each thing that is watched here has one [`Feed`]: a task that reads it when a hint says that it has
+//! changed, and keeps the newest [`State`] for everybody who watches. Hints come from the commits of this
+//! process, from other nodes over the [`bus`], and from a poll of all watched things every two seconds, which
+//! finds what hints have missed. A hint says where to look and nothing else; the state is what the database
+//! says.
+//!
+//! A state is of one snapshot: balances, version and the revisions that permissions depend on belong together.
+//! Whoever shows it to somebody compares these revisions with those at which that person's permissions were
+//! read, so nothing is shown to somebody who has lost the right to see it.
 
+pub mod bus;
+mod feed;
+mod history;
 mod hub;
-mod stream;
+mod poll;
+mod state;
 
+pub use bus::Bus;
+pub use feed::{Feed, Watch};
+pub use history::{MAX_TRANSFERS, Transfers};
 pub use hub::Hub;
-pub use stream::{EventKind, MAX_TRANSFERS, PoolEvent, PoolWatch};
+pub use state::{Body, OrganizationState, PoolState, State};
+
+use bursar_domain::id::{PoolId, PurchaseId};
+
+use crate::db::Tenant;
+
+/// Something that can be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Topic {
+    /// The organization that it belongs to.
+    pub tenant: Tenant,
+    /// What it is.
+    pub of: Of,
+}
+
+/// What can be watched of an organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Of {
+    /// A pool with its departments.
+    Pool(PoolId),
+    /// All of its pools.
+    Pools,
+    /// A purchase.
+    Purchase(PurchaseId),
+}
+
+/// What an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// The first event.
+    Snapshot,
+    /// What followed the previous event.
+    Change,
+    /// A fresh snapshot after a gap.
+    Resync,
+}

@@ -36,5 +36,7 @@ pub async fn cancel(context: &Context, purchase: &Authorized<purchase::Model>) -
             Ok(after)
         })
     });
-    context.db.write(tenant, work).await
+    let after = context.db.write(tenant, work).await?;
+    context.changes.announce_purchase(tenant.id(), id);
+    Ok(after)
 }

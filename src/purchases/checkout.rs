@@ -56,13 +56,15 @@ pub async fn start_checkout(
     if request.dry_run {
         return context.db.rehearse(tenant, work).await;
     }
-    match context.db.write(tenant, work.clone()).await {
+    let started = match context.db.write(tenant, work.clone()).await {
         // The same key at the same time, on another purchase: what it stands for can be seen now.
         Err(Error::Database(error)) if matches!(fault(&error), Fault::Unique(_)) => {
             context.db.write(tenant, work).await
         }
         outcome => outcome,
-    }
+    }?;
+    context.changes.announce_purchase(tenant.id(), started.purchase.id);
+    Ok(started)
 }
 
 async fn start(
@@ -244,5 +246,7 @@ pub async fn cancel_checkout(
             read(txn, tenant, id).await
         })
     });
-    context.db.write(tenant, work).await
+    let checkout = context.db.write(tenant, work).await?;
+    context.changes.announce_purchase(tenant.id(), checkout.purchase.id);
+    Ok(checkout)
 }

@@ -9,13 +9,14 @@ use serde_json::json;
 
 use super::checkout::{Checkout, CheckoutLink, lock_checkout, read};
 use super::{write_payment, write_purchase};
-use crate::audit::{self, Change};
+use crate::audit;
 use crate::auth::{Actor, Keys, Standing};
+use crate::changes::{Change, Subject};
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
 use crate::global_id;
 use crate::idempotency::Idempotency;
-use crate::ledger::{Committed, Ledger, Submission};
+use crate::ledger::{Ledger, Submission};
 
 /// The priority of bought credits in the burn order.
 const PAID_PRIORITY: i16 = 100;
@@ -62,7 +63,7 @@ pub async fn pay_sandbox(
         })
     });
     let (settled, committed) = ledger.context().db.write(tenant, work).await?;
-    ledger.announce(&committed);
+    ledger.context().changes.announce(&committed);
     Ok(settled)
 }
 
@@ -74,7 +75,7 @@ async fn settle(
     (purchase, payment): (purchase::Model, payment::Model),
     provider_payment: &str,
     actor: &Actor,
-) -> Result<Vec<Committed>> {
+) -> Result<Vec<Change>> {
     let clock = &ledger.context().clock;
     let now = clock.now();
     let state = purchase.state.after(PurchaseEvent::Paid);
@@ -93,7 +94,7 @@ async fn settle(
     write_purchase(txn, &purchase::Model { state, completed_at: Some(now), ..purchase.clone() }).await?;
     let was = json!({ "state": purchase.state.as_str() });
     let is = json!({ "state": state.as_str(), "paidPayment": global_id::encode(payment.id) });
-    let change = Change::updated("payPurchase", purchase.id, was, is);
+    let change = audit::Change::updated("payPurchase", purchase.id, was, is);
     audit::record(txn, tenant, clock, actor, change).await?;
     let mut form = Canonical::of("issue");
     form.id(purchase.id).id(payment.id);
@@ -120,6 +121,7 @@ async fn settle(
     };
     let (actor, standing) = (actor.clone(), Standing::default());
     let submission = Submission { command, actor, standing, subject: None, metadata: None, reason: None };
-    let (_, committed) = ledger.apply(txn, tenant, submission).await?;
+    let (_, mut committed) = ledger.apply(txn, tenant, submission).await?;
+    committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(purchase.id) });
     Ok(committed)
 }

@@ -190,21 +190,29 @@ async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>,
 }
 
 async fn streams(me: &Client, theirs: &Rival, schema: &Schema) {
-    assert_eq!(schema.subscriptions, ["poolBalance"], "a stream has no case in this test");
     let mut socket = me.socket().await;
-    for pool in [theirs.ids["pool"].clone(), "pool_00000000000000000000000000".to_owned(), "x".to_owned()] {
-        socket
-            .subscribe(
-                &pool,
-                "subscription S($id: ID!) { poolBalance(poolId: $id) { version } }",
-                json!({ "id": pool }),
-            )
-            .await;
-        let answer = socket.message().await.unwrap();
-        let text = answer.to_string();
-        assert!(text.contains("pool was not found") && text.contains("BAD_USER_INPUT"), "{text}");
-        assert!(!text.contains("version\":"), "{text}");
-        assert_eq!(socket.message().await.unwrap()["type"], "complete");
+    for stream in &schema.subscriptions {
+        let (document, prefix, what) = match stream.as_str() {
+            "poolBalance" => ("poolBalance(poolId: $id) { version }", "pool", "pool"),
+            "organizationBalance" => {
+                ("organizationBalance(organizationId: $id) { version }", "org", "organization")
+            }
+            "purchase" => ("purchase(id: $id) { state }", "purchase", "purchase"),
+            other => panic!("{other} has no case in this test"),
+        };
+        let document = format!("subscription S($id: ID!) {{ {document} }}");
+        let mut answers = Vec::new();
+        let absent = format!("{prefix}_00000000000000000000000000");
+        for id in [theirs.ids[prefix].clone(), absent] {
+            socket.subscribe("s", &document, json!({ "id": id })).await;
+            answers.push(socket.message().await.unwrap());
+        }
+        assert_eq!(answers[0], answers[1], "absent and forbidden answer alike");
+        assert_eq!(answers[0]["type"], "error", "{}", answers[0]);
+        assert_eq!(answers[0]["payload"][0]["message"], format!("{what} was not found."));
+        assert_eq!(answers[0]["payload"][0]["extensions"]["code"], "BAD_USER_INPUT");
+        socket.subscribe("x", &document, json!({ "id": "x" })).await;
+        assert_eq!(socket.message().await.unwrap()["type"], "error");
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up: each may use those before it, and those on its own line not.
 const FLOORS: &[&[&str]] = &[
-    &["error", "clock", "config", "global_id", "text", "telemetry"],
+    &["error", "clock", "config", "global_id", "text", "telemetry", "changes"],
     &["db"],
     &["context", "idempotency"],
     &["auth"],

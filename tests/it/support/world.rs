@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bursar::app::App;
 use bursar::auth::{self, Actor, Standing};
 use bursar::clock::Clock;
-use bursar::config::{Config, Environment, LogFormat, Payments};
+use bursar::config::Config;
 use bursar::db::{Options, Tenant};
 use bursar::global_id;
 use bursar::graphql::Services;
@@ -39,18 +39,8 @@ pub struct World {
 
 /// The settings of a test's server.
 pub fn config(database: &TestDatabase) -> Config {
-    Config {
-        environment: Environment::Development,
-        listen: "127.0.0.1:0".parse().unwrap(),
-        data_dir: std::env::temp_dir(),
-        database: database.addresses.clone(),
-        connections: 16,
-        public_url: "http://bursar.test".parse().unwrap(),
-        signing_secret: Some(SecretString::from("a secret for tests, 32 bytes long")),
-        payments: Payments::Sandbox,
-        log: "warn".to_owned(),
-        log_format: LogFormat::Text,
-    }
+    let config = Config::for_database(database.addresses.clone(), "http://bursar.test".parse().unwrap());
+    Config { signing_secret: Some(SecretString::from("a secret for tests, 32 bytes long")), ..config }
 }
 
 impl World {
