@@ -35,7 +35,11 @@ enum Command {
         down: Option<u32>,
     },
     /// Print the schema of the API.
-    Schema,
+    Schema {
+        /// Print it as a subgraph of Apollo Federation.
+        #[arg(long)]
+        federation: bool,
+    },
     /// Print a session token for a person, and nothing else.
     Token {
         /// The person's e-mail address.
@@ -68,7 +72,8 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), String> {
     match command {
-        Command::Schema => return print(&bursar::graphql::sdl()),
+        Command::Schema { federation: false } => return print(&bursar::graphql::sdl()),
+        Command::Schema { federation: true } => return print(&bursar::graphql::subgraph_sdl()),
         Command::Permissions => return print(&bursar_domain::permission::table()),
         _ => {}
     }
@@ -78,7 +83,7 @@ async fn run(command: Command) -> Result<(), String> {
         Command::Migrate { down } => migrate_to(&config, down).await,
         Command::Token { email } => token(config, &email).await,
         Command::Seed => seed(config).await,
-        Command::Schema | Command::Permissions => Ok(()),
+        Command::Schema { .. } | Command::Permissions => Ok(()),
     };
     outcome.map_err(|error| match error {
         Error::Invalid { field, reason } => format!("{field}: {reason}"),

@@ -310,7 +310,8 @@ mod tests {
         let deep = "pool { transfers(first: 100) { nodes { id } } }";
         let deep = format!("{{ pool(id: \"p\") {{ transfers(first: 100) {{ nodes {{ {deep} }} }} }} }}");
         assert_eq!(points(&deep.replace("100", "50")), Ok(2 + 5 + 50 * (2 + 2 + 5 + 50 * 3)));
-        let wider = deep.replace("id }", "id version kind credits hash createdAt reference }");
+        let wider =
+            deep.replace("id }", "id version kind credits hash createdAt effectiveAt reference reason }");
         assert_eq!(points(&wider), Err(Excess::Cost(MOST)));
     }
 

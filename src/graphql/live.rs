@@ -22,8 +22,6 @@ use bursar_domain::permission::Action;
 const ATTEMPTS: u32 = 20;
 /// How long one try waits for what is watched to be read.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it waits for what is watched to be as new as the caller's permissions.
-const CATCH_UP: Duration = Duration::from_millis(250);
 
 /// A subscription that has been opened once, with what it takes to open it again.
 #[derive(Clone)]
@@ -69,6 +67,7 @@ impl Server {
         let services = self.services();
         let topic = self.topic(&plan, &caller).await?;
         let organization = topic.tenant.id();
+        let mut refreshed = false;
         for _ in 0..ATTEMPTS {
             if !caller.belongs_to(organization) {
                 return Err(plan.what());
@@ -80,6 +79,12 @@ impl Server {
             if standing.holds(state.standing) {
                 let sight = Sight::of(&caller, &state, plan.personal).ok_or_else(|| plan.what())?;
                 if let From::After(version) | From::Sent(version) = from {
+                    // The client may have read what this node has not looked at yet.
+                    if version > state.version && !refreshed {
+                        watch.feed().refresh(&services.context).await?;
+                        refreshed = true;
+                        continue;
+                    }
                     watch.feed().recall(&services.context, version).await?;
                 }
                 let key = ViewKey {
@@ -106,9 +111,7 @@ impl Server {
                 None => services.callers.reread(&services.context, &caller).await?,
             };
             if !caller.standing(organization).holds(state.standing) {
-                watch.feed().touch();
-                // Whether it has come or not, it is looked at again.
-                let _ = tokio::time::timeout(CATCH_UP, watch.changed()).await;
+                watch.feed().refresh(&services.context).await?;
             }
         }
         Err(Error::Unavailable("People or grants change too fast."))

@@ -18,6 +18,7 @@ mod connection;
 mod cost;
 mod department;
 mod documents;
+mod entity;
 mod errors;
 mod inbox;
 mod live;
@@ -51,7 +52,9 @@ mod views;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use async_graphql::{Context as Gql, MergedObject, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
+use async_graphql::{
+    Context as Gql, MergedObject, ObjectType, SDLExportOptions, Schema, SchemaBuilder, ValidationMode,
+};
 
 use crate::auth::{Caller, Callers, Keys, PoolDirectory};
 use crate::config::Config;
@@ -179,6 +182,20 @@ pub struct Query(
     charge_root::ChargeQuery,
 );
 
+/// The root of all reads.
+//
+// With what a gateway asks for, which clients are not told about.
+#[derive(MergedObject, Default)]
+#[graphql(name = "Query")]
+pub struct SubgraphQuery(
+    viewer::ViewerQuery,
+    node::NodeQuery,
+    organization_root::OrganizationQuery,
+    pool::PoolQuery,
+    charge_root::ChargeQuery,
+    entity::EntityQuery,
+);
+
 /// The root of all changes.
 #[derive(MergedObject, Default)]
 #[graphql(name = "Mutation")]
@@ -193,7 +210,7 @@ pub struct Mutation(
 );
 
 /// The schema of the API.
-pub type ApiSchema = Schema<Query, Mutation, subscription::Subscription>;
+pub type ApiSchema = Schema<SubgraphQuery, Mutation, subscription::Subscription>;
 
 /// The deepest nesting of fields.
 const DEPTH: usize = 20;
@@ -204,35 +221,47 @@ const DIRECTIVES: usize = 10;
 
 /// Builds the schema. With `suggestions` the errors of validation name what may have been meant.
 pub fn schema(suggestions: bool) -> ApiSchema {
-    let builder = builder();
+    let builder = builder(SubgraphQuery::default());
     if suggestions { builder.finish() } else { builder.disable_suggestions().finish() }
 }
 
 /// Builds the schema for documents that a strict one has validated before: only what depends on the
 /// variables is looked at again.
 fn schema_for_validated() -> ApiSchema {
-    builder().validation_mode(ValidationMode::Fast).finish()
+    builder(SubgraphQuery::default()).validation_mode(ValidationMode::Fast).finish()
 }
 
-fn builder() -> SchemaBuilder<Query, Mutation, subscription::Subscription> {
-    Schema::build(Query::default(), Mutation::default(), subscription::Subscription)
+fn builder<Q: ObjectType + 'static>(query: Q) -> SchemaBuilder<Q, Mutation, subscription::Subscription> {
+    Schema::build(query, Mutation::default(), subscription::Subscription)
         .register_output_type::<node::Node>()
         .register_output_type::<errors::UserError>()
+        .enable_subscription_in_federation()
         .limit_depth(DEPTH)
         .limit_aliases(ALIASES)
         .limit_directives(DIRECTIVES)
 }
 
-/// The schema in the definition language, as it is checked in.
+/// The schema in the definition language, as it is checked in: what clients use.
 pub fn sdl() -> String {
-    let options = SDLExportOptions::new()
+    tidied(&builder(Query::default()).finish().sdl_with_options(options()))
+}
+
+/// The schema as a subgraph of Apollo Federation 2, as it is checked in: what a gateway composes.
+pub fn subgraph_sdl() -> String {
+    tidied(&schema(true).sdl_with_options(options().federation().compose_directive()))
+}
+
+fn options() -> SDLExportOptions {
+    SDLExportOptions::new()
         .sorted_fields()
         .sorted_arguments()
         .sorted_enum_items()
         .include_specified_by()
         .use_space_ident()
-        .indent_width(2);
-    let sdl = schema(true).sdl_with_options(options);
+        .indent_width(2)
+}
+
+fn tidied(sdl: &str) -> String {
     let lines: Vec<&str> = sdl.lines().map(str::trim_end).collect();
     lines.join("\n").trim().to_owned() + "\n"
 }

@@ -19,6 +19,8 @@ const PROTOCOL: &str = "graphql-transport-ws";
 const MESSAGE_BYTES: usize = 256 * 1024;
 /// What a connection reads at once, in bytes. A socket that is silent keeps this much.
 const READ_BYTES: usize = 1024;
+/// How long the end of a connection may take that both sides have agreed on.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How long one message may take to be taken by the client.
 const SEND: Duration = Duration::from_secs(10);
 
@@ -83,7 +85,9 @@ async fn serve(mut socket: WebSocket, mut conversation: Conversation, state: Arc
                 }
                 // The library answers pings itself.
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
-                Some(Ok(Message::Close(_))) | None => return,
+                // The library answers the client's close frame as it is read on.
+                Some(Ok(Message::Close(_))) => return drain(socket).await,
+                None => return,
                 Some(Err(error)) => {
                     // Too large, most likely; or it is not there any more to hear it.
                     tracing::debug!(%error, "a socket cannot be read");
@@ -115,7 +119,12 @@ async fn end(mut socket: WebSocket, code: u16, reason: &str) {
     let frame = CloseFrame { code, reason: reason[..end].into() };
     if send(&mut socket, Message::Close(Some(frame))).await {
         // The client's own close frame ends it; what else it still sends is not heard.
-        let closed = async { while let Some(Ok(_)) = socket.recv().await {} };
-        let _ = tokio::time::timeout(Duration::from_secs(1), closed).await;
+        drain(socket).await;
     }
+}
+
+/// Reads until the connection has ended, or for a moment.
+async fn drain(mut socket: WebSocket) {
+    let ended = async { while let Some(Ok(_)) = socket.recv().await {} };
+    let _ = tokio::time::timeout(GOODBYE, ended).await;
 }

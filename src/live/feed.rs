@@ -4,7 +4,7 @@
 //! transfers of all. The more watch, the longer it waits between two states, so that telling them never takes
 //! all of a processor.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,10 @@ pub struct Feed {
     history: Mutex<History>,
     /// How many subscribers are told of each state.
     audience: AtomicUsize,
+    /// One reads at a time, so that states come in their order.
+    reading: tokio::sync::Mutex<()>,
+    /// How many reads have begun.
+    reads: AtomicU64,
 }
 
 /// Somebody who watches a feed, which lives as long as somebody does.
@@ -53,6 +57,8 @@ impl Feed {
             state: watch::Sender::new(None),
             history: Mutex::default(),
             audience: AtomicUsize::new(0),
+            reading: tokio::sync::Mutex::default(),
+            reads: AtomicU64::new(0),
         })
     }
 
@@ -77,7 +83,7 @@ impl Feed {
     }
 
     /// A hint that something may have changed.
-    pub fn touch(&self) {
+    pub(super) fn touch(&self) {
         self.wake.notify_one();
     }
 
@@ -120,7 +126,8 @@ impl Feed {
     /// Reads on until nobody watches any more, or the hub ends.
     pub(super) async fn run(self: Arc<Self>, hub: Hub, context: Context) {
         loop {
-            let pause = match self.read(&context).await {
+            let reading = self.reading.lock().await;
+            let pause = match self.read(&context, reading).await {
                 Ok(()) => {
                     let audience = u32::try_from(self.audience.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
                     PAUSE.saturating_mul(audience).min(LONGEST_PAUSE)
@@ -149,7 +156,19 @@ impl Feed {
         }
     }
 
-    async fn read(&self, context: &Context) -> Result<()> {
+    /// Reads, unless somebody else has begun to since this was asked for: what has been committed before is
+    /// in the newest state afterwards.
+    pub async fn refresh(&self, context: &Context) -> Result<()> {
+        let asked = self.reads.load(Ordering::Acquire);
+        let reading = self.reading.lock().await;
+        if self.reads.load(Ordering::Acquire) > asked {
+            return Ok(());
+        }
+        self.read(context, reading).await
+    }
+
+    async fn read(&self, context: &Context, _reading: tokio::sync::MutexGuard<'_, ()>) -> Result<()> {
+        self.reads.fetch_add(1, Ordering::AcqRel);
         let before = self.newest();
         let seen = before.as_ref().map(|state| state.version);
         let (state, transfers) = state::read(context, self.topic, seen).await?;

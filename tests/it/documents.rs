@@ -19,6 +19,11 @@ fn the_schema_is_checked_in() {
 }
 
 #[test]
+fn the_subgraph_is_checked_in() {
+    compare("docs/subgraph.graphql", &bursar::graphql::subgraph_sdl(), "schema --federation");
+}
+
+#[test]
 fn the_permission_table_is_checked_in() {
     compare("docs/permissions.md", &bursar_domain::permission::table(), "permissions");
 }

@@ -7,6 +7,7 @@ mod support;
 mod bad_input;
 mod charging;
 mod checkout;
+mod clients;
 mod command_line;
 mod documents;
 mod durability;

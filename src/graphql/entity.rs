@@ -1,0 +1,132 @@
+//! Things by their keys, for a gateway that composes this server with others (Apollo Federation 2): what
+//! another subgraph refers to by id is found here, as by `node(id)`.
+
+use async_graphql::{Context, ID, Object};
+
+use super::allocation::Allocation;
+use super::audit::AuditEvent;
+use super::catalog::{Package, Service};
+use super::charge::Charge;
+use super::department::Department;
+use super::errors::ApiError;
+use super::lot::Lot;
+use super::member::{Member, User};
+use super::node::found;
+use super::organization::Organization;
+use super::pool::Pool;
+use super::purchase::{Payment, Purchase};
+use super::signed_in;
+use super::transfer::Transfer;
+
+/// The part of the root that finds entities.
+#[derive(Default)]
+pub struct EntityQuery;
+
+#[Object]
+impl EntityQuery {
+    /// An organization. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_organization_by_id(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+    ) -> Option<Result<Organization, ApiError>> {
+        let find = Box::pin(async { found(Organization::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A person. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_user_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<User, ApiError>> {
+        let find = Box::pin(async { found(User::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A person's place in an organization. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_member_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Member, ApiError>> {
+        let find = Box::pin(async { found(Member::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A department. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_department_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Department, ApiError>> {
+        let find = Box::pin(async { found(Department::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A pool. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_pool_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Pool, ApiError>> {
+        let find = Box::pin(async { found(Pool::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A department's credits in a pool. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_allocation_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Allocation, ApiError>> {
+        let find = Box::pin(async { found(Allocation::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// Credits that came in together. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_lot_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Lot, ApiError>> {
+        let find = Box::pin(async { found(Lot::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A service. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_service_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Service, ApiError>> {
+        let find = Box::pin(async { found(Service::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A package. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_package_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Package, ApiError>> {
+        let find = Box::pin(async { found(Package::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A purchase. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_purchase_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Purchase, ApiError>> {
+        let find = Box::pin(async { found(Purchase::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A payment. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_payment_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Payment, ApiError>> {
+        let find = Box::pin(async { found(Payment::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A charge. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_charge_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Charge, ApiError>> {
+        let find = Box::pin(async { found(Charge::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A movement of credits. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_transfer_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Transfer, ApiError>> {
+        let find = Box::pin(async { found(Transfer::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// An entry of the audit log. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_audit_event_by_id(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+    ) -> Option<Result<AuditEvent, ApiError>> {
+        let find = Box::pin(async { found(AuditEvent::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+}
