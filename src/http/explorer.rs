@@ -16,7 +16,7 @@ struct Built;
 
 /// What runs comes from this server and from nowhere else. The editor puts styles into the page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-                      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self'; \
+                      img-src data:; font-src 'self'; connect-src 'self'; worker-src 'self'; \
                       form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The way to the explorer.

@@ -96,7 +96,6 @@ fn router(state: State) -> Router {
         .route("/", get(explorer::home))
         .merge(api(&state))
         .route("/graphql/ws", get(websocket::upgrade))
-        .route("/assets/explorer/{*path}", get(explorer::asset))
         .route("/checkout/{organization}/{payment}/{token}", get(checkout::show))
         .route("/checkout/{organization}/{payment}/{token}/pay", post(checkout::pay))
         .route("/checkout/{organization}/{payment}/{token}/cancel", post(checkout::cancel))
@@ -130,6 +129,7 @@ fn api(state: &State) -> Router<Arc<State>> {
     let streams = Router::new().route("/graphql/stream", post(stream::post).get(stream::get));
     Router::new()
         .route("/graphql", post(graphql::post).get(graphql::get))
+        .route("/assets/explorer/{*path}", get(explorer::asset))
         // Short answers are longer compressed, and events would wait for each other.
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES)))
         .merge(streams)

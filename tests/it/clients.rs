@@ -80,3 +80,12 @@ fn graphql_eslint() {
 fn apollo_federation() {
     passes("compose.mjs", Backend::Sqlite);
 }
+
+#[test]
+fn the_explorer_in_chromium() {
+    assert!(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("console/dist/index.html").exists(),
+        "the explorer is not built: run scripts/test, or npm ci and npm run build in console"
+    );
+    passes("explorer.mjs", Backend::Sqlite);
+}
