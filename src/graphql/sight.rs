@@ -13,6 +13,8 @@ use crate::live::{Body, OrganizationState, State};
 pub struct Sight {
     /// Which part.
     part: Part,
+    /// Whether it is shown to the vendor's staff, who see people that have left.
+    operator: bool,
     /// The person, when the selection asks for something that depends on who asks.
     person: Option<UserId>,
 }
@@ -63,7 +65,7 @@ impl Sight {
                 may.then_some(Part::Whole)?
             }
         };
-        Some(Sight { part, person: person.then_some(caller.user.id) })
+        Some(Sight { part, operator: caller.user.operator, person: person.then_some(caller.user.id) })
     }
 
     /// Whether movements are shown.

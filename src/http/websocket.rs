@@ -74,35 +74,53 @@ pub fn welcome(headers: &HeaderMap, state: &State) -> bool {
         || of_host.is_some_and(|host| host.origin() == origin)
 }
 
-async fn serve(mut socket: WebSocket, mut conversation: Conversation, state: Arc<State>) {
+/// How a conversation has ended.
+enum Ending {
+    /// The client is to be told a code and a reason.
+    Tell(u16, String),
+    /// The client has said good-bye.
+    Agreed,
+    /// There is nobody any more.
+    Lost,
+}
+
+async fn serve(mut socket: WebSocket, conversation: Conversation, state: Arc<State>) {
+    // What the conversation holds is free before the rest of the connection's end.
+    match converse(&mut socket, conversation, &state).await {
+        Ending::Tell(code, reason) => end(socket, code, &reason).await,
+        Ending::Agreed => drain(socket).await,
+        Ending::Lost => {}
+    }
+}
+
+async fn converse(socket: &mut WebSocket, mut conversation: Conversation, state: &State) -> Ending {
+    let tell = |code, reason: &str| Ending::Tell(code, reason.to_owned());
     loop {
         let frame = tokio::select! {
-            () = state.stop.cancelled() => return end(socket, 1001, "The server is going away.").await,
+            () = state.stop.cancelled() => return tell(1001, "The server is going away."),
             message = socket.recv() => match message {
                 Some(Ok(Message::Text(text))) => conversation.hear(text.as_bytes()).await,
-                Some(Ok(Message::Binary(_))) => {
-                    return end(socket, 4400, "Messages are text.").await;
-                }
+                Some(Ok(Message::Binary(_))) => return tell(4400, "Messages are text."),
                 // The library answers pings itself.
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
                 // The library answers the client's close frame as it is read on.
-                Some(Ok(Message::Close(_))) => return drain(socket).await,
-                None => return,
+                Some(Ok(Message::Close(_))) => return Ending::Agreed,
+                None => return Ending::Lost,
                 Some(Err(error)) => {
                     // Too large, most likely; or it is not there any more to hear it.
                     tracing::debug!(%error, "a socket cannot be read");
-                    return end(socket, 1009, "The message is too large, or none at all.").await;
+                    return tell(1009, "The message is too large, or none at all.");
                 }
             },
             frame = conversation.next() => Some(frame),
         };
         match frame {
             None => {}
-            Some(Frame::Text(text)) => match send(&mut socket, Message::Text(text.into())).await {
+            Some(Frame::Text(text)) => match send(socket, Message::Text(text.into())).await {
                 true => {}
-                false => return,
+                false => return Ending::Lost,
             },
-            Some(Frame::Close(code, reason)) => return end(socket, code, &reason).await,
+            Some(Frame::Close(code, reason)) => return Ending::Tell(code, reason),
         }
     }
 }

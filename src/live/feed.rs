@@ -92,6 +92,11 @@ impl Feed {
         self.state.borrow().clone()
     }
 
+    /// How many subscribers there are.
+    pub fn audience(&self) -> usize {
+        self.audience.load(Ordering::Relaxed)
+    }
+
     /// Counts subscribers in or out.
     pub fn count(&self, change: isize) {
         let add = |audience: usize| Some(audience.saturating_add_signed(change));
@@ -129,7 +134,7 @@ impl Feed {
             let reading = self.reading.lock().await;
             let pause = match self.read(&context, reading).await {
                 Ok(()) => {
-                    let audience = u32::try_from(self.audience.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+                    let audience = u32::try_from(self.audience()).unwrap_or(u32::MAX);
                     PAUSE.saturating_mul(audience).min(LONGEST_PAUSE)
                 }
                 Err(error) => {

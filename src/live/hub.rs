@@ -108,14 +108,9 @@ impl Hub {
         self.feeds().values().cloned().collect()
     }
 
-    /// How many feeds there are.
-    pub fn len(&self) -> usize {
-        self.feeds().len()
-    }
-
-    /// Whether nothing is watched here.
-    pub fn is_empty(&self) -> bool {
-        self.feeds().is_empty()
+    /// How many subscriptions there are on this node.
+    pub fn audience(&self) -> usize {
+        self.feeds().values().map(|feed| feed.audience()).sum()
     }
 
     /// Watches a topic.

@@ -45,13 +45,17 @@ fn everything_in_the_schema_is_described() {
         for kind in data["__schema"]["types"].as_array().unwrap() {
             let name = kind["name"].as_str().unwrap();
             // The built-in scalars are described by the specification.
-            if name.starts_with("__") || ["ID", "Int", "String", "Boolean"].contains(&name) {
+            // What a gateway asks for is described by the specification of Federation.
+            if name.starts_with('_') || ["ID", "Int", "String", "Boolean"].contains(&name) {
                 continue;
             }
             check(name.to_owned(), kind);
             for list in ["fields", "inputFields", "enumValues"] {
                 for member in kind[list].as_array().into_iter().flatten() {
                     let path = format!("{name}.{}", member["name"].as_str().unwrap());
+                    if path.starts_with("Query._") {
+                        continue;
+                    }
                     check(path.clone(), member);
                     for argument in member["args"].as_array().into_iter().flatten() {
                         check(format!("{path}({})", argument["name"].as_str().unwrap()), argument);

@@ -113,6 +113,37 @@ async fn reads(me: &Client, theirs: &Rival, schema: &Schema) {
                     .to_string();
                 assert!(!text.contains("rival"), "{text}");
             }
+            // The schema, which is everybody's.
+            "_service" => {}
+            "_entities" => {
+                let of = |(prefix, id): (&String, &String)| {
+                    let name = match prefix.as_str() {
+                        "org" => "Organization",
+                        "user" => "User",
+                        "member" => "Member",
+                        "dept" => "Department",
+                        "pool" => "CreditPool",
+                        "alloc" => "Allocation",
+                        "lot" => "Lot",
+                        "purchase" => "Purchase",
+                        "payment" => "Payment",
+                        "charge" => "Charge",
+                        "transfer" => "Transfer",
+                        "audit" => "AuditEvent",
+                        other => panic!("{other} has no case in this test"),
+                    };
+                    json!({ "__typename": name, "id": id })
+                };
+                let query = "query E($r: [_Any!]!) { _entities(representations: $r) { __typename ... on Node { id } } }";
+                let theirs_alone: Vec<Value> = theirs.ids.iter().map(of).collect();
+                let data = me.query(query, json!({ "r": theirs_alone })).await;
+                let nothing: Vec<Value> = theirs_alone.iter().map(|_| Value::Null).collect();
+                assert_eq!(data["_entities"], json!(nothing));
+                let own = theirs.owner.query(query, json!({ "r": theirs_alone })).await;
+                for (entity, wanted) in own["_entities"].as_array().unwrap().iter().zip(&theirs_alone) {
+                    assert_eq!(entity, wanted);
+                }
+            }
             "node" => {
                 for id in theirs.ids.values() {
                     let data =

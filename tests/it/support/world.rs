@@ -54,6 +54,15 @@ impl World {
         World::start_on(TestDatabase::migrated(backend).await, clock, Options::default(), None).await
     }
 
+    /// Starts a server with settings of the test's own.
+    pub async fn start_as(backend: Backend, change: impl FnOnce(&mut Config)) -> World {
+        let database = TestDatabase::migrated(backend).await;
+        let mut settings = config(&database);
+        change(&mut settings);
+        let app = App::open(settings, Clock::system()).await.unwrap();
+        World::serve(database, Clock::system(), app).await
+    }
+
     /// Starts a server on a database that is opened in a way of the test's own.
     pub async fn start_on(
         database: TestDatabase,
@@ -62,6 +71,10 @@ impl World {
         settings: Option<Settings>,
     ) -> World {
         let app = App::open_with(config(&database), clock.clone(), options, settings).await.unwrap();
+        World::serve(database, clock, app).await
+    }
+
+    async fn serve(database: TestDatabase, clock: Clock, app: App) -> World {
         app.seed().await.unwrap();
         let web = app.bind().await.unwrap();
         let base = format!("http://{}", web.address().unwrap());
