@@ -13,10 +13,10 @@ use sea_orm::sqlx::{self, Connection, Row, SqliteConnection};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use uuid::Uuid;
 
-use crate::Measured;
-use crate::load::summary;
-use crate::process::tree;
-use crate::setting::Setting;
+use crate::support::Measured;
+use crate::support::load::summary;
+use crate::support::process::tree;
+use crate::support::setting::Setting;
 
 /// pgbench on a server-side function.
 pub struct Postgres<'a> {
@@ -93,7 +93,7 @@ impl<'a> Postgres<'a> {
             statements.push(format!("INSERT INTO floor.target VALUES {}", rows.join(", ")));
         }
         statements.push(FUNCTION.to_owned());
-        let role = crate::postgres::APPLICATION;
+        let role = crate::support::postgres::APPLICATION;
         statements.push(format!(
             "GRANT USAGE ON SCHEMA floor TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA floor TO {role}"
         ));

@@ -15,31 +15,15 @@
 )]
 
 mod floor;
-mod load;
-#[allow(dead_code)]
-#[path = "../../tests/it/support/postgres.rs"]
-mod postgres;
-mod process;
-mod setting;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::process::ExitCode;
 
-use load::{Target, charge_for, charge_serially};
-use process::{Cpu, Server};
-use setting::Setting;
-
-/// What was measured in one turn.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Measured {
-    /// Charges in a second.
-    pub rate: f64,
-    /// Median and 99th percentile of the time of a charge, in milliseconds.
-    pub p50: f64,
-    pub p99: f64,
-    /// CPU-microseconds for each charge: of Bursar, and of the database.
-    pub server: f64,
-    pub database: f64,
-}
+use support::load::{Target, charge_for, charge_serially};
+use support::process::{self, Cpu, Server};
+use support::setting::Setting;
+use support::{Measured, at_least, at_most, number};
 
 /// Turns of one thing.
 #[derive(Default)]
@@ -68,25 +52,10 @@ impl Turns {
     }
 }
 
-fn number(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let within = runtime.block_on(measure());
     if within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Prints a figure with its aim; answers whether it is met.
-fn at_least(name: &str, value: f64, aim: f64, stretch: &str) -> bool {
-    println!("{name}: {value:.2} (aim: at least {aim}{stretch})");
-    value >= aim
-}
-
-fn at_most(name: &str, value: f64, aim: f64) -> bool {
-    println!("{name}: {value:.1} (aim: at most {aim:.1})");
-    value <= aim
 }
 
 async fn measure() -> bool {

@@ -42,6 +42,7 @@ mod scan;
 mod server;
 mod sight;
 mod socket;
+mod stock;
 mod streams;
 mod subscription;
 mod throttle;

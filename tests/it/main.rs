@@ -18,6 +18,7 @@ mod isolation;
 mod live;
 mod metrics;
 mod migrations;
+mod nodes;
 mod outages;
 mod revisions;
 mod roles;

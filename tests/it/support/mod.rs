@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod database;
+pub mod nats;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
@@ -12,6 +13,7 @@ pub mod world;
 
 pub use client::Client;
 pub use database::{Backend, TestDatabase};
+pub use nats::Nats;
 pub use process::Process;
 pub use proxy::{Cut, Proxy};
 pub use socket::Socket;

@@ -18,6 +18,11 @@ pub struct Process {
 impl Process {
     /// Starts the binary on a database; its tokens are those of the test's own servers.
     pub async fn start(database: &TestDatabase) -> Process {
+        Process::start_with(database, &[]).await
+    }
+
+    /// Starts it with more settings.
+    pub async fn start_with(database: &TestDatabase, settings: &[(&str, &str)]) -> Process {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_bursar"));
         command.arg("serve").env_clear().current_dir(dir.path()).stdin(Stdio::null());
@@ -27,7 +32,7 @@ impl Process {
         }
         command.env("BURSAR_SIGNING_SECRET", "a secret for tests, 32 bytes long");
         command.env("BURSAR_LISTEN", "127.0.0.1:0").env("BURSAR_PUBLIC_URL", "http://bursar.test");
-        command.env("BURSAR_LOG", "error");
+        command.env("BURSAR_LOG", "off").envs(settings.iter().copied());
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut said = String::new();
@@ -36,6 +41,11 @@ impl Process {
         }
         let base = said.split_whitespace().find(|word| word.starts_with("http://127.0.0.1:")).unwrap();
         Process { child, base: base.to_owned(), _dir: dir }
+    }
+
+    /// Ends it at once, as a crash does.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
     }
 
     /// The id of the process.

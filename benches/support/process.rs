@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::Measured;
-use crate::setting::Setting;
+use super::Measured;
+use super::setting::Setting;
 
 /// A running server.
 pub struct Server {
@@ -24,10 +24,18 @@ pub struct Server {
 impl Server {
     /// Starts the release build on the database of a setting.
     pub async fn start(setting: &Setting) -> Server {
+        Server::run(Command::new(env!("CARGO_BIN_EXE_bursar")), &["serve"], setting).await
+    }
+
+    /// Starts this bench itself as a server, which it is when its first argument is `stock`.
+    pub async fn stock(setting: &Setting) -> Server {
+        Server::run(Command::new(std::env::current_exe().unwrap()), &["stock"], setting).await
+    }
+
+    async fn run(mut command: Command, arguments: &[&str], setting: &Setting) -> Server {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bursar"));
-        command.arg("serve").env_clear().envs(setting.environment()).env("BURSAR_LISTEN", &address);
+        command.args(arguments).env_clear().envs(setting.environment()).env("BURSAR_LISTEN", &address);
         let log = std::env::var("BURSAR_LOG").unwrap_or_else(|_| "warn".to_owned());
         command.env("BURSAR_LOG", log).current_dir(setting.dir());
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -43,6 +51,18 @@ impl Server {
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.id().unwrap()
+    }
+
+    /// What it has used of the CPU, in microseconds.
+    pub fn cpu(&self) -> f64 {
+        stat(self.id()).map_or(0.0, |stat| stat.own)
+    }
+
+    /// What it has in memory, in bytes.
+    pub fn memory(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0
     }
 
     /// Stops it as a signal does.

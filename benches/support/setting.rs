@@ -21,8 +21,8 @@ use bursar_domain::{Credits, Timestamp};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use secrecy::SecretString;
 
-use crate::load::Target;
-use crate::postgres::{APPLICATION, Instance, OWNER};
+use super::load::Target;
+use super::postgres::{APPLICATION, Instance, OWNER};
 
 const SECRET: &str = "a secret for benches, 32 bytes ok";
 /// More than any run uses up.

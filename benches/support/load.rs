@@ -9,8 +9,8 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use crate::Measured;
-use crate::process::Server;
+use super::Measured;
+use super::process::Server;
 
 /// A pool to charge.
 #[derive(Clone)]
@@ -19,19 +19,25 @@ pub struct Target {
     pub pool: String,
 }
 
+/// Whether a text is part of another.
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
 const DOCUMENT: &str = "mutation Charge($input: ChargeCreditsInput!) { chargeCredits(input: $input) { \
                         charge { id credits version createdAt } balance { available version } replayed \
                         userErrors { __typename code message field } } }";
 
 /// A connection.
-struct Client {
+pub struct Client {
     sender: http1::SendRequest<Full<Bytes>>,
     address: String,
     bearer: String,
 }
 
 impl Client {
-    async fn open(address: &str, token: &str) -> Client {
+    /// Opens a connection. Without a token nobody calls.
+    pub async fn open(address: &str, token: &str) -> Client {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -39,26 +45,73 @@ impl Client {
         Client { sender, address: address.to_owned(), bearer: format!("Bearer {token}") }
     }
 
-    /// Makes one charge, which must be accepted.
-    async fn charge(&mut self, pool: &str, key: &str) {
+    /// Sends a body; answers status and body.
+    async fn post(&mut self, body: String) -> (u16, Bytes) {
+        let mut request = hyper::Request::post("/graphql")
+            .header("host", &self.address)
+            .header("content-type", "application/json");
+        if !self.bearer.ends_with(' ') {
+            request = request.header("authorization", &self.bearer);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        let response = self.sender.send_request(request).await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.into_body().collect().await.unwrap().to_bytes())
+    }
+
+    /// Makes one charge, which must be accepted; answers the body.
+    pub async fn charge(&mut self, pool: &str, key: &str) -> Bytes {
         // Nothing in them needs to be escaped.
         let body = format!(
             r#"{{"query":"{DOCUMENT}","variables":{{"input":{{"poolId":"{pool}","lines":[{{"service":"FURNITURE_REMOVAL"}}],"idempotencyKey":"{key}"}}}}}}"#
         );
-        let request = hyper::Request::post("/graphql")
-            .header("host", &self.address)
-            .header("authorization", &self.bearer)
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))
-            .unwrap();
-        let response = self.sender.send_request(request).await.unwrap();
-        let status = response.status();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let (status, body) = self.post(body).await;
         let accepted = status == 200
             && body.starts_with(br#"{"data":{"chargeCredits":{"charge":{"id":"charge_"#)
-            && body.ends_with(br#""userErrors":[]}}}"#);
+            && contains(&body, br#""userErrors":[]}}"#);
         assert!(accepted, "{status}: {}", String::from_utf8_lossy(&body));
+        body
     }
+}
+
+/// Lets clients send the same body for some seconds; the answer must contain some text.
+pub async fn send_for(
+    server: &Server,
+    token: &str,
+    body: &'static str,
+    expected: &'static str,
+    (clients, seconds): (usize, usize),
+) -> Measured {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut connections = Vec::new();
+    for _ in 0..clients {
+        connections.push(Client::open(&server.address, token).await);
+    }
+    let began = Instant::now();
+    let tasks: Vec<_> = connections
+        .into_iter()
+        .map(|mut client| {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                let mut times = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let began = Instant::now();
+                    let (status, body) = client.post(body.to_owned()).await;
+                    let answered = status == 200 && contains(&body, expected.as_bytes());
+                    assert!(answered, "{status}: {}", String::from_utf8_lossy(&body));
+                    times.push(began.elapsed());
+                }
+                times
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(seconds as u64)).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await.unwrap());
+    }
+    summary(times, began.elapsed())
 }
 
 /// Lets clients charge the targets in turn for some seconds.
