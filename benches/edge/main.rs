@@ -28,8 +28,9 @@ use support::{Measured, at_least, median, number};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many clients there are.
+/// How many clients ask for nothing, and how many charge: as many as the bench of charges has.
 const CLIENTS: usize = 64;
+const CHARGERS: usize = 256;
 
 /// Nothing at all.
 const BARE: &str = r#"{"query":"{ __typename }"}"#;
@@ -58,7 +59,7 @@ async fn measure() -> bool {
             let measured = [
                 cpu().around(send_for(server, "", BARE, "Query", load)).await,
                 cpu().around(send_for(server, "", SKIPPED, "Query", load)).await,
-                cpu().around(charge_for(server, &setting.hot(), CLIENTS, seconds)).await,
+                cpu().around(charge_for(server, &setting.hot(), CHARGERS, seconds)).await,
             ];
             // The first round warms up.
             if round > 0 {

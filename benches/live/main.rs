@@ -118,9 +118,8 @@ async fn of_ours(setting: &Setting, count: usize, seconds: usize, distinct: bool
             r#"{{"query":"subscription W($id: ID!) {{ poolBalance(poolId: $id) {{ kind {version} balance {{ available }} pool {{ name }} transfers {{ id credits }} }} }}","variables":{{"id":"{pool}"}}}}"#
         )
     });
-    let watchers = connect(&server.address, &server.token, documents).await;
+    let (stop, tasks) = watch(&server.address, &server.token, documents).await;
     let full = server.memory();
-    let (stop, tasks) = watch(watchers);
     let before = server.cpu();
     let told = commits(&mut client, &pool, seconds).await;
     // The last events are on their way.
@@ -156,9 +155,9 @@ async fn of_stock(setting: &Setting, count: usize, seconds: usize) -> Figures {
     let server = Server::stock(setting).await;
     let empty = server.memory();
     let document = r#"{"query":"subscription W($id: ID!) { poolBalance(poolId: $id) { kind version balance { available } pool { name } transfers { id credits } } }","variables":{"id":"pool_01h455vb4pex5vsknk084sn02q"}}"#;
-    let watchers = connect(&server.address, &server.token, (0..count).map(|_| document.to_owned())).await;
+    let documents = (0..count).map(|_| document.to_owned());
+    let (stop, tasks) = watch(&server.address, &server.token, documents).await;
     let full = server.memory();
-    let (stop, tasks) = watch(watchers);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (before, began) = (server.cpu(), Instant::now());
     tokio::time::sleep(Duration::from_secs(seconds as u64)).await;
@@ -189,29 +188,26 @@ async fn commits(client: &mut Client, pool: &str, seconds: usize) -> Vec<(i64, I
     told
 }
 
-async fn connect(address: &str, token: &str, documents: impl Iterator<Item = String>) -> Vec<Watcher> {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+type Watching = (tokio::sync::watch::Sender<bool>, Vec<tokio::task::JoinHandle<Seen>>);
+
+/// Connects watchers, each of which watches from then on; answers when all have their first event.
+async fn watch(address: &str, token: &str, documents: impl Iterator<Item = String>) -> Watching {
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let (places, all) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(0)));
     let tasks: Vec<_> = documents
         .map(|document| {
-            let (places, address, token) = (places.clone(), address.to_owned(), token.to_owned());
+            let (places, all, stopped) = (places.clone(), all.clone(), stopped.clone());
+            let (address, token) = (address.to_owned(), token.to_owned());
             tokio::spawn(async move {
-                let _place = places.acquire().await.unwrap();
-                Watcher::open(&address, &token, &document).await
+                let place = places.acquire().await.unwrap();
+                let watcher = Watcher::open(&address, &token, &document).await;
+                drop((place, document, address, token));
+                all.add_permits(1);
+                watcher.watch(stopped).await
             })
         })
         .collect();
-    let mut watchers = Vec::new();
-    for task in tasks {
-        watchers.push(task.await.unwrap());
-    }
-    watchers
-}
-
-type Watching = (tokio::sync::watch::Sender<bool>, Vec<tokio::task::JoinHandle<Seen>>);
-
-fn watch(watchers: Vec<Watcher>) -> Watching {
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let tasks = watchers.into_iter().map(|watcher| tokio::spawn(watcher.watch(stopped.clone()))).collect();
+    let _ = all.acquire_many(u32::try_from(tasks.len()).unwrap()).await.unwrap();
     (stop, tasks)
 }
 

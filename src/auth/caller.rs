@@ -28,7 +28,7 @@ pub struct Caller {
 }
 
 /// A person, with all that decides about permissions, as of one instant.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Identity {
     /// The person.
     pub user: user::Model,
@@ -39,7 +39,7 @@ pub struct Identity {
 }
 
 /// What a person is in one organization.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     /// The membership.
     pub id: MembershipId,
@@ -77,9 +77,20 @@ impl Callers {
         origin: Option<String>,
     ) -> Result<Caller> {
         let (user, expires_at) = proven(context, keys, bearer)?;
-        let identity = Arc::new(Identity::read(&context.db, user).await?);
-        self.0.insert(user, Arc::clone(&identity));
+        let identity = self.keep(Identity::read(&context.db, user).await?);
         Ok(Caller { identity, expires_at, origin })
+    }
+
+    /// Keeps a person as just read; one who is as before is the same in memory as before.
+    fn keep(&self, identity: Identity) -> Arc<Identity> {
+        if let Some(known) = self.0.get(&identity.user.id)
+            && *known == identity
+        {
+            return known;
+        }
+        let (user, identity) = (identity.user.id, Arc::new(identity));
+        self.0.insert(user, Arc::clone(&identity));
+        identity
     }
 
     /// The caller who bears a token, as things stood when they were last read, if they were.
@@ -106,9 +117,8 @@ impl Callers {
 
     /// The same caller as things stand now.
     pub async fn reread(&self, context: &Context, caller: &Caller) -> Result<Caller> {
-        let caller = caller.reload(&context.db).await?;
-        self.0.insert(caller.user.id, Arc::clone(&caller.identity));
-        Ok(caller)
+        let identity = self.keep(Identity::read(&context.db, caller.user.id).await?);
+        Ok(Caller { identity, ..caller.clone() })
     }
 }
 
@@ -179,12 +189,6 @@ impl Caller {
         origin: Option<String>,
     ) -> Result<Caller> {
         Ok(Caller { identity: Arc::new(Identity::read(db, id).await?), expires_at, origin })
-    }
-
-    /// The same person as things stand now.
-    pub async fn reload(&self, db: &Database) -> Result<Caller> {
-        let identity = Arc::new(Identity::read(db, self.user.id).await?);
-        Ok(Caller { identity, ..self.clone() })
     }
 
     /// The same caller with another role in an organization, or with none.

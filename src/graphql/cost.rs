@@ -8,13 +8,13 @@
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{
-    BaseType, DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
-    SelectionSet, ServiceDocument, Type, TypeKind, TypeSystemDefinition,
+    BaseType, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
+    ServiceDocument, Type, TypeKind, TypeSystemDefinition,
 };
 use async_graphql::{Value, Variables};
 
 use super::scale::Scale;
-use super::scan::Excess;
+use super::scan::{Excess, SCHEMA_LISTS};
 
 /// The most that one operation may cost, in points.
 pub const MOST: u64 = 100_000;
@@ -33,6 +33,17 @@ const MUTATION: u64 = 10;
 const SUBSCRIPTION: u64 = 10;
 /// How long a list is taken to be that is not a connection.
 pub const LIST: u64 = 5;
+
+/// Fields of the root that the schema of clients does not list: the schema itself, which is large, and what a
+/// gateway asks for.
+const UNLISTED: &[(&str, u64, &str, Shape)] = &[
+    ("__schema", 5_000, "__Schema", Shape::One),
+    ("__type", 1_000, "__Type", Shape::One),
+    ("_service", 1_000, "_Service", Shape::One),
+    ("_entities", LOOKUP, "Node", Shape::List),
+];
+/// The transfers of a live event: up to a thousand, when a client comes back.
+const CATCHING_UP: u64 = 100;
 
 /// Types whose objects are parts of what they stand in: no row of their own has to be read for them.
 const PARTS: &[&str] = &["Money", "PageInfo", "Balance", "ChargeLine", "DepartmentBalance", "PoolBalance"];
@@ -91,6 +102,7 @@ impl Costs {
                 ("Mutation", _) => MUTATION,
                 ("Subscription", _) => SUBSCRIPTION,
                 (_, "totalCount") => COUNT,
+                ("PoolBalanceEvent", "transfers") => CATCHING_UP,
                 _ if leaves.contains(&leads_to) || PARTS.contains(&leads_to) => FIELD,
                 _ if shape == Shape::Connection => CONNECTION,
                 _ => LOOKUP,
@@ -106,7 +118,14 @@ impl Costs {
                 };
             (name.to_owned(), fields.iter().map(weight).collect())
         };
-        Costs { types: fields_of.into_iter().map(of_type).collect(), roots }
+        let mut costs = Costs { types: fields_of.into_iter().map(of_type).collect(), roots };
+        for (field, points, leads_to, shape) in UNLISTED {
+            let weight = Weight { points: *points, leads_to: (*leads_to).to_owned(), shape: *shape };
+            if let Some(fields) = costs.types.get_mut("Query") {
+                fields.insert((*field).to_owned(), weight);
+            }
+        }
+        costs
     }
 
     /// What is known of a field of a type.
@@ -132,9 +151,13 @@ impl Costs {
         variables: &Variables,
     ) -> Result<Requested, Excess> {
         let mut scale = Scale::new(self, document, variables);
-        let points = scale.set(Some(self.root(operation.ty)), &operation.selection_set.node)?.whole();
+        let sum = scale.set(Some(self.root(operation.ty)), &operation.selection_set.node, 0)?;
+        if sum.schema_lists > SCHEMA_LISTS {
+            return Err(Excess::Introspection);
+        }
+        let points = sum.whole();
         for name in document.fragments.keys() {
-            scale.fragment(name.as_str())?;
+            scale.fragment(name.as_str(), 0)?;
         }
         Ok(Requested { points, varies: scale.varies })
     }
@@ -142,22 +165,16 @@ impl Costs {
     /// What all operations of a document may cost together when their variables make lists as long as they
     /// may be: a bound on the work of validation.
     pub fn bound(&self, document: &ExecutableDocument) -> Result<(), Excess> {
-        let operations: Vec<&OperationDefinition> = match &document.operations {
-            DocumentOperations::Single(operation) => vec![&operation.node],
-            DocumentOperations::Multiple(operations) => {
-                operations.values().map(|operation| &operation.node).collect()
-            }
-        };
         // Lengths do not matter here: validation walks a list's selections once.
         let variables = Variables::default();
         let mut scale = Scale::new(self, document, &variables);
         let mut total = 0u64;
-        for operation in operations {
-            let weight = scale.set(None, &operation.selection_set.node)?;
+        for (_, operation) in document.operations.iter() {
+            let weight = scale.set(None, &operation.node.selection_set.node, 0)?;
             total = total.saturating_add(weight.expanded);
         }
         for name in document.fragments.keys() {
-            scale.fragment(name.as_str())?;
+            scale.fragment(name.as_str(), 0)?;
         }
         if total > MOST { Err(Excess::Cost(MOST)) } else { Ok(()) }
     }
@@ -307,6 +324,15 @@ mod tests {
         let in_fragment = "{ pool(id: \"p\") { transfers(first: 3) { ...f } } } fragment f on TransferConnection { edges { node { id } } }";
         assert_eq!(points(in_fragment), Ok(2 + 5 + 3 * (2 + 2 + 1)));
         assert_eq!(points("{ nodes(ids: [\"a\", \"b\", \"c\"]) { id } }"), Ok(2 + 3));
+        let entities = |n: usize| {
+            let one = "{__typename: \"Lot\", id: \"a\"} ";
+            points(&format!(
+                "{{ _entities(representations: [{}]) {{ ... on Lot {{ id }} }} }}",
+                one.repeat(n)
+            ))
+        };
+        assert_eq!(entities(100), Ok(2 + 100));
+        assert_eq!(entities(101), Err(Excess::Entities));
         let deep = "pool { transfers(first: 100) { nodes { id } } }";
         let deep = format!("{{ pool(id: \"p\") {{ transfers(first: 100) {{ nodes {{ {deep} }} }} }} }}");
         assert_eq!(points(&deep.replace("100", "50")), Ok(2 + 5 + 50 * (2 + 2 + 5 + 50 * 3)));
@@ -331,6 +357,43 @@ mod tests {
             chain += &format!(" fragment f{i} on Query {{ ...f{} }}", i + 1);
         }
         assert_eq!(points(&(chain + " fragment f1000 on Query { x }")), Err(Excess::Nesting));
+    }
+
+    #[test]
+    fn the_schema_is_told_once_and_not_multiplied() {
+        let lists = |n: usize| {
+            let inner = "possibleTypes { interfaces { ".repeat(n) + "name" + &"} }".repeat(n);
+            points(&format!("{{ __type(name: \"Node\") {{ {inner} }} }}"))
+        };
+        assert!(lists(1).is_ok_and(|points| points >= 1_000));
+        assert_eq!(lists(2), Err(Excess::Introspection));
+        let spread = "{ __type(name: \"Node\") { possibleTypes { ...a } } } fragment a on __Type { fields { type { ...b } } } fragment b on __Type { fields { name } }";
+        assert_eq!(points(spread), Err(Excess::Introspection));
+        // What tools ask for.
+        let arguments = "args { name type { kind name ofType { kind name ofType { kind name } } } }";
+        let tool = format!(
+            "{{ __schema {{ types {{ name fields {{ name {arguments} }} interfaces {{ name }} possibleTypes {{ name }} inputFields {{ name }} }} directives {{ {arguments} }} }} }}"
+        );
+        assert!(points(&tool).is_ok());
+    }
+
+    #[test]
+    fn nesting_is_bounded_through_fragments() {
+        let chain = |n: usize| {
+            let fragments: String = (0..n)
+                .map(|i| {
+                    format!(
+                        " fragment f{i} on Query {{ {}...f{}{} }}",
+                        "a{".repeat(30),
+                        i + 1,
+                        "}".repeat(30)
+                    )
+                })
+                .collect();
+            points(&format!("{{ ...f0 }}{fragments} fragment f{n} on Query {{ __typename }}"))
+        };
+        assert!(chain(2).is_ok());
+        assert_eq!(chain(40), Err(Excess::Nesting));
     }
 
     #[test]

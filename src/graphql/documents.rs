@@ -25,8 +25,10 @@ use super::parameters::{Digest, Naming, digest};
 use super::refusal::Refusal;
 use super::scan::scan;
 
-/// How much text of documents is kept, in bytes. A parsed document takes a few times as much.
-const CAPACITY: u64 = 4 * 1024 * 1024;
+/// How much memory documents may take that are known by their texts, and by their digests, in bytes.
+const CAPACITY: u64 = 24 * 1024 * 1024;
+/// What one token takes in a parsed document, in bytes.
+const TOKEN_BYTES: usize = 320;
 /// The longest document that is kept, in bytes.
 const LONGEST: usize = 16 * 1024;
 
@@ -37,6 +39,8 @@ pub struct Document {
     text: Box<str>,
     /// The syntax tree.
     pub parsed: ExecutableDocument,
+    /// What it takes in memory, in bytes, more or less.
+    size: usize,
     /// Whether it asks for the schema.
     introspects: bool,
     facts: Vec<(Option<Name>, Facts)>,
@@ -58,7 +62,8 @@ pub struct Facts {
 impl Document {
     /// Reads a document: scanned before it is parsed, weighed before it is validated.
     pub fn read(text: &str, costs: &Costs) -> Result<Document, Refusal> {
-        scan(text).map_err(|excess| Refusal::new("GRAPHQL_PARSE_FAILED", excess.message()))?;
+        let tokens = scan(text).map_err(|excess| Refusal::new("GRAPHQL_PARSE_FAILED", excess.message()))?;
+        let size = text.len().saturating_add(tokens.saturating_mul(TOKEN_BYTES));
         let parsed = async_graphql::parser::parse_query(text).map_err(Refusal::unparsed)?;
         let invalid = |message: String| Refusal::new("GRAPHQL_VALIDATION_FAILED", message);
         costs.bound(&parsed).map_err(|excess| invalid(excess.message()))?;
@@ -86,7 +91,7 @@ impl Document {
         let sets =
             sets.chain(parsed.operations.iter().map(|(_, operation)| &operation.node.selection_set.node));
         let introspects = sets.into_iter().any(introspects);
-        Ok(Document { text: text.into(), parsed, introspects, facts })
+        Ok(Document { text: text.into(), size, parsed, introspects, facts })
     }
 
     /// The operation that is asked for. One that cannot be told is left to execution, which says so.
@@ -131,6 +136,13 @@ fn one_stream(document: &ExecutableDocument) -> Result<(), &'static str> {
         if !items.iter().all(|item| matches!(item.node, Selection::Field(_))) {
             return Err("The root field of a subscription must not stand in a fragment.");
         }
+        let conditional = |item: &Selection| match item {
+            Selection::Field(field) => !field.node.directives.is_empty(),
+            Selection::FragmentSpread(_) | Selection::InlineFragment(_) => true,
+        };
+        if items.iter().any(|item| conditional(&item.node)) {
+            return Err("The root field of a subscription takes no directives.");
+        }
     }
     Ok(())
 }
@@ -139,7 +151,7 @@ fn one_stream(document: &ExecutableDocument) -> Result<(), &'static str> {
 fn introspects(set: &SelectionSet) -> bool {
     set.items.iter().any(|item| match &item.node {
         Selection::Field(field) => {
-            matches!(field.node.name.node.as_str(), "__schema" | "__type")
+            matches!(field.node.name.node.as_str(), "__schema" | "__type" | "_service")
                 || introspects(&field.node.selection_set.node)
         }
         Selection::InlineFragment(fragment) => introspects(&fragment.node.selection_set.node),
@@ -165,7 +177,7 @@ struct ByLength;
 
 impl<K> Weighter<K, Arc<Document>> for ByLength {
     fn weight(&self, _: &K, document: &Arc<Document>) -> u64 {
-        u64::try_from(document.text.len()).unwrap_or(u64::MAX).max(64)
+        u64::try_from(document.size).unwrap_or(u64::MAX).max(64)
     }
 }
 
@@ -191,8 +203,12 @@ impl Documents {
         }))
     }
 
-    /// Finds the document that a request names, or reads it.
-    pub fn find(&self, naming: Naming) -> Result<Found, Refusal> {
+    /// Finds the document that a request names, or reads it, once `pay` has agreed to reading so many bytes.
+    pub fn find(
+        &self,
+        naming: Naming,
+        pay: impl FnOnce(usize) -> Result<(), Refusal>,
+    ) -> Result<Found, Refusal> {
         let shelves = &*self.0;
         let known = |document| Found { document, valid: true, persist: false };
         let not_found = || Refusal::new("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound");
@@ -219,7 +235,10 @@ impl Documents {
         }
         let (document, valid) = match shelves.by_text.get(text.as_str()) {
             Some(document) => (document, true),
-            None => (Arc::new(Document::read(&text, &shelves.costs)?), false),
+            None => {
+                pay(text.len())?;
+                (Arc::new(Document::read(&text, &shelves.costs)?), false)
+            }
         };
         if document.introspects && !shelves.introspection {
             let message = "Introspection is switched off on this server.";

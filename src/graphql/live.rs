@@ -10,7 +10,8 @@ use super::refusal::Refusal;
 use super::render::Renderer;
 use super::server::{Reading, Session, operation};
 use super::sight::Sight;
-use super::views::{From, Seat, ViewKey};
+use super::throttle::Principal;
+use super::views::{Payer, Seat, Since, ViewKey};
 use super::{Request, Server};
 use crate::auth::Caller;
 use crate::db::{Snapshots, Tenant};
@@ -50,10 +51,10 @@ impl Server {
     }
 
     /// Takes a seat, and puts it, or why there is none, into the inbox.
-    pub(super) async fn open(&self, opened: Opened, inbox: Arc<Inbox>, slot: Slot, from: Option<From>) {
-        let from = from.unwrap_or_else(|| opened.plan.after.map_or(From::Now, From::After));
+    pub(super) async fn open(&self, opened: Opened, inbox: Arc<Inbox>, slot: Slot, since: Option<Since>) {
+        let since = since.unwrap_or_else(|| opened.plan.after.map_or(Since::Now, Since::After));
         let origin = opened.caller.origin.clone();
-        match self.seat(opened, &inbox, slot, from).await {
+        match self.seat(opened, &inbox, slot, since).await {
             Ok(seat) => inbox.put(Item::Seated(slot, seat)),
             Err(error) => {
                 let refusal = Refusal::failed(&error, origin.as_deref());
@@ -62,7 +63,7 @@ impl Server {
         }
     }
 
-    async fn seat(&self, opened: Opened, inbox: &Arc<Inbox>, slot: Slot, from: From) -> Result<Seat> {
+    async fn seat(&self, opened: Opened, inbox: &Arc<Inbox>, slot: Slot, since: Since) -> Result<Seat> {
         let Opened { plan, mut caller } = opened;
         let services = self.services();
         let topic = self.topic(&plan, &caller).await?;
@@ -78,7 +79,7 @@ impl Server {
             let standing = caller.standing(organization);
             if standing.holds(state.standing) {
                 let sight = Sight::of(&caller, &state, plan.personal).ok_or_else(|| plan.what())?;
-                if let From::After(version) | From::Sent(version) = from {
+                if let Since::After(version) | Since::Sent(version) = since {
                     // The client may have read what this node has not looked at yet.
                     if version > state.version && !refreshed {
                         watch.feed().refresh(&services.context).await?;
@@ -95,13 +96,10 @@ impl Server {
                     sight,
                     standing,
                 };
-                let renderer = || {
-                    let request = Request::new(services.clone(), Some(caller.clone()), false);
-                    let name = plan.operation.clone();
-                    let operation = operation(&plan.document, name, plan.variables.clone());
-                    Renderer::new(self.schema(true), operation, request)
-                };
-                return Ok(self.views().join(key, watch, renderer, (Arc::clone(inbox), slot), from));
+                let (server, seen) = (self.clone(), Arc::clone(&state));
+                let begin = move || server.begin(&plan, caller);
+                let place = (Arc::clone(inbox), slot);
+                return Ok(self.views().join(key, (watch, seen), begin, place, since));
             }
             // Either the permissions were read before a change of people or grants, or the state was. Somebody
             // else may have read the same person anew already.
@@ -115,6 +113,18 @@ impl Server {
             }
         }
         Err(Error::Unavailable("People or grants change too fast."))
+    }
+
+    /// What a new view of a plan works with.
+    fn begin(&self, plan: &Plan, caller: Caller) -> (Renderer, Option<Payer>) {
+        let payer = plan.personal.then(|| Payer {
+            throttle: self.throttle().clone(),
+            principal: Principal::User(caller.user.id),
+            points: plan.points,
+        });
+        let request = Request::new(self.services().clone(), Some(caller), false);
+        let operation = operation(&plan.document, plan.operation.clone(), plan.variables.clone());
+        (Renderer::new(self.schema(true), operation, request), payer)
     }
 
     /// What is watched, as far as the caller may know of it.
@@ -134,7 +144,10 @@ impl Server {
                 };
                 (organization, Of::Pool(id))
             }
-            Some(Target::Organization(id)) => (id, Of::Pools),
+            Some(Target::Organization(id)) => {
+                caller.organization(&snapshots, id, Action::ReadOrganization).await?;
+                (id, Of::Pools)
+            }
             Some(Target::Purchase(id)) => {
                 let purchase = caller.purchase(&snapshots, id, Action::ReadPurchases).await?;
                 (purchase.organization_id, Of::Purchase(id))

@@ -29,7 +29,7 @@ mod node;
 mod organization;
 mod organization_root;
 mod parameters;
-mod people;
+mod places;
 mod plan;
 mod pool;
 mod pool_mutation;
@@ -67,7 +67,7 @@ use crate::live::Hub;
 
 pub use answer::{Answered, Outcome};
 pub use parameters::{BadParameters, Parameters};
-pub use people::Place;
+pub use places::Place;
 pub use server::{Server, Session, Way};
 pub use socket::{Conversation, Frame};
 pub use streams::{Output, Streams};

@@ -41,12 +41,16 @@ const SHAPE: &str = "The request must be a JSON object with a query (or the id o
 impl Parameters {
     /// The parameters in a JSON text.
     pub fn from_json(text: &[u8]) -> Result<Parameters, BadParameters> {
-        serde_json::from_slice(text).map_err(|_| BadParameters(SHAPE.to_owned()))
+        // An array would be taken for the members in their order.
+        let object = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        let read = object.then(|| serde_json::from_slice(text).ok()).flatten();
+        read.ok_or_else(|| BadParameters(SHAPE.to_owned()))
     }
 
     /// The parameters in a JSON value.
     pub fn from_value(value: Value) -> Result<Parameters, BadParameters> {
-        serde_json::from_value(value).map_err(|_| BadParameters(SHAPE.to_owned()))
+        let read = value.is_object().then(|| serde_json::from_value(value).ok()).flatten();
+        read.ok_or_else(|| BadParameters(SHAPE.to_owned()))
     }
 
     /// The parameters in the query of a URL, where variables and extensions are JSON texts.
@@ -132,6 +136,7 @@ mod tests {
         for wrong in [
             "{}",
             "[]",
+            r#"["{a}",null,null,null,null]"#,
             r#"{"query":7}"#,
             r#"{"query":"{a}","variables":[]}"#,
             r#"{"query":"{a}","operationName":1}"#,

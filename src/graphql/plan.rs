@@ -36,7 +36,16 @@ pub struct Plan {
     pub target: Option<Target>,
     /// The version that the client has.
     pub after: Option<i64>,
+    /// What an event costs.
+    pub points: u64,
 }
+
+/// The most that an event may cost, in points, when subscribers share it.
+const SHARED_POINTS: u64 = 2_000;
+/// The most that an event may cost that is written for one person alone.
+const PERSONAL_POINTS: u64 = 500;
+/// The most bytes of a subscription's variables, as JSON: they are kept as long as it lasts.
+const VARIABLES_BYTES: usize = 8 * 1024;
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,8 +157,27 @@ impl Plan {
         let mut seen = HashSet::new();
         let shared =
             shared(costs, &document.parsed, "Subscription", &definition.selection_set.node, &mut seen);
+        let (points, most) = (reading.requested, if shared { SHARED_POINTS } else { PERSONAL_POINTS });
+        if points > most {
+            let message = format!("An event of this selection costs {points} points, and may cost {most}.");
+            return Err(Refusal::new("GRAPHQL_VALIDATION_FAILED", message));
+        }
+        if serde_json::to_string(&variables).is_ok_and(|text| text.len() > VARIABLES_BYTES) {
+            let message = format!("The variables of a subscription have at most {VARIABLES_BYTES} bytes.");
+            return Err(Refusal::new("BAD_USER_INPUT", message));
+        }
         let digest = document.digest();
-        Ok(Plan { document, digest, operation, variables, selected, personal: !shared, target, after })
+        Ok(Plan {
+            document,
+            digest,
+            operation,
+            variables,
+            selected,
+            personal: !shared,
+            target,
+            after,
+            points,
+        })
     }
 
     /// The word for what is watched.

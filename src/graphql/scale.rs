@@ -8,7 +8,7 @@ use async_graphql::{Name, Value, Variables};
 
 use super::connection::DEFAULT_PAGE;
 use super::cost::{Costs, FIELD, LIST, Shape};
-use super::scan::{BRACKETS, Excess};
+use super::scan::{BRACKETS, ENTITIES, Excess, NESTING};
 use crate::db::page::MAX_PAGE;
 
 /// Weighs the parts of one document.
@@ -31,6 +31,8 @@ pub struct Sum {
     pub each: u64,
     /// How many selections it has when its fragments are expanded.
     pub expanded: u64,
+    /// How deep lists of the schema are nested in it.
+    pub schema_lists: u32,
 }
 
 impl Sum {
@@ -38,6 +40,7 @@ impl Sum {
         self.once = self.once.saturating_add(other.once);
         self.each = self.each.saturating_add(other.each);
         self.expanded = self.expanded.saturating_add(other.expanded).saturating_add(1);
+        self.schema_lists = self.schema_lists.max(other.schema_lists);
     }
 
     /// All of it, for one object.
@@ -52,48 +55,59 @@ impl<'d> Scale<'d> {
         Scale { costs, document, variables, known: HashMap::new(), varies: false }
     }
 
-    /// Weighs a set. The recursion is as deep as the scan has allowed, times the fragments that lie on one
-    /// path, of which each is entered once and which are few.
-    pub fn set(&mut self, parent: Option<&'d str>, set: &'d SelectionSet) -> Result<Sum, Excess> {
+    /// Weighs a set that is nested so deep.
+    pub fn set(
+        &mut self,
+        parent: Option<&'d str>,
+        set: &'d SelectionSet,
+        depth: usize,
+    ) -> Result<Sum, Excess> {
+        if depth > NESTING {
+            return Err(Excess::Nesting);
+        }
         let mut total = Sum::default();
         for item in &set.items {
             total.add(match &item.node {
-                Selection::Field(field) => self.field(parent, &field.node)?,
+                Selection::Field(field) => self.field(parent, &field.node, depth)?,
                 Selection::InlineFragment(fragment) => {
                     let on = fragment.node.type_condition.as_ref().map(|on| on.node.on.node.as_str());
-                    self.set(on.or(parent), &fragment.node.selection_set.node)?
+                    self.set(on.or(parent), &fragment.node.selection_set.node, depth + 1)?
                 }
                 Selection::FragmentSpread(spread) => {
-                    self.fragment(spread.node.fragment_name.node.as_str())?
+                    self.fragment(spread.node.fragment_name.node.as_str(), depth + 1)?
                 }
             });
         }
         Ok(total)
     }
 
-    fn field(&mut self, parent: Option<&'d str>, field: &'d Field) -> Result<Sum, Excess> {
+    fn field(&mut self, parent: Option<&'d str>, field: &'d Field, depth: usize) -> Result<Sum, Excess> {
         let name = field.name.node.as_str();
         let costs = self.costs;
         let weight = costs.find(parent, name);
         let leads_to = weight.map(|weight| weight.leads_to.as_str());
-        let inner = self.set(leads_to, &field.selection_set.node)?;
+        let inner = self.set(leads_to, &field.selection_set.node, depth + 1)?;
         let own = weight.map_or(FIELD, |weight| weight.points);
         let parts = match weight.map(|weight| weight.shape) {
             Some(Shape::Connection) => inner.once.saturating_add(inner.each.saturating_mul(self.page(field))),
             // The nodes of a page are counted by the field that leads to the page.
             Some(Shape::List) if is_page(parent, name) => inner.whole(),
-            Some(Shape::List) => inner.whole().saturating_mul(self.ids(field).unwrap_or(LIST)),
+            Some(Shape::List) => inner.whole().saturating_mul(self.given(field)?.unwrap_or(LIST)),
             Some(Shape::One) => inner.whole(),
             // A field that is not in the schema is left to validation, which names it.
             None => inner.whole().saturating_mul(self.length(field).unwrap_or(1)),
         };
         let points = own.saturating_add(parts);
-        let sum = Sum { expanded: inner.expanded, ..Sum::default() };
+        // The types of introspection are not among the weights.
+        let schema_list =
+            weight.is_none() && matches!(name, "fields" | "interfaces" | "possibleTypes" | "inputFields");
+        let schema_lists = inner.schema_lists + u32::from(schema_list);
+        let sum = Sum { expanded: inner.expanded, schema_lists, ..Sum::default() };
         Ok(if is_page(parent, name) { Sum { each: points, ..sum } } else { Sum { once: points, ..sum } })
     }
 
     /// Weighs a fragment, once.
-    pub fn fragment(&mut self, name: &'d str) -> Result<Sum, Excess> {
+    pub fn fragment(&mut self, name: &'d str, depth: usize) -> Result<Sum, Excess> {
         match self.known.get(name).copied() {
             Some(Some(sum)) => return Ok(sum),
             Some(None) => return Err(Excess::Cycle),
@@ -106,7 +120,7 @@ impl<'d> Scale<'d> {
         }
         self.known.insert(name, None);
         let on = fragment.node.type_condition.node.on.node.as_str();
-        let sum = self.set(Some(on), &fragment.node.selection_set.node)?;
+        let sum = self.set(Some(on), &fragment.node.selection_set.node, depth)?;
         self.known.insert(name, Some(sum));
         Ok(sum)
     }
@@ -126,12 +140,16 @@ impl<'d> Scale<'d> {
         asked.map(|asked| asked.clamp(1, MAX_PAGE))
     }
 
-    /// How many ids a field is given.
-    fn ids(&mut self, field: &Field) -> Option<u64> {
-        match self.argument(field, "ids") {
+    /// How many ids or representations a field is given.
+    fn given(&mut self, field: &Field) -> Result<Option<u64>, Excess> {
+        if let Some(Value::List(entities)) = self.argument(field, "representations") {
+            let count = entities.len();
+            return if count > ENTITIES { Err(Excess::Entities) } else { Ok(Some((count as u64).max(1))) };
+        }
+        Ok(match self.argument(field, "ids") {
             Some(Value::List(ids)) => Some((ids.len() as u64).max(1)),
             _ => None,
-        }
+        })
     }
 
     /// The value of an argument, when it has one. A variable that is not given may have a default: it is

@@ -10,6 +10,13 @@ const TOKENS: usize = 8_000;
 /// The most directives of a document.
 const DIRECTIVES: usize = 200;
 
+/// The deepest nesting of selections, fragments included.
+pub const NESTING: usize = 100;
+/// How deep lists of the schema (a type's fields, interfaces and the like) are nested.
+pub const SCHEMA_LISTS: u32 = 2;
+/// The most entities that a gateway asks for at once.
+pub const ENTITIES: usize = 100;
+
 /// Why a document is not even parsed, or not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
@@ -25,6 +32,10 @@ pub enum Excess {
     Cost(u64),
     /// Its fragments contain each other.
     Cycle,
+    /// It asks for lists of the schema inside of lists of the schema, which multiply.
+    Introspection,
+    /// It asks for too many entities at once.
+    Entities,
 }
 
 impl Excess {
@@ -39,12 +50,16 @@ impl Excess {
                 "An operation costs at most {most}, with fragments expanded and lists as long as they may be."
             ),
             Excess::Cycle => "Fragments must not contain themselves.".to_owned(),
+            Excess::Introspection => {
+                format!("Lists of the schema are nested at most {SCHEMA_LISTS} deep.")
+            }
+            Excess::Entities => format!("At most {ENTITIES} entities at once."),
         }
     }
 }
 
-/// Checks length, nesting and numbers of tokens and directives.
-pub fn scan(document: &str) -> Result<(), Excess> {
+/// Checks length, nesting and numbers of tokens and directives; answers how many tokens there are.
+pub fn scan(document: &str) -> Result<usize, Excess> {
     if document.len() > DOCUMENT_BYTES {
         return Err(Excess::Bytes);
     }
@@ -83,7 +98,7 @@ pub fn scan(document: &str) -> Result<(), Excess> {
         }
         at += 1;
     }
-    Ok(())
+    Ok(tokens)
 }
 
 /// Whether a byte belongs to a name or a number.
@@ -125,6 +140,10 @@ fn block_string(bytes: &[u8], mut at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn scan(document: &str) -> Result<(), Excess> {
+        super::scan(document).map(drop)
+    }
 
     #[test]
     fn brackets_count_outside_strings_and_comments_only() {

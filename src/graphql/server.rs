@@ -20,7 +20,7 @@ use super::answer::{
 use super::cost::{Costs, MOST};
 use super::documents::{Document, Documents, Facts, Found, Manifest};
 use super::parameters::{BadParameters, Parameters};
-use super::people::{Place, Places};
+use super::places::{Place, Places};
 use super::refusal::{self, Bill, Refusal};
 use super::render::Events;
 use super::throttle::{Draw, Principal, Throttle};
@@ -43,6 +43,11 @@ pub enum Way {
     GetStream,
 }
 
+/// What it costs to read a document that is not known, and how many bytes of it cost a point more.
+const READING: u64 = 5;
+const BYTES_A_POINT: u64 = 50;
+/// How many errors an answer has at most.
+const ERRORS: usize = 20;
 /// How long an operation may take before it is given up.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -64,7 +69,7 @@ pub(super) struct Reading {
     pub(super) variables: Variables,
     pub(super) facts: Facts,
     /// What it may cost.
-    requested: u64,
+    pub(super) requested: u64,
 }
 
 /// Who calls, and the points that the operation may use.
@@ -159,6 +164,11 @@ impl Server {
         self.0.places.take(user)
     }
 
+    /// The points of all principals.
+    pub(super) fn throttle(&self) -> &Throttle {
+        &self.0.throttle
+    }
+
     /// What fields cost.
     pub(super) fn costs(&self) -> &Costs {
         &self.0.costs
@@ -171,15 +181,21 @@ impl Server {
         session: &Session,
         way: Way,
     ) -> Answered {
-        match self.reading(parameters) {
+        match self.reading(parameters, session) {
             Ok(reading) => self.perform(reading, session, way).await,
             Err(refusal) => refused(refusal),
         }
     }
 
     /// Looks at a request before a stream is opened for it: whether it is one, and may come this way.
-    pub fn preview(&self, parameters: &Result<Parameters, BadParameters>, way: Way) -> Result<(), Answered> {
-        let outcome = self.reading(parameters.clone()).and_then(|reading| passable(reading.facts.kind, way));
+    pub fn preview(
+        &self,
+        parameters: &Result<Parameters, BadParameters>,
+        session: &Session,
+        way: Way,
+    ) -> Result<(), Answered> {
+        let reading = self.reading(parameters.clone(), session);
+        let outcome = reading.and_then(|reading| passable(reading.facts.kind, way));
         match outcome {
             Err(refusal) if matches!(refusal.code, NOT_BY_GET | MALFORMED) => Err(refused(refusal)),
             _ => Ok(()),
@@ -198,21 +214,47 @@ impl Server {
     }
 
     /// Reads the parameters of a request.
-    pub(super) fn reading(&self, parameters: Result<Parameters, BadParameters>) -> Result<Reading, Refusal> {
-        self.read(parameters.map_err(malformed)?)
+    pub(super) fn reading(
+        &self,
+        parameters: Result<Parameters, BadParameters>,
+        session: &Session,
+    ) -> Result<Reading, Refusal> {
+        self.read(parameters.map_err(malformed)?, session)
+    }
+
+    /// Takes the points for reading a document that is not known, whatever comes of it.
+    fn pay(&self, bytes: usize, session: &Session) -> Result<(), Refusal> {
+        let Services { context, keys, callers, .. } = self.services().as_ref();
+        let principal = session.bearer.as_deref().map(|bearer| callers.prove(context, keys, bearer));
+        let principal = match principal {
+            Some(Ok(user)) => Principal::User(user),
+            // Who brings a token that is no good is told so later.
+            Some(Err(_)) | None => Principal::anonymous(session.address),
+        };
+        let points = READING + u64::try_from(bytes).unwrap_or(u64::MAX) / BYTES_A_POINT;
+        let nobody = std::iter::empty();
+        let draw = self.0.throttle.take(nobody, principal, points);
+        draw.map(|draw| _ = draw.settle(points))
+            .map_err(|(wait, status)| Refusal::throttled(wait, status, points))
     }
 
     /// Finds the document and the operation, and checks all that can be checked without knowing who calls.
-    fn read(&self, mut parameters: Parameters) -> Result<Reading, Refusal> {
+    fn read(&self, mut parameters: Parameters, session: &Session) -> Result<Reading, Refusal> {
         let parts = &*self.0;
         let naming = parameters.take_naming().map_err(malformed)?;
-        let found = parts.documents.find(naming)?;
+        let found = parts.documents.find(naming, |bytes| self.pay(bytes, session))?;
         let Parameters { operation_name, variables, .. } = parameters;
-        let variables = Variables::from_json(serde_json::Value::Object(variables.unwrap_or_default()));
+        let mut variables = variables.unwrap_or_default();
         let invalid = |message: String| Refusal::new("GRAPHQL_VALIDATION_FAILED", message);
         let operation = found.document.operation(operation_name.as_deref());
         let (operation, facts) = operation
             .ok_or_else(|| invalid("operationName must name one of the document's operations.".to_owned()))?;
+        // Others are of no use to anybody.
+        let declared = |name: &str| {
+            operation.variable_definitions.iter().any(|variable| variable.node.name.node == name)
+        };
+        variables.retain(|name, _| declared(name));
+        let variables = Variables::from_json(serde_json::Value::Object(variables));
         let requested = match facts.points {
             Some(points) => points,
             None => {
@@ -253,12 +295,9 @@ impl Server {
                 caller = Some(known);
             }
         }
-        // Who belongs to one organization draws on that one's points too.
-        let tenant = caller.as_ref().and_then(|caller| {
-            let mut organizations = caller.memberships.keys();
-            organizations.next().copied().filter(|_| organizations.next().is_none())
-        });
-        let draw = self.0.throttle.take(tenant, principal, reading.requested);
+        // Members draw on the points of their organizations too.
+        let tenants = caller.iter().flat_map(|caller| caller.memberships.keys().copied());
+        let draw = self.0.throttle.take(tenants, principal, reading.requested);
         let draw = draw.map_err(|(wait, status)| Refusal::throttled(wait, status, reading.requested))?;
         Ok(Admitted { caller, recalled, draw })
     }
@@ -279,7 +318,9 @@ impl Server {
         };
         add_codes(&mut response, origin);
         if !was_executed(&response) {
-            draw.settle(1);
+            // Validation has done as much as it could.
+            draw.settle(requested);
+            response.errors.truncate(ERRORS);
             return Answered { outcome: Outcome::Refused, answer: Answer::Errors(response.errors, None) };
         }
         self.0.documents.keep(&found);

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Server;
 use super::parameters::Parameters;
-use super::people::Place;
+use super::places::Place;
 use super::server::Session;
 use super::streams::{Output, Refused, Streams};
 use crate::error::Error;
@@ -21,6 +21,9 @@ use crate::error::Error;
 const INIT: Duration = Duration::from_secs(10);
 /// How long a client may be silent before it is asked whether it is there, and then before it is gone.
 const SILENCE: Duration = Duration::from_secs(7);
+
+/// The code after which clients come back later.
+const TRY_AGAIN: u16 = 1013;
 
 /// What goes to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub enum Frame {
 pub struct Conversation {
     server: Server,
     session: Session,
+    /// Since when there is a connection.
+    since: Instant,
     /// When the client was last heard, and whether it has been asked since.
     heard: Instant,
     asked: bool,
@@ -72,7 +77,8 @@ fn forbidden(reason: &str) -> Frame {
 impl Conversation {
     /// A conversation that nobody has begun yet.
     pub fn new(server: Server, session: Session) -> Conversation {
-        Conversation { server, session, heard: Instant::now(), asked: false, begun: None }
+        let now = Instant::now();
+        Conversation { server, session, since: now, heard: now, asked: false, begun: None }
     }
 
     /// Takes a message of the client. Answers what to say at once.
@@ -85,7 +91,8 @@ impl Conversation {
             (Message::ConnectionInit { .. }, Some(_)) => {
                 Some(close(4429, "Too many initialisation requests"))
             }
-            (Message::ConnectionInit { payload }, None) => Some(self.begin(payload).await),
+            // Boxed: it takes more room than all that comes after it, and only once.
+            (Message::ConnectionInit { payload }, None) => Some(Box::pin(self.begin(payload)).await),
             (Message::Ping { payload: Some(payload) }, _) => {
                 Some(Frame::Text(format!(r#"{{"type":"pong","payload":{payload}}}"#)))
             }
@@ -122,9 +129,10 @@ impl Conversation {
         match self.server.welcome(&self.session).await {
             Ok(Some(caller)) => {
                 let Some(place) = self.server.place(caller.user.id) else {
-                    return close(4429, "Too many sockets of one person");
+                    return close(TRY_AGAIN, "Too many sockets of one person");
                 };
-                let streams = Streams::new(self.server.clone(), self.session.clone());
+                let session = Session { bearer: self.session.bearer.take(), ..self.session.clone() };
+                let streams = Streams::new(self.server.clone(), session);
                 let expires_at = caller.expires_at;
                 self.begun = Some(Box::new(Begun { streams, expires_at, following: None, _place: place }));
                 Frame::Text(r#"{"type":"connection_ack"}"#.to_owned())
@@ -133,7 +141,7 @@ impl Conversation {
             Err(Error::Unauthenticated(reason)) => forbidden(reason),
             Err(error) => {
                 tracing::error!(%error, "a caller could not be authenticated");
-                close(4500, "Internal server error")
+                close(TRY_AGAIN, "Internal server error")
             }
         }
     }
@@ -145,7 +153,7 @@ impl Conversation {
             let silent = self.heard.elapsed();
             let Some(begun) = self.begun.as_deref_mut() else {
                 // Nothing but the client can begin.
-                tokio::time::sleep(INIT.saturating_sub(silent)).await;
+                tokio::time::sleep(INIT.saturating_sub(self.since.elapsed())).await;
                 return close(4408, "Connection initialisation timeout");
             };
             if let Some(frame) = begun.following.take() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::parser::types::OperationType;
+use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::inbox::{Inbox, Item, Slot};
@@ -10,7 +11,7 @@ use super::live::Opened;
 use super::parameters::{BadParameters, Parameters};
 use super::refusal::Refusal;
 use super::server::{Session, Way};
-use super::views::{From, Seat};
+use super::views::{Seat, Since};
 use super::{Outcome, Server};
 
 /// The most operations that one client may have under way.
@@ -32,7 +33,24 @@ struct Running {
     /// A subscription that could be opened, to open it again.
     opened: Option<Opened>,
     /// The version that the client was sent last.
-    sent: i64,
+    sent: Option<i64>,
+    /// What the view has said before its seat has come here.
+    early: Early,
+}
+
+/// What a view may say before its member has its seat.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Early {
+    Nothing,
+    Lagged,
+    Revised,
+}
+
+impl Running {
+    fn new(id: &str, slot: Slot, task: JoinHandle<()>) -> Running {
+        let work = Work::Task { _task: AbortOnDropHandle::new(task) };
+        Running { id: id.into(), slot, work, opened: None, sent: None, early: Early::Nothing }
+    }
 }
 
 enum Work {
@@ -81,15 +99,13 @@ impl Streams {
         if self.running.len() >= OPERATIONS {
             let message = format!("A client has at most {OPERATIONS} operations under way.");
             let refusal = Refusal::too_many(message).into_json();
-            let work = Work::Task { _task: AbortOnDropHandle::new(tokio::spawn(async {})) };
-            self.running.push(Running { id: id.into(), slot, work, opened: None, sent: 0 });
+            self.running.push(Running::new(id, slot, tokio::spawn(async {})));
             self.inbox.put(Item::Failed(slot, refusal));
             return Ok(());
         }
         let (server, session) = (self.server.clone(), Arc::clone(&self.session));
         let task = tokio::spawn(async move { server.run(parameters, &session, inbox, slot).await });
-        let work = Work::Task { _task: AbortOnDropHandle::new(task) };
-        self.running.push(Running { id: id.into(), slot, work, opened: None, sent: 0 });
+        self.running.push(Running::new(id, slot, task));
         Ok(())
     }
 
@@ -121,23 +137,26 @@ impl Streams {
         let running = &mut self.running[index];
         match item {
             Item::Opened(_, opened) => running.opened = Some(opened),
-            Item::Seated(_, seat) => running.work = Work::Seated(seat),
+            Item::Seated(_, seat) => match std::mem::replace(&mut running.early, Early::Nothing) {
+                Early::Nothing => running.work = Work::Seated(seat),
+                Early::Lagged => {
+                    seat.refresh();
+                    running.work = Work::Seated(seat);
+                }
+                Early::Revised => self.reopen(index),
+            },
             Item::Event(_, event) => {
-                running.sent = event.version;
+                running.sent = Some(event.version);
                 return Some(Output::Next(running.id.clone(), event.payload));
             }
-            Item::Lagged(_) => {
-                if let Work::Seated(seat) = &running.work {
-                    seat.refresh();
-                }
-            }
-            Item::Revised(slot) => {
-                let opened = running.opened.clone()?;
-                let (server, inbox) = (self.server.clone(), Arc::clone(&self.inbox));
-                let from = Some(From::Sent(running.sent));
-                let task = tokio::spawn(async move { server.open(opened, inbox, slot, from).await });
-                running.work = Work::Task { _task: AbortOnDropHandle::new(task) };
-            }
+            Item::Lagged(_) => match &running.work {
+                Work::Seated(seat) => seat.refresh(),
+                Work::Task { .. } => running.early = Early::Lagged,
+            },
+            Item::Revised(_) => match &running.work {
+                Work::Seated(_) => self.reopen(index),
+                Work::Task { .. } => running.early = Early::Revised,
+            },
             Item::Failed(_, errors) => {
                 return Some(Output::Failed(self.running.swap_remove(index).id, errors));
             }
@@ -146,6 +165,19 @@ impl Streams {
             }
         }
         None
+    }
+}
+
+impl Streams {
+    /// Opens a subscription again, from where the client is.
+    fn reopen(&mut self, index: usize) {
+        let running = &mut self.running[index];
+        // Whoever has a seat, or is on the way to one, has been opened.
+        let Some(opened) = running.opened.clone() else { return };
+        let (server, inbox, slot) = (self.server.clone(), Arc::clone(&self.inbox), running.slot);
+        let since = running.sent.map(Since::Sent);
+        let task = tokio::spawn(async move { server.open(opened, inbox, slot, since).await });
+        running.work = Work::Task { _task: AbortOnDropHandle::new(task) };
     }
 }
 
@@ -165,7 +197,7 @@ impl Server {
         inbox: Arc<Inbox>,
         slot: Slot,
     ) {
-        let reading = match self.reading(parameters) {
+        let reading = match self.reading(parameters, session) {
             Ok(reading) => reading,
             Err(refusal) => return inbox.put(Item::Failed(slot, refusal.into_json())),
         };

@@ -15,6 +15,8 @@ use crate::config::Rate;
 
 /// How many buckets are kept. One that is forgotten is full when it comes back.
 const CAPACITY: usize = 100_000;
+/// How many tenants of one principal count.
+const TENANTS: usize = 8;
 /// How many times what one principal has a tenant has.
 const TENANT_FACTOR: u32 = 4;
 
@@ -75,7 +77,7 @@ struct Bucket {
 /// The buckets that one operation draws on.
 pub struct Draw {
     principal: Arc<Bucket>,
-    tenant: Option<Arc<Bucket>>,
+    tenants: Vec<Arc<Bucket>>,
     taken: i64,
 }
 
@@ -90,6 +92,11 @@ impl Bucket {
     /// Changes the level by some points, as long as it does not fall below zero; otherwise says how long it
     /// takes until there are enough. Answers the whole points that are left.
     fn change(&self, points: i64, now: Instant) -> Result<u32, Duration> {
+        self.move_by(points, now, false)
+    }
+
+    /// The same, and when it is forced the level may fall below zero, as far as the bucket is large.
+    fn move_by(&self, points: i64, now: Instant, forced: bool) -> Result<u32, Duration> {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         let (maximum, restore) = (i64::from(self.rate.maximum) * POINT, i64::from(self.rate.restore));
         let passed = now.saturating_duration_since(level.1).as_micros();
@@ -97,13 +104,13 @@ impl Bucket {
         let filled = level.0.saturating_add(passed.saturating_mul(restore)).min(maximum);
         let changed = filled.saturating_add(points.saturating_mul(POINT));
         let at = now.max(level.1);
-        if points < 0 && changed < 0 {
+        if points < 0 && changed < 0 && !forced {
             *level = (filled, at);
             let wait = changed.unsigned_abs().div_ceil(restore.unsigned_abs().max(1));
             return Err(Duration::from_micros(wait));
         }
-        *level = (changed.min(maximum), at);
-        Ok(u32::try_from(level.0 / POINT).unwrap_or(u32::MAX))
+        *level = (changed.clamp(-maximum, maximum), at);
+        Ok(u32::try_from(level.0 / POINT).unwrap_or(0))
     }
 
     fn status(&self, now: Instant) -> Status {
@@ -131,39 +138,51 @@ impl Throttle {
         made.unwrap_or_else(|()| Arc::new(Bucket::new(rate)))
     }
 
-    /// Takes what an operation may cost, or says how long it takes until there is as much.
+    /// Takes what an operation may cost from the principal's bucket and those of its tenants, or says how long
+    /// it takes until there is as much.
     pub fn take(
         &self,
-        tenant: Option<OrganizationId>,
+        tenants: impl Iterator<Item = OrganizationId>,
         principal: Principal,
         points: u64,
     ) -> Result<Draw, (Duration, Status)> {
         let now = Instant::now();
         let own = self.bucket(Key::Principal(principal));
-        let shared = tenant.map(|tenant| self.bucket(Key::Tenant(tenant)));
         // What is more than the whole bucket takes all of it: what it may cost is bounded elsewhere.
         let most = u32::try_from(points).unwrap_or(u32::MAX).min(self.rate.maximum);
-        let points = i64::from(most);
-        own.change(-points, now).map_err(|wait| (wait, own.status(now)))?;
-        if let Some(shared) = &shared
-            && let Err(wait) = shared.change(-points, now)
-        {
-            // Cannot fail: it gives back.
-            let _ = own.change(points, now);
-            return Err((wait, shared.status(now)));
+        let taken = i64::from(most);
+        own.change(-taken, now).map_err(|wait| (wait, own.status(now)))?;
+        let mut draw = Draw { principal: own, tenants: Vec::new(), taken };
+        for tenant in tenants.take(TENANTS) {
+            let shared = self.bucket(Key::Tenant(tenant));
+            if let Err(wait) = shared.change(-taken, now) {
+                let status = shared.status(now);
+                draw.settle(0);
+                return Err((wait, status));
+            }
+            draw.tenants.push(shared);
         }
-        Ok(Draw { principal: own, tenant: shared, taken: points })
+        Ok(draw)
+    }
+
+    /// Takes points for work that is done in any case. Answers whether there were enough; too little makes
+    /// everything else of the principal wait.
+    pub fn charge(&self, principal: Principal, points: u64) -> bool {
+        let (now, points) = (Instant::now(), i64::try_from(points).unwrap_or(i64::MAX));
+        let bucket = self.bucket(Key::Principal(principal));
+        // Forced, it cannot fail.
+        bucket.move_by(-points, now, true).is_ok_and(|left| left > 0)
     }
 }
 
 impl Draw {
-    /// Gives back what was not used, and says what is left.
+    /// Gives back what was not used, or takes what was used beyond, and says what is left.
     pub fn settle(self, actual: u64) -> Status {
         let now = Instant::now();
-        let unused = self.taken.saturating_sub(i64::try_from(actual).unwrap_or(i64::MAX)).max(0);
-        for bucket in [Some(&self.principal), self.tenant.as_ref()].into_iter().flatten() {
-            // Cannot fail: it gives back.
-            let _ = bucket.change(unused, now);
+        let unused = self.taken.saturating_sub(i64::try_from(actual).unwrap_or(i64::MAX));
+        for bucket in std::iter::once(&self.principal).chain(&self.tenants) {
+            // Forced, it cannot fail.
+            let _ = bucket.move_by(unused, now, true);
         }
         self.principal.status(now)
     }
@@ -190,16 +209,31 @@ mod tests {
         let throttle = Throttle::new(Rate { maximum: 100, restore: 1 });
         let (tenant, other) = (OrganizationId::from_u128(1), OrganizationId::from_u128(2));
         let user = |n| Principal::User(UserId::from_u128(n));
-        let status = throttle.take(Some(tenant), user(1), 90).ok().unwrap().settle(10);
+        let status = throttle.take(std::iter::once(tenant), user(1), 90).ok().unwrap().settle(10);
         assert_eq!((status.maximum, status.available, status.restore), (100, 90, 1));
         for n in 2..=4 {
-            assert!(throttle.take(Some(tenant), user(n), 100).is_ok(), "{n}");
+            assert!(throttle.take(std::iter::once(tenant), user(n), 100).is_ok(), "{n}");
         }
         // 310 of the tenant's 400 are gone.
-        assert!(throttle.take(Some(tenant), user(5), 100).is_err());
-        assert!(throttle.take(Some(tenant), user(5), 80).is_ok());
-        assert!(throttle.take(Some(other), user(6), 100).is_ok());
-        assert!(throttle.take(Some(other), user(6), 1).is_err_and(|(wait, _)| wait > Duration::ZERO));
+        assert!(throttle.take(std::iter::once(tenant), user(5), 100).is_err());
+        assert!(throttle.take(std::iter::once(tenant), user(5), 80).is_ok());
+        assert!(throttle.take(std::iter::once(other), user(6), 100).is_ok());
+        assert!(
+            throttle.take(std::iter::once(other), user(6), 1).is_err_and(|(wait, _)| wait > Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn what_was_used_beyond_is_owed() {
+        let throttle = Throttle::new(Rate { maximum: 100, restore: 1 });
+        let user = Principal::User(UserId::from_u128(1));
+        let draw = throttle.take(std::iter::empty(), user, 10).ok().unwrap();
+        assert_eq!(draw.settle(150).available, 0);
+        assert!(
+            throttle.take(std::iter::empty(), user, 1).is_err_and(|(wait, _)| wait > Duration::from_secs(40))
+        );
+        let other = Principal::User(UserId::from_u128(2));
+        assert!(throttle.charge(other, 60) && !throttle.charge(other, 60));
     }
 
     #[test]

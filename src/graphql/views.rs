@@ -13,8 +13,10 @@ use tokio::sync::mpsc;
 
 use super::inbox::{Event, Inbox, Item, Put, Slot};
 use super::parameters::Digest;
+use super::refusal::Refusal;
 use super::render::{Happening, Renderer};
 use super::sight::Sight;
+use super::throttle::{Principal, Throttle};
 use crate::auth::Standing;
 use crate::live::{Body, EventKind, Feed, State, Topic, Transfers, Watch};
 
@@ -37,7 +39,7 @@ pub struct ViewKey {
 
 /// From where on a member wants to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum Since {
     /// From now on.
     Now,
     /// From after a version that the client says it has.
@@ -78,7 +80,7 @@ impl Drop for Seat {
 }
 
 enum Command {
-    Join(u64, Member, From),
+    Join(u64, Member, Since),
     Refresh(u64),
     Leave(u64),
 }
@@ -91,17 +93,17 @@ struct Member {
 }
 
 impl Views {
-    /// Joins the view with a key, which begins when there is none.
+    /// Joins the view with a key, which begins, with a state that has been looked at, when there is none.
     pub fn join(
         &self,
         key: ViewKey,
-        watch: Watch,
-        renderer: impl FnOnce() -> Renderer,
+        (watch, state): (Watch, Arc<State>),
+        begin: impl FnOnce() -> (Renderer, Option<Payer>) + Send + 'static,
         (inbox, slot): (Arc<Inbox>, Slot),
-        from: From,
+        since: Since,
     ) -> Seat {
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
-        let mut join = Command::Join(number, Member { inbox, slot, lagging: false }, from);
+        let mut join = Command::Join(number, Member { inbox, slot, lagging: false }, since);
         let mut views = self.lock();
         if let Some(view) = views.get(&key) {
             match view.send(join) {
@@ -113,14 +115,92 @@ impl Views {
         // The other end is right here.
         let _ = view.send(join);
         views.insert(key.clone(), view.clone());
-        let (members, renderer) = (HashMap::new(), renderer());
-        let task = View { views: self.clone(), key, watch, renderer, members, known: None };
-        tokio::spawn(task.run(commands));
+        let views = self.clone();
+        // What takes time is done without the lock.
+        tokio::spawn(async move {
+            let members = Members::new(Arc::clone(watch.feed()));
+            let (renderer, payer) = begin();
+            View { views, key, watch, renderer, payer, members, known: None }.run(state, commands).await;
+        });
         Seat { number, view }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ViewKey, mpsc::UnboundedSender<Command>>> {
         self.0.views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who pays for the events of a view that nobody shares.
+pub struct Payer {
+    /// The points.
+    pub throttle: Throttle,
+    /// The person.
+    pub principal: Principal,
+    /// What an event costs.
+    pub points: u64,
+}
+
+/// Why a view ends for its members.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It has to be found out what they may see now.
+    Revised,
+    /// Its events cost more than there was.
+    Throttled,
+    /// By a fault of ours.
+    Failed,
+}
+
+/// The members of a view. However the view ends, they are told.
+struct Members {
+    feed: Arc<Feed>,
+    seats: HashMap<u64, Member>,
+    end: End,
+}
+
+impl Members {
+    fn new(feed: Arc<Feed>) -> Members {
+        Members { feed, seats: HashMap::new(), end: End::Failed }
+    }
+
+    fn join(&mut self, number: u64, member: Member) {
+        self.feed.count(1);
+        self.seats.insert(number, member);
+    }
+
+    fn leave(&mut self, number: u64) {
+        if self.seats.remove(&number).is_some() {
+            self.feed.count(-1);
+        }
+    }
+
+    /// Puts an event into the inboxes of those who are not behind.
+    fn tell(&mut self, event: &Event) {
+        let mut gone = Vec::new();
+        for (number, member) in self.seats.iter_mut().filter(|(_, member)| !member.lagging) {
+            match member.inbox.put_event(member.slot, event.clone()) {
+                Put::Kept => {}
+                Put::Lagging => member.lagging = true,
+                Put::Gone => gone.push(*number),
+            }
+        }
+        gone.into_iter().for_each(|number| self.leave(number));
+    }
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        for (_, member) in self.seats.drain() {
+            self.feed.count(-1);
+            let failed = |refusal: Refusal| Item::Failed(member.slot, refusal.into_json());
+            member.inbox.put(match self.end {
+                End::Revised => Item::Revised(member.slot),
+                End::Throttled => failed(Refusal::too_many("The events of this selection cost too much.")),
+                End::Failed => {
+                    failed(Refusal::new("INTERNAL_SERVER_ERROR", "Something went wrong on our side."))
+                }
+            });
+        }
     }
 }
 
@@ -130,29 +210,18 @@ struct View {
     key: ViewKey,
     watch: Watch,
     renderer: Renderer,
-    members: HashMap<u64, Member>,
+    payer: Option<Payer>,
+    members: Members,
     /// The last snapshot that was written, with what it is: many join at the same version.
-    known: Option<(EventKind, From, Event)>,
+    known: Option<(EventKind, Since, Event)>,
 }
 
 impl View {
-    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
-        let Some(mut state) = self.watch.current().await else { return };
-        loop {
-            if !self.key.standing.holds(state.standing) {
-                break;
-            }
+    async fn run(mut self, mut state: Arc<State>, mut commands: mpsc::UnboundedReceiver<Command>) {
+        while self.key.standing.holds(state.standing) && self.members.end != End::Throttled {
             tokio::select! {
+                // What is new first: who joins begins at the newest state, and no number of them holds it up.
                 biased;
-                command = commands.recv() => match command {
-                    Some(command) => {
-                        self.obey(command, &state).await;
-                        if self.members.is_empty() && self.leaves(&mut commands) {
-                            return;
-                        }
-                    }
-                    None => break,
-                },
                 next = self.watch.changed() => {
                     let Some(next) = next else { break };
                     if self.key.sight.is_outdated(&state, &next) {
@@ -161,6 +230,13 @@ impl View {
                     self.tell(&state, &next).await;
                     state = next;
                 }
+                command = commands.recv() => {
+                    let Some(command) = command else { break };
+                    self.obey(command, &state).await;
+                    if self.members.seats.is_empty() && self.leaves(&mut commands) {
+                        return;
+                    }
+                }
             }
         }
         // Nobody joins any more; who has joined meanwhile is told as well.
@@ -168,14 +244,13 @@ impl View {
         commands.close();
         while let Ok(command) = commands.try_recv() {
             match command {
-                Command::Join(number, member, _) => _ = self.members.insert(number, member),
-                Command::Leave(number) => self.leave(number),
+                Command::Join(number, member, _) => self.members.join(number, member),
+                Command::Leave(number) => self.members.leave(number),
                 Command::Refresh(_) => {}
             }
         }
-        for (_, member) in self.members.drain() {
-            self.watch.feed().count(-1);
-            member.inbox.put(Item::Revised(member.slot));
+        if self.members.end != End::Throttled {
+            self.members.end = End::Revised;
         }
     }
 
@@ -193,65 +268,62 @@ impl View {
 
     async fn obey(&mut self, command: Command, state: &Arc<State>) {
         match command {
-            Command::Join(number, member, from) => {
-                self.watch.feed().count(1);
-                let event = self.first(from, state).await;
+            Command::Join(number, member, since) => {
+                let event = self.first(since, state).await;
                 let gone = event.is_some_and(|event| member.inbox.put_event(member.slot, event) == Put::Gone);
-                self.members.insert(number, member);
-                if gone {
-                    self.leave(number);
+                if !gone {
+                    self.members.join(number, member);
                 }
             }
             Command::Refresh(number) => {
-                let event = self.snapshot(EventKind::Resync, From::Now, state, Vec::new()).await;
-                if let Some(member) = self.members.get_mut(&number) {
+                let event = self.snapshot(EventKind::Resync, Since::Now, state, Vec::new()).await;
+                if let Some(member) = self.members.seats.get_mut(&number) {
                     member.lagging = false;
                     // There is room: what waited has been thrown away.
                     let _ = member.inbox.put_event(member.slot, event);
                 }
             }
-            Command::Leave(number) => self.leave(number),
-        }
-    }
-
-    fn leave(&mut self, number: u64) {
-        if self.members.remove(&number).is_some() {
-            self.watch.feed().count(-1);
+            Command::Leave(number) => self.members.leave(number),
         }
     }
 
     /// The first event for a new member; none when it has it already.
-    async fn first(&mut self, from: From, state: &Arc<State>) -> Option<Event> {
+    async fn first(&mut self, since: Since, state: &Arc<State>) -> Option<Event> {
         let feed = Arc::clone(self.watch.feed());
-        let (kind, transfers) = match from {
-            From::Now => (EventKind::Snapshot, Some(Vec::new())),
-            From::Sent(version) if version == state.version && is_versioned(state) => return None,
-            From::After(version) => (EventKind::Snapshot, between(&feed, version, state)),
-            From::Sent(version) => (EventKind::Change, between(&feed, version, state)),
+        let (kind, transfers) = match since {
+            Since::Now => (EventKind::Snapshot, Some(Vec::new())),
+            Since::Sent(version) if version == state.version && is_versioned(state) => return None,
+            Since::After(version) => (EventKind::Snapshot, between(&feed, version, state)),
+            Since::Sent(version) => (EventKind::Change, between(&feed, version, state)),
         };
         let kind = if transfers.is_some() { kind } else { EventKind::Resync };
-        Some(self.snapshot(kind, from, state, transfers.unwrap_or_default()).await)
+        Some(self.snapshot(kind, since, state, transfers.unwrap_or_default()).await)
     }
 
     /// An event about a state, as it was written last or anew.
     async fn snapshot(
         &mut self,
         kind: EventKind,
-        from: From,
+        since: Since,
         state: &Arc<State>,
         transfers: Transfers,
     ) -> Event {
-        if let Some((known_kind, known_from, event)) = &self.known
-            && (*known_kind, *known_from, event.version) == (kind, from, state.version)
+        if let Some((known_kind, known_since, event)) = &self.known
+            && (*known_kind, *known_since, event.version) == (kind, since, state.version)
         {
             return event.clone();
         }
         let event = self.write(kind, state, transfers).await;
-        self.known = Some((kind, from, event.clone()));
+        self.known = Some((kind, since, event.clone()));
         event
     }
 
     async fn write(&mut self, kind: EventKind, state: &Arc<State>, transfers: Transfers) -> Event {
+        if let Some(Payer { throttle, principal, points }) = &self.payer
+            && !throttle.charge(*principal, *points)
+        {
+            self.members.end = End::Throttled;
+        }
         let (state, version) = (Arc::clone(state), state.version);
         let happening = Happening { kind, state, transfers, sight: self.key.sight.clone() };
         Event { version, payload: self.renderer.write(happening).await }
@@ -266,20 +338,7 @@ impl View {
         let transfers = between(&Arc::clone(self.watch.feed()), before.version, state);
         let kind = if transfers.is_some() { EventKind::Change } else { EventKind::Resync };
         let event = self.write(kind, state, transfers.unwrap_or_default()).await;
-        let mut gone = Vec::new();
-        for (number, member) in &mut self.members {
-            if member.lagging {
-                continue;
-            }
-            match member.inbox.put_event(member.slot, event.clone()) {
-                Put::Kept => {}
-                Put::Lagging => member.lagging = true,
-                Put::Gone => gone.push(*number),
-            }
-        }
-        for number in gone {
-            self.leave(number);
-        }
+        self.members.tell(&event);
     }
 }
 

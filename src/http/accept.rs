@@ -2,18 +2,28 @@
 //! takes its answer, is let go.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use hyper::body::Incoming;
+use axum::http::{Request, Response, header};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::{Service, ServiceBuilder};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
+use tower_http::trace::TraceLayer;
 
+use super::page;
+use super::request_id::{self, Log, RequestId};
 use super::stalled::Unstalled;
 
 /// How long a client may take for the headers of a request, or keep a connection without one.
@@ -22,6 +32,8 @@ const HEADERS: Duration = Duration::from_secs(30);
 const STALLED: Duration = Duration::from_secs(12);
 /// How much of a request's head is read at most, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
+/// The shortest answer that is compressed, in bytes.
+const COMPRESSED_BYTES: u64 = 1_024;
 /// How long to wait when the system has no more sockets.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
@@ -29,6 +41,13 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 /// Answers whether all have ended by themselves.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, grace: Duration) -> bool {
     let connections = TaskTracker::new();
+    // Around all of the router at once: a layer of the router would box each of its routes once more.
+    let service = ServiceBuilder::new()
+        .layer(TraceLayer::new_for_http().make_span_with(Log).on_request(()).on_response(Log))
+        // Short answers are longer compressed, and events would wait for each other.
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES).and(NotEvents)))
+        .layer(CatchPanicLayer::custom(page::panicked))
+        .service(router);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -45,7 +64,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         };
         // Events and answers are small, and waited for.
         let _ = socket.set_nodelay(true);
-        let service = TowerToHyperService::new(tower_service(router.clone(), peer));
+        let service = TowerToHyperService::new(Entry { peer, inner: service.clone() });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEAD_BYTES);
         let io = TokioIo::new(Unstalled::new(socket, STALLED));
@@ -70,19 +89,48 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     tokio::time::timeout(grace, connections.wait()).await.is_ok()
 }
 
-/// The router, told who the client is.
-fn tower_service(
-    router: Router,
+/// Whether an answer may be gathered before it is sent on.
+#[derive(Clone, Copy)]
+struct NotEvents;
+
+impl Predicate for NotEvents {
+    fn should_compress<B: Body>(&self, response: &Response<B>) -> bool {
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+    }
+}
+
+/// What a request meets first: it learns who the client is, and gets its id.
+#[derive(Clone)]
+struct Entry<S> {
     peer: SocketAddr,
-) -> impl tower_service::Service<
-    hyper::Request<Incoming>,
-    Response = axum::response::Response,
-    Error = std::convert::Infallible,
-    Future: Send,
-> + Clone {
-    tower::service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let mut router = router.clone();
-        async move { tower_service::Service::call(&mut router, request).await }
-    })
+    inner: S,
+}
+
+impl<S, B> Service<Request<Incoming>> for Entry<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        let id = RequestId::new();
+        let value = id.header();
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(self.peer));
+        extensions.insert(id);
+        let answered = self.inner.call(request);
+        Box::pin(async move {
+            let mut response = answered.await?;
+            response.headers_mut().insert(request_id::HEADER.clone(), value);
+            Ok(response)
+        })
+    }
 }

@@ -18,22 +18,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, Method, header};
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tower_http::trace::TraceLayer;
 
 use crate::graphql::Server;
 use crate::telemetry;
 
-/// The shortest answer that is compressed, in bytes.
-const COMPRESSED_BYTES: u64 = 1_024;
 /// How long open connections may take to end once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -103,15 +96,6 @@ fn router(state: State) -> Router {
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::show))
         .fallback(page::not_found)
-        .layer(DefaultBodyLimit::max(body::BODY_BYTES))
-        .layer(CatchPanicLayer::custom(page::panicked))
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(request_id::span)
-                .on_request(())
-                .on_response(request_id::answered),
-        )
-        .layer(axum::middleware::from_fn(request_id::assign))
         .with_state(state)
 }
 
@@ -126,12 +110,9 @@ fn api(state: &State) -> Router<Arc<State>> {
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
         .expose_headers([request_id::HEADER.clone(), header::RETRY_AFTER])
         .max_age(Duration::from_secs(3_600));
-    let streams = Router::new().route("/graphql/stream", post(stream::post).get(stream::get));
     Router::new()
         .route("/graphql", post(graphql::post).get(graphql::get))
-        .route("/assets/explorer/{*path}", get(explorer::asset))
-        // Short answers are longer compressed, and events would wait for each other.
-        .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES)))
-        .merge(streams)
+        .route("/graphql/stream", post(stream::post).get(stream::get))
         .layer(cors)
+        .route("/assets/explorer/{*path}", get(explorer::asset))
 }

@@ -5,10 +5,8 @@
 
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::http::{HeaderName, HeaderValue, Request, Response};
+use tower_http::trace::{MakeSpan, OnResponse};
 use tracing::Span;
 use uuid::Uuid;
 
@@ -19,33 +17,43 @@ pub static HEADER: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
-/// Gives a request its id.
-pub async fn assign(mut request: Request, next: Next) -> Response {
-    let id = Uuid::now_v7().to_string();
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(HEADER.clone(), value);
+impl RequestId {
+    /// A new one.
+    pub fn new() -> RequestId {
+        RequestId(Uuid::now_v7().to_string())
     }
-    response
+
+    /// As the value of a header.
+    pub fn header(&self) -> HeaderValue {
+        // A UUID is printable.
+        HeaderValue::from_str(&self.0).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
 }
 
+/// Logs requests and their answers.
+#[derive(Clone, Copy)]
+pub struct Log;
+
 /// The span of a request. Paths of checkout pages hold a secret and are cut off before it.
-pub fn span(request: &Request) -> Span {
-    let id = request.extensions().get::<RequestId>().map_or("", |id| id.0.as_str());
-    let path = match request.uri().path() {
-        path if path.starts_with("/checkout/") => "/checkout/...",
-        path => path,
-    };
-    tracing::info_span!("request", request_id = id, method = %request.method(), path)
+impl<B> MakeSpan<B> for Log {
+    fn make_span(&mut self, request: &Request<B>) -> Span {
+        let id = request.extensions().get::<RequestId>().map_or("", |id| id.0.as_str());
+        let path = match request.uri().path() {
+            path if path.starts_with("/checkout/") => "/checkout/...",
+            path => path,
+        };
+        tracing::info_span!("request", request_id = id, method = %request.method(), path)
+    }
 }
 
 /// The log line of an answer.
-pub fn answered(response: &Response, took: Duration, _: &Span) {
-    let (status, micros) = (response.status().as_u16(), took.as_micros());
-    if response.status().is_server_error() {
-        tracing::error!(status, micros, "answered");
-    } else {
-        tracing::debug!(status, micros, "answered");
+impl<B> OnResponse<B> for Log {
+    fn on_response(self, response: &Response<B>, took: Duration, _: &Span) {
+        let (status, micros) = (response.status().as_u16(), took.as_micros());
+        if response.status().is_server_error() {
+            tracing::error!(status, micros, "answered");
+        } else {
+            tracing::debug!(status, micros, "answered");
+        }
     }
 }

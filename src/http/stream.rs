@@ -19,7 +19,7 @@ use super::State;
 use super::graphql::{posted, refused, respond, session, unauthenticated};
 use super::negotiate::{Kind, negotiate};
 use super::request_id::RequestId;
-use super::websocket::welcome;
+use super::websocket::is_known_origin;
 use crate::error::Error;
 use crate::graphql::{BadParameters, Output, Parameters, Place, Session, Streams, Way};
 
@@ -76,15 +76,11 @@ async fn open(
     session: Session,
     way: Way,
 ) -> Response {
-    if !welcome(headers, state) {
+    if !is_known_origin(headers, state) {
         let message = "Pages of that origin may not use this server.";
         return refused(StatusCode::FORBIDDEN, "FORBIDDEN", message);
     }
     let server = &state.server;
-    // What is no request at all has a status that says so; everything after is told by events.
-    if let Err(answered) = server.preview(&parameters, way) {
-        return respond(answered, Kind::Plain);
-    }
     let caller = match server.welcome(&session).await {
         Ok(Some(caller)) => caller,
         Ok(None) => {
@@ -100,6 +96,10 @@ async fn open(
             return refused(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR", message);
         }
     };
+    // What is no request at all has a status that says so; everything after is told by events.
+    if let Err(answered) = server.preview(&parameters, &session, way) {
+        return respond(answered, Kind::Plain);
+    }
     let Some(place) = server.place(caller.user.id) else {
         let message = "One person has too many streams open.";
         return refused(StatusCode::TOO_MANY_REQUESTS, "THROTTLED", message);

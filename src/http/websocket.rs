@@ -32,7 +32,7 @@ pub async fn upgrade(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if !welcome(&headers, &state) {
+    if !is_known_origin(&headers, &state) {
         return (StatusCode::FORBIDDEN, "Pages of that origin may not use this server.").into_response();
     }
     let upgrade = upgrade
@@ -55,7 +55,7 @@ pub async fn upgrade(
 
 /// Whether the page that asks, when a browser says which, may use this server: its own pages and those of
 /// the origins that the settings name.
-pub fn welcome(headers: &HeaderMap, state: &State) -> bool {
+pub fn is_known_origin(headers: &HeaderMap, state: &State) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let Some(origin) = origin.to_str().ok().and_then(|origin| url::Url::parse(origin).ok()) else {
         return false;

@@ -21,6 +21,8 @@ use crate::ledger;
 const LINGER: Duration = Duration::from_secs(5);
 /// How long it waits after a read that has failed.
 const RETRY: Duration = Duration::from_millis(500);
+/// The shortest time between two states.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 /// What one more watcher adds to the time between two states.
 const PAUSE: Duration = Duration::from_micros(10);
 /// The longest time between two states while there are changes.
@@ -135,7 +137,7 @@ impl Feed {
             let pause = match self.read(&context, reading).await {
                 Ok(()) => {
                     let audience = u32::try_from(self.audience()).unwrap_or(u32::MAX);
-                    PAUSE.saturating_mul(audience).min(LONGEST_PAUSE)
+                    PAUSE.saturating_mul(audience).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a watched thing cannot be read");

@@ -23,7 +23,13 @@ impl History {
     pub fn push(&mut self, transfers: Option<Vec<transfer::Model>>) {
         let now = Instant::now();
         match transfers {
-            Some(transfers) => self.0.extend(transfers.into_iter().map(|row| (Arc::new(row), now))),
+            Some(transfers) => {
+                let next = self.0.back().map(|(row, _)| row.version + 1);
+                if transfers.first().is_some_and(|row| next.is_some_and(|next| row.version != next)) {
+                    self.0.clear();
+                }
+                self.0.extend(transfers.into_iter().map(|row| (Arc::new(row), now)));
+            }
             None => self.0.clear(),
         }
         let most = usize::try_from(MAX_TRANSFERS).unwrap_or(usize::MAX);
@@ -129,5 +135,7 @@ mod tests {
         assert_eq!(history.oldest(), None);
         history.prepend(rows(1..=3), 3);
         assert_eq!(versions(&history, 0, 3), Some(vec![1, 2, 3]));
+        history.push(Some(rows(6..=7)));
+        assert_eq!((versions(&history, 0, 7), versions(&history, 5, 7)), (None, Some(vec![6, 7])));
     }
 }

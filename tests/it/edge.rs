@@ -259,6 +259,7 @@ fn the_schema_can_be_kept_secret() {
             "{ a: __type(name: \"Query\") { name } }",
             "query A { __typename } query B { ...F } fragment F on Query { __schema { queryType { name } } }",
             "{ ... on Query { __schema { queryType { name } } } }",
+            "{ _service { sdl } }",
         ] {
             let (status, _, body) =
                 post(&owner, &json!({ "query": query, "operationName": "B" }), TYPED).await;

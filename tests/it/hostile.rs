@@ -85,6 +85,26 @@ fn others() -> Vec<String> {
     documents.push(format!("{{ viewer {{ {}operator{} }} }}", "user { ".repeat(50), " }".repeat(50)));
     let types = "fields { type { ".repeat(12) + "name" + &" } }".repeat(12);
     documents.push(format!("{{ __schema {{ types {{ {types} }} }} }}"));
+    for lists in ["possibleTypes { interfaces { ", "interfaces { possibleTypes { ", "fields { type { "] {
+        for n in [1, 2, 5, 8] {
+            let inner = lists.repeat(n) + "name" + &"} }".repeat(n);
+            documents.push(format!("{{ __type(name: \"Node\") {{ {inner} }} }}"));
+            documents.push(format!("{{ __schema {{ types {{ {inner} }} }} }}"));
+        }
+    }
+    documents.push(format!("{{ {} }}", (0..20).map(|n| format!("s{n}: __schema {{ types {{ name description fields {{ name description args {{ name description }} }} }} }} ")).collect::<String>()));
+    let one = "{__typename: \"CreditPool\", id: \"pool_x\"} ";
+    documents.push(format!("{{ _entities(representations: [{}]) {{ __typename }} }}", one.repeat(900)));
+    for (brackets, fragments) in [(60, 35), (30, 60)] {
+        let open = "nope{".repeat(brackets);
+        let close = "}".repeat(brackets);
+        let chain: String = (0..fragments)
+            .map(|i| format!(" fragment f{i} on Query {{ {open}...f{}{close} }}", i + 1))
+            .collect();
+        documents.push(format!("{{ ...f0 }}{chain} fragment f{fragments} on Query {{ __typename }}"));
+    }
+    documents.push(format!("{{ {} }}", "nope ".repeat(3_500)));
+    documents.push(format!("{{ {} }}", "n".repeat(60_000)));
     let variables: String = (0..1_500).map(|n| format!("$v{n}: Int ")).collect();
     documents.push(format!("query Q({variables}) {{ __typename }}"));
     let operations: String = (0..1_000).map(|n| format!("query Q{n} {{ __typename }} ")).collect();
@@ -135,6 +155,7 @@ fn hostile_documents_harm_nobody() {
         let nested = (0..120).fold(json!(1), |inner, _| json!([inner]));
         for variables in [
             json!({ "i": { "poolId": "x", "idempotencyKey": "k", "lines": vec![line; 20_000] } }),
+            json!({ "junk": "x".repeat(900_000) }),
             json!({ "i": { "poolId": "x".repeat(900_000), "idempotencyKey": "k", "lines": [] } }),
             json!({ "i": { "poolId": "x", "idempotencyKey": "k", "lines": [], "metadata": { "a": nested } } }),
             Value::Object((0..60_000).map(|n| (format!("v{n}"), json!(n))).collect()),
@@ -143,7 +164,17 @@ fn hostile_documents_harm_nobody() {
                 send(&owner, json!({ "query": charge, "variables": variables }).to_string()).await;
             assert!(took < SOON, "{took:?}");
         }
+        let entities = "query E($r: [_Any!]!) { _entities(representations: $r) { __typename } }";
+        let pools = json!({ "r": vec![json!({ "__typename": "CreditPool", "id": "pool_x" }); 10_000] });
+        let (took, _) = send(&owner, json!({ "query": entities, "variables": pools }).to_string()).await;
+        assert!(took < SOON, "{took:?}");
+        // Many documents, each known from now on.
+        for n in 0..300 {
+            let document = format!("{{ pool(id: \"x{n}\") {{ {} }} }}", "id ".repeat(5_000));
+            assert!(send(&owner, json!({ "query": document }).to_string()).await.0 < SOON);
+        }
         for (body, expected) in [
+            (json!(["{ __typename }", null, null, null, null]).to_string(), 400),
             (json!(vec![json!({ "query": "{ __typename }" }); 10_000]).to_string(), 400),
             ("[".repeat(1_000_000), 400),
             (format!("{{\"query\":{}", "{\"a\":".repeat(150_000)), 400),

@@ -2,7 +2,7 @@
 //! back, a node that crashes. Every watcher of a node that is left sees every version once and in order, and ends
 //! at the database's balance.
 //!
-//! `SUBSCRIBERS` (on each node), `RATE` (charges a second) and `SECONDS` (of each phase) in the environment make a
+//! `SUBSCRIBERS` (on each node), `RATE` (charges a second) and `SECONDS_OF_PHASE` in the environment make a
 //! longer proof of it, which also prints how late the watchers were.
 
 use std::sync::{Arc, Mutex};
@@ -147,7 +147,7 @@ async fn follow(mut socket: Socket, pool: String, until: watch::Receiver<i64>) -
 
 async fn survive(mut bus: Bus, nodes: usize, world: World) {
     let (subscribers, rate) = (number("SUBSCRIBERS", 10), number("RATE", 50));
-    let phase = Duration::from_secs(number("SECONDS", 3));
+    let phase = Duration::from_secs(number("SECONDS_OF_PHASE", 3));
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
     world.grant(&demo.organization, &demo.pool, 1_000_000).await;
@@ -266,6 +266,37 @@ fn two_nodes_with_nats() {
 #[test]
 fn three_nodes_with_nats() {
     run(async { survive(Bus::Nats(Nats::start()), 3, World::start(Backend::Postgres).await).await });
+}
+
+/// A client that has read a version on one node goes on from there on another, which has not heard of it.
+#[test]
+fn a_client_may_be_ahead_of_its_node() {
+    run(async {
+        let world = World::start(Backend::Postgres).await;
+        let owner = world.client("owner@demo.test").await;
+        let demo = owner.demo().await;
+        let deaf = [("BURSAR_BUS", "process")];
+        let process = Process::start_with(&world.database, &deaf).await;
+        let other = process.client(&world, "owner@demo.test").await;
+        let mut watcher = other.socket().await;
+        watcher.subscribe("1", WATCH, json!({ "id": demo.pool })).await;
+        watcher.next("poolBalance").await;
+        let resume = "subscription W($id: ID!, $v: Version) { poolBalance(poolId: $id, after: $v) {
+            kind version balance { available } transfers { version } } }";
+        for n in 2..30 {
+            let lines = json!([{ "service": "FURNITURE_REMOVAL" }]);
+            owner
+                .charge(json!({ "poolId": demo.pool, "lines": lines, "idempotencyKey": n.to_string() }))
+                .await;
+            let mut socket = other.socket().await;
+            socket.subscribe("1", resume, json!({ "id": demo.pool, "v": n })).await;
+            let event = socket.next("poolBalance").await;
+            assert_eq!(
+                (&event["kind"], &event["version"], &event["transfers"]),
+                (&json!("SNAPSHOT"), &json!(n), &json!([]))
+            );
+        }
+    });
 }
 
 /// A node that starts while the bus is away works all the same, and is told once it is back.

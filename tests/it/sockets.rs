@@ -122,7 +122,7 @@ fn a_person_has_so_many_sockets_and_no_more_until_one_closes() {
         let mut fourth = Socket::connect(&world.base, None).await.unwrap();
         let payload = json!({ "authorization": format!("Bearer {}", owner.token()) });
         fourth.send(json!({ "type": "connection_init", "payload": payload })).await;
-        assert_eq!(fourth.message().await.unwrap_err().0, 4429);
+        assert_eq!(fourth.message().await.unwrap_err().0, 1013);
         world.client("admin@demo.test").await.socket().await;
         drop(sockets);
         let again = async {

@@ -142,7 +142,10 @@ impl Bus {
 pub(super) async fn start(hub: &Hub, context: &Context) -> Result<()> {
     match hub.bus() {
         Bus::Process => Ok(()),
-        Bus::Postgres(gathered) => notify::start(hub, context, gathered),
+        Bus::Postgres(gathered) => {
+            notify::start(hub, context, gathered);
+            Ok(())
+        }
         Bus::Nats { url, gathered, serving, .. } => {
             let serving = serving.lock().unwrap_or_else(PoisonError::into_inner).take();
             match serving {
