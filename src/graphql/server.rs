@@ -289,7 +289,11 @@ impl Server {
                 }
                 let known = match caller {
                     Some(caller) => caller,
-                    None => callers.read(context, keys, bearer, origin()).await.map_err(failed)?,
+                    // Boxed: it takes more room than all else, and whoever is remembered does without.
+                    None => {
+                        let read = Box::pin(callers.read(context, keys, bearer, origin()));
+                        read.await.map_err(failed)?
+                    }
                 };
                 principal = Principal::User(known.user.id);
                 caller = Some(known);

@@ -102,17 +102,19 @@ fn router(state: State) -> Router {
 /// The endpoints that pages of other origins may use, as far as the settings name them.
 fn api(state: &State) -> Router<Arc<State>> {
     let origins = &state.server.services().config.allowed_origins;
-    let origins =
-        origins.iter().filter_map(|origin| HeaderValue::from_str(&origin.ascii_serialization()).ok());
-    let cors = CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
-        .expose_headers([request_id::HEADER.clone(), header::RETRY_AFTER])
-        .max_age(Duration::from_secs(3_600));
-    Router::new()
+    let mut api = Router::new()
         .route("/graphql", post(graphql::post).get(graphql::get))
-        .route("/graphql/stream", post(stream::post).get(stream::get))
-        .layer(cors)
-        .route("/assets/explorer/{*path}", get(explorer::asset))
+        .route("/graphql/stream", post(stream::post).get(stream::get));
+    // Without other origins browsers need not be told about them, with every answer.
+    if !origins.is_empty() {
+        let origins = origins.iter().map(|origin| HeaderValue::from_str(&origin.ascii_serialization()));
+        let cors = CorsLayer::new()
+            .allow_origin(AllowOrigin::list(origins.flatten()))
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
+            .expose_headers([request_id::HEADER.clone(), header::RETRY_AFTER])
+            .max_age(Duration::from_secs(3_600));
+        api = api.layer(cors);
+    }
+    api.route("/assets/explorer/{*path}", get(explorer::asset))
 }
