@@ -54,6 +54,8 @@ impl Client {
             request = request.header("authorization", &self.bearer);
         }
         let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        // The last answer may have been read before the connection has noticed.
+        self.sender.ready().await.unwrap();
         let response = self.sender.send_request(request).await.unwrap();
         let status = response.status().as_u16();
         (status, response.into_body().collect().await.unwrap().to_bytes())
