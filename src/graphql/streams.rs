@@ -114,11 +114,6 @@ impl Streams {
         self.running.retain(|running| *running.id != *id);
     }
 
-    /// Whether nothing is under way.
-    pub fn is_idle(&self) -> bool {
-        self.running.is_empty()
-    }
-
     /// Waits for what is to be sent next. May be dropped and called again: nothing gets lost.
     pub async fn next(&mut self) -> Output {
         loop {
