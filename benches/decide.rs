@@ -29,11 +29,21 @@ fn pool(lots: u128) -> State {
     let mut state = State::default();
     let id = PoolId::from_u128(1);
     let accounts = BTreeMap::from([(unallocated, account)]);
-    let (allowed_services, changed) = (None, false);
-    state.pools.insert(
+    let pool = Pool {
         id,
-        Pool { id, frozen: false, archived: false, allowed_services, head, unallocated, accounts, changed },
-    );
+        frozen: false,
+        archived: false,
+        allowed_services: None,
+        head,
+        unallocated,
+        accounts,
+        caps: Vec::new(),
+        holds: BTreeMap::new(),
+        next_hold: None,
+        changed: false,
+        due_changed: false,
+    };
+    state.pools.insert(id, pool);
     let price = ServicePrice {
         service: ServiceId::from_u128(1),
         version: ServiceVersionId::from_u128(1),
@@ -54,6 +64,7 @@ fn command(number: u128) -> Command {
         instruction: Instruction::Charge(ChargeCredits {
             department: None,
             on_behalf_of: None,
+            spender: None,
             lines,
             reference: None,
         }),

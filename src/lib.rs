@@ -21,6 +21,7 @@ pub mod idempotency;
 pub mod ledger;
 pub mod live;
 pub mod organizations;
+pub mod periods;
 pub mod pools;
 pub mod purchases;
 pub mod seed;

@@ -225,6 +225,8 @@ impl<'a> Filler<'a> {
             currency: None,
             expires_at: None,
             purchase: None,
+            department: None,
+            new_account: clock.new_id(),
         };
         let command = LedgerCommand {
             id: CommandId::Entry(clock.new_id::<EntryId>()),

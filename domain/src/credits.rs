@@ -39,6 +39,11 @@ impl Credits {
         Credits::new(self.0 - other.0)
     }
 
+    /// The sum, or [`Credits::MAX`] when it is above that.
+    pub const fn saturating_add(self, other: Credits) -> Credits {
+        if self.0 + other.0 > Self::MAX.0 { Credits::MAX } else { Credits(self.0 + other.0) }
+    }
+
     /// The product with a count, or `None` above [`Credits::MAX`].
     pub const fn checked_mul(self, count: i64) -> Option<Credits> {
         match self.0.checked_mul(count) {

@@ -74,6 +74,16 @@ ids! {
     PaymentId = "payment",
     /// A charge.
     ChargeId = "charge",
+    /// Credits that are held for charges to come.
+    HoldId = "hold",
+    /// A spending cap.
+    CapId = "cap",
+    /// A temporary raise of a spending cap.
+    RaiseId = "raise",
+    /// Somebody's request for credits.
+    CreditRequestId = "request",
+    /// A piece of timed work.
+    TaskId = "task",
     /// A journal entry: an accepted ledger command that is not a charge.
     EntryId = "entry",
     /// One entry of the audit log.

@@ -16,9 +16,11 @@ pub mod id;
 pub mod ledger;
 pub mod money;
 pub mod organization;
+pub mod period;
 pub mod permission;
 pub mod pricing;
 pub mod purchase;
+pub mod request;
 pub mod time;
 
 pub use credits::Credits;

@@ -76,12 +76,26 @@ named! {
         ReadLedger,
         /// Move credits between unallocated and departments.
         AllocateCredits,
+        /// Make, change, raise and remove the spending caps of a pool.
+        ManageSpendingCaps,
+        /// Answer those who ask a pool for credits.
+        AnswerCreditRequests,
+        /// Ask a pool for credits for a department.
+        RequestCredits,
         /// Charge credits that no department has.
         ChargeUnallocated,
         /// See a department's allocations and charges.
         ReadDepartmentCharges,
         /// Charge a department's credits.
         ChargeDepartment,
+        /// Refund charges of a pool as far as the services' guarantees go.
+        RefundUnderGuarantee,
+        /// Refund any charge.
+        RefundCharges,
+        /// Grant credits, correct balances, extend lots, import opening balances.
+        CorrectLedger,
+        /// Close a pool to writing, and open it again.
+        FreezePools,
         /// See purchases.
         ReadPurchases,
         /// Ask for a purchase, start its checkout, withdraw it.
@@ -121,11 +135,15 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ChargeUnallocated
                 | ReadDepartmentCharges
                 | ChargeDepartment
+                | RefundCharges
+                | CorrectLedger
+                | FreezePools
                 | ReadPurchases
                 | ReadAudit
         ),
-        Grant::Owner => !matches!(action, CreateOrganization),
-        Grant::Admin => !matches!(action, CreateOrganization | UpdateOrganization | ManageOwners),
+        // What the vendor alone does with an organization's books is out of its own hands.
+        Grant::Owner => !matches!(action, CreateOrganization | RefundCharges | CorrectLedger | FreezePools),
+        Grant::Admin => !matches!(action, UpdateOrganization | ManageOwners) && permits(Grant::Owner, action),
         Grant::Auditor => matches!(
             action,
             ReadOrganization
@@ -145,9 +163,13 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ReadPool
                 | ReadLedger
                 | AllocateCredits
+                | ManageSpendingCaps
+                | AnswerCreditRequests
+                | RequestCredits
                 | ChargeUnallocated
                 | ReadDepartmentCharges
                 | ChargeDepartment
+                | RefundUnderGuarantee
                 | ReadPurchases
                 | ManagePurchases
         ),
@@ -161,11 +183,18 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ReadPool
                 | ReadDepartmentCharges
                 | ChargeDepartment
+                | RequestCredits
+                | RefundUnderGuarantee
         ),
         Grant::DepartmentMember => {
             matches!(
                 action,
-                ReadOrganization | ReadDepartment | ReadPool | ReadDepartmentCharges | ChargeDepartment
+                ReadOrganization
+                    | ReadDepartment
+                    | ReadPool
+                    | ReadDepartmentCharges
+                    | ChargeDepartment
+                    | RequestCredits
             )
         }
     }
@@ -204,6 +233,15 @@ mod tests {
     }
 
     #[test]
+    fn only_the_vendor_corrects_books() {
+        for grant in Grant::ALL {
+            for action in [Action::RefundCharges, Action::CorrectLedger, Action::FreezePools] {
+                assert_eq!(permits(*grant, action), *grant == Grant::Operator, "{grant:?} {action:?}");
+            }
+        }
+    }
+
+    #[test]
     fn nobody_below_owner_makes_owners() {
         for grant in Grant::ALL {
             let may = permits(*grant, Action::ManageOwners);
@@ -220,6 +258,13 @@ mod tests {
                 (Action::ManagePools, Action::ReadPool),
                 (Action::AllocateCredits, Action::ReadLedger),
                 (Action::ChargeDepartment, Action::ReadDepartmentCharges),
+                (Action::ManageSpendingCaps, Action::ReadLedger),
+                (Action::AnswerCreditRequests, Action::ReadLedger),
+                (Action::RequestCredits, Action::ReadPool),
+                (Action::RefundUnderGuarantee, Action::ReadDepartmentCharges),
+                (Action::RefundCharges, Action::ReadLedger),
+                (Action::CorrectLedger, Action::ReadLedger),
+                (Action::FreezePools, Action::ReadPool),
                 (Action::ManagePurchases, Action::ReadPurchases),
                 // Members show their departments and pools.
                 (Action::ReadMembers, Action::ReadDepartment),

@@ -1,6 +1,8 @@
 //! Accounts that hold credits: one for what no department has, and one for each allocation.
 
 use bursar_domain::id::{AccountId, DepartmentId, OrganizationId, PoolId};
+use bursar_domain::ledger::Overflow;
+use bursar_domain::period::PeriodKind;
 use bursar_domain::{Credits, Timestamp};
 use sea_orm::entity::prelude::*;
 
@@ -26,6 +28,22 @@ pub struct Model {
     pub held: Credits,
     /// When it was opened.
     pub created_at: Timestamp,
+    /// What happens when it has not enough.
+    pub overflow: Overflow,
+    /// To how much it is topped up when a period begins; none: it is not refilled.
+    pub refill_amount: Option<Credits>,
+    /// How much of what is left stays.
+    pub refill_rollover: Option<Credits>,
+    /// The kind of its periods.
+    pub refill_period: Option<PeriodKind>,
+    /// The first instant of the period that it has been refilled for.
+    pub refill_start: Option<Timestamp>,
+    /// The first instant after that period.
+    pub refill_end: Option<Timestamp>,
+    /// How much unallocated lacked then.
+    pub refill_shortfall: Option<Credits>,
+    /// A digest of what never changes in the row; none for rows from before there were seals.
+    pub seal: Option<Vec<u8>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,7 +1,7 @@
 //! Charges. Each row is its own audit record and its own event. Append-only.
 
 use bursar_domain::actor::ActorKind;
-use bursar_domain::id::{AccountId, ChargeId, DepartmentId, OrganizationId, PoolId, UserId};
+use bursar_domain::id::{AccountId, ChargeId, DepartmentId, HoldId, OrganizationId, PoolId, UserId};
 use bursar_domain::ledger::{Key, RequestHash};
 use bursar_domain::{Credits, Timestamp};
 use sea_orm::entity::prelude::*;
@@ -51,6 +51,10 @@ pub struct Model {
     pub slices: i64,
     /// When it was booked.
     pub created_at: Timestamp,
+    /// The hold that it captures.
+    pub hold_id: Option<HoldId>,
+    /// A digest of the row; none for rows from before there were seals.
+    pub seal: Option<Vec<u8>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,7 +1,9 @@
 //! Accepted ledger commands other than charges. Append-only.
 
 use bursar_domain::actor::ActorKind;
-use bursar_domain::id::{AccountId, EntryId, LotId, OrganizationId, PoolId, PurchaseId};
+use bursar_domain::id::{
+    AccountId, ChargeId, DepartmentId, EntryId, HoldId, LotId, OrganizationId, PoolId, PurchaseId,
+};
 use bursar_domain::ledger::{Key, RequestHash, TransferKind};
 use bursar_domain::{Credits, Timestamp};
 use sea_orm::entity::prelude::*;
@@ -51,6 +53,26 @@ pub struct Model {
     pub slices: i64,
     /// When it was booked.
     pub created_at: Timestamp,
+    /// The department that the account belongs to.
+    pub department_id: Option<DepartmentId>,
+    /// The other pool that credits went to.
+    pub to_pool_id: Option<PoolId>,
+    /// The account that they went to.
+    pub to_account_id: Option<AccountId>,
+    /// The department that it belongs to.
+    pub to_department_id: Option<DepartmentId>,
+    /// The charge that it refunds.
+    pub charge_id: Option<ChargeId>,
+    /// Whether the provider was at fault.
+    pub provider_fault: Option<bool>,
+    /// Whether a guarantee covered it.
+    pub guaranteed: Option<bool>,
+    /// The hold that it lets go.
+    pub hold_id: Option<HoldId>,
+    /// What the credits cost, in minor units.
+    pub cost: i64,
+    /// A digest of the row; none for rows from before there were seals.
+    pub seal: Option<Vec<u8>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -38,6 +38,10 @@ pub struct Model {
     pub entry_id: EntryId,
     /// When it came in.
     pub created_at: Timestamp,
+    /// The lot whose credits go on in it.
+    pub replaces: Option<LotId>,
+    /// A digest of the row; none for rows from before there were seals.
+    pub seal: Option<Vec<u8>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -29,6 +29,8 @@ pub struct Model {
     pub cost: i64,
     /// Whether there are credits.
     pub open: bool,
+    /// How many of the held credits are to be taken back, because their payment was reversed.
+    pub revoking: Credits,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -21,10 +21,14 @@ pub struct Model {
     pub allowed_services: Option<String>,
     /// Since when it is closed to writing.
     pub frozen_at: Option<Timestamp>,
+    /// Why, in the words of whoever closed it.
+    pub frozen_reason: Option<String>,
     /// Since when it is no longer used.
     pub archived_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// A digest of the row; none for rows from before there were seals.
+    pub seal: Option<Vec<u8>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

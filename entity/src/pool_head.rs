@@ -37,6 +37,8 @@ pub struct Model {
     pub clearing: i64,
     /// The last link of its hash chain.
     pub hash: Vec<u8>,
+    /// Nothing is due in the pool before this: no open hold expires, no credits lapse. None: never.
+    pub due_at: Option<Timestamp>,
     /// Rises with the pool's settings. The database raises it.
     pub revision: i64,
 }

@@ -1,6 +1,6 @@
 //! Purchases of packages.
 
-use bursar_domain::id::{OrganizationId, PackageVersionId, PoolId, PurchaseId, UserId};
+use bursar_domain::id::{CreditRequestId, OrganizationId, PackageVersionId, PoolId, PurchaseId, UserId};
 use bursar_domain::ledger::{Key, RequestHash};
 use bursar_domain::purchase::{ApprovalBasis, PurchaseState};
 use bursar_domain::{Credits, Currency, Timestamp};
@@ -47,6 +47,8 @@ pub struct Model {
     pub created_at: Timestamp,
     /// When it was paid and the credits came in.
     pub completed_at: Option<Timestamp>,
+    /// The credit request that it answers.
+    pub credit_request_id: Option<CreditRequestId>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -18,6 +18,10 @@ pub struct Model {
     pub name: String,
     /// When it was added.
     pub created_at: Timestamp,
+    /// For how many days after a charge customers may refund it by themselves; none: there is no guarantee.
+    pub guarantee_days: Option<i64>,
+    /// How many such refunds an organization has in a month; none: any number.
+    pub guarantee_quota: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

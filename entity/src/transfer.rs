@@ -57,6 +57,10 @@ pub struct Model {
     pub effective_at: Option<Timestamp>,
     /// Its link of the pool's hash chain.
     pub hash: Vec<u8>,
+    /// The pool of the transfer that is the other half of the movement.
+    pub counterpart_pool_id: Option<PoolId>,
+    /// The version of that transfer.
+    pub counterpart_version: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -11,6 +11,7 @@ mod m20261122_000003_ledger;
 mod m20261122_000004_purchases;
 mod m20261122_000005_audit;
 mod m20261124_000006_revisions;
+mod m20261125_000007_full_ledger;
 pub mod privileges;
 
 use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_purchases::Migration),
             Box::new(m20261122_000005_audit::Migration),
             Box::new(m20261124_000006_revisions::Migration),
+            Box::new(m20261125_000007_full_ledger::Migration),
         ]
     }
 }

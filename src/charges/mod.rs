@@ -2,7 +2,9 @@
 
 use bursar_domain::id::{ChargeId, DepartmentId, MembershipId, PoolId, UserId};
 use bursar_domain::ledger::chain::Canonical;
-use bursar_domain::ledger::{ChargeCredits, Command, CommandId, Instruction, Key, LineRequest, RequestHash};
+use bursar_domain::ledger::{
+    ChargeCredits, Command, CommandId, Explanation, Instruction, Key, LineRequest, RequestHash,
+};
 use bursar_domain::permission::Action;
 use bursar_entity::{membership, organization, pool};
 use sea_orm::{ColumnTrait, QueryFilter};
@@ -12,7 +14,7 @@ use crate::auth::{Authorized, Caller, PoolDirectory, Standing};
 use crate::db::{Snapshots, Tenant};
 use crate::error::{Error, Result};
 use crate::idempotency::Idempotency;
-use crate::ledger::{Ledger, Quote, Receipt, Submission};
+use crate::ledger::{Ledger, Receipt, Submission};
 use crate::text;
 
 /// The most bytes of a charge's metadata, as JSON.
@@ -92,7 +94,7 @@ pub async fn quote(
     directory: &PoolDirectory,
     caller: &Caller,
     request: ChargeRequest,
-) -> Result<(Authorized<pool::Model>, Quote)> {
+) -> Result<(Authorized<pool::Model>, Explanation)> {
     let (authorized, on_behalf_of, _) = authorize(snapshots, directory, caller, &request).await?;
     let pool = caller.pool(snapshots, directory, *authorized, Action::ReadPool).await?;
     let clock = &ledger.context().clock;
@@ -106,9 +108,9 @@ pub async fn quote(
         instruction: instruction(request, on_behalf_of, None),
     };
     let snapshot = snapshots.open(pool.tenant()).await?;
-    let quote = ledger.quote(&snapshot, pool.tenant(), &command).await?;
+    let explanation = ledger.explain(&snapshot, pool.tenant(), &command).await?;
     drop(snapshot);
-    Ok((pool, quote))
+    Ok((pool, explanation))
 }
 
 fn instruction(
@@ -117,7 +119,7 @@ fn instruction(
     reference: Option<String>,
 ) -> Instruction {
     let (department, lines) = (request.department, request.lines);
-    Instruction::Charge(ChargeCredits { department, on_behalf_of, lines, reference })
+    Instruction::Charge(ChargeCredits { department, on_behalf_of, spender: on_behalf_of, lines, reference })
 }
 
 /// The pool, when the caller may charge the department's credits there (or those of no department); the

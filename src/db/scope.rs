@@ -5,8 +5,10 @@
 
 use bursar_domain::id::{Id, OrganizationId, UserId};
 use bursar_entity::{
-    account, audit_event, charge, department, department_member, journal_entry, lot, lot_position,
-    membership, organization, payment, pool, pool_administrator, pool_head, purchase, transfer, user,
+    account, audit_event, charge, claimed_reference, credit_request, department, department_member,
+    guarantee_use, hold, journal_entry, lot, lot_position, membership, organization, payment, pool,
+    pool_administrator, pool_head, purchase, spending_cap, spending_cap_period, spending_cap_raise,
+    timed_task, transfer, user,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 use uuid::Uuid;
@@ -62,8 +64,12 @@ tenant_entities!(
     account,
     audit_event,
     charge,
+    claimed_reference,
+    credit_request,
     department,
     department_member,
+    guarantee_use,
+    hold,
     journal_entry,
     lot,
     lot_position,
@@ -73,6 +79,10 @@ tenant_entities!(
     pool_administrator,
     pool_head,
     purchase,
+    spending_cap,
+    spending_cap_period,
+    spending_cap_raise,
+    timed_task,
     transfer,
 );
 
@@ -135,6 +145,8 @@ pub enum Scope {
     Operator,
     /// An organization's, and the person with an address, to add that person to it.
     TenantAndEmail(Tenant, String),
+    /// Everybody's timed work, for whoever does it.
+    Scheduler,
     /// The ledger's rows of organizations whose commands share a transaction, and only those can be written.
     Tenants(Vec<Tenant>),
 }
@@ -158,6 +170,7 @@ impl Scope {
             Scope::Person(user) => format!("SET LOCAL app.user_id = '{}';", Uuid::from_u128(user.as_u128())),
             Scope::Email(address) => email(address),
             Scope::Operator => "SET LOCAL app.operator = 'on';".to_owned(),
+            Scope::Scheduler => "SET LOCAL app.scheduler = 'on';".to_owned(),
             Scope::TenantAndEmail(tenant, address) => organization(tenant) + &email(address),
             Scope::Tenants(tenants) => {
                 let ids: Vec<String> = tenants.iter().map(|tenant| Uuid::from(*tenant).to_string()).collect();

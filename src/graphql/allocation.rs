@@ -3,6 +3,7 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use bursar_domain::Credits;
 use bursar_domain::id::{AccountId, DepartmentId};
+use bursar_domain::ledger::Overflow;
 use bursar_domain::permission::Action;
 use bursar_entity::{account, pool};
 use sea_orm::{ColumnTrait, QueryFilter};
@@ -270,5 +271,13 @@ async fn allocation_after(
         posted,
         held: Credits::ZERO,
         created_at: last.created_at,
+        overflow: Overflow::Deny,
+        refill_amount: None,
+        refill_rollover: None,
+        refill_period: None,
+        refill_start: None,
+        refill_end: None,
+        refill_shortfall: None,
+        seal: None,
     })))
 }

@@ -1,7 +1,7 @@
 //! Charging, and quoting a charge: inputs, payloads, root fields.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use bursar_domain::ledger::{LineRequest, Refusal};
+use bursar_domain::ledger::{LineRequest, ReferenceOwner, Refusal};
 use bursar_entity::{account, pool};
 use sea_orm::{ColumnTrait, QueryFilter};
 
@@ -141,11 +141,12 @@ async fn quote(request: &Request, charge: ChargeRequest) -> Result<ChargeQuote, 
     let caller = request.caller()?;
     let (pool, quote) =
         charges::quote(&services.ledger, &request.snapshots, &services.directory, &caller, charge).await?;
+    let priced = !quote.lines.is_empty();
     let available = available(request, &pool, department).await?;
     Ok(ChargeQuote {
         pool: Some(Pool(pool.into_value())),
         lines: quote.lines.into_iter().map(ChargeLine::from).collect(),
-        credits: Some(CreditsScalar(quote.credits)),
+        credits: priced.then_some(CreditsScalar(quote.credits)),
         affordable: quote.refusal.is_none(),
         available: Some(CreditsScalar(available)),
         user_errors: quote.refusal.as_ref().map(refused).into_iter().collect(),
@@ -220,7 +221,9 @@ impl ChargeMutation {
             Err(error) => error,
         };
         let taken = match &error {
-            Error::Refused(Refusal::ReferenceTaken { charge }) => Some(global_id::encode(*charge)),
+            Error::Refused(Refusal::ReferenceTaken { owner: ReferenceOwner::Charge(charge) }) => {
+                Some(global_id::encode(*charge))
+            }
             _ => None,
         };
         let shown = match (taken, signed_in(ctx)) {

@@ -352,5 +352,6 @@ pub fn refused(refusal: &Refusal) -> UserError {
         }
         .into(),
         Refusal::IdempotencyConflict { .. } => idempotency_conflict(Error::IdempotencyConflict.to_string()),
+        other => conflict(ErrorCode::InvalidState, &format!("{other:?}"), None),
     }
 }

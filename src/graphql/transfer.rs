@@ -33,6 +33,28 @@ pub enum TransferKind {
     Charge,
     /// Expired.
     Lapse,
+    /// Used for services, of credits that were held for it.
+    Capture,
+    /// Held for charges to come: nothing but what is held changes.
+    Hold,
+    /// No longer held: nothing but what is held changes.
+    Release,
+    /// Given back.
+    Refund,
+    /// From one holder to another.
+    Move,
+    /// Between the pool and a department, when a period begins.
+    Refill,
+    /// A balance was corrected.
+    Correct,
+    /// What was left of a lot goes on in another with a later expiry.
+    Extend,
+    /// Taken back, because the payment was reversed.
+    Revoke,
+    /// Was to be taken back and had been used: the pool owes it.
+    Owe,
+    /// What the pool owed was settled.
+    Settle,
 }
 
 /// What an account is for.

@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 
 use bursar_domain::id::{AccountId, PoolId};
+use bursar_domain::ledger::HoldState;
 use bursar_domain::{Credits, Timestamp};
-use bursar_entity::{account, pool_head, transfer};
+use bursar_entity::{account, hold, pool_head, transfer};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, Statement};
 
-use super::Receipt;
 use super::load::credits;
+use super::{Receipt, ReceiptRow};
 use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
 
@@ -59,17 +60,42 @@ impl Receipt {
         Balance::of_pool_after(self.last()?)
     }
 
-    /// The balance of the account that a charge was made to, after it, as of its commit.
+    /// The balance of the account that the command was about (that was charged, say), after it, as of its
+    /// commit.
     pub fn charged_balance(&self) -> Result<Balance> {
         let last = self.last()?;
+        let account = match &self.row {
+            ReceiptRow::Charge(row) => Some(row.account_id),
+            ReceiptRow::Hold(row) => Some(row.account_id),
+            ReceiptRow::Entry(row) => Some(row.account_id),
+            ReceiptRow::Nothing => None,
+        };
+        // A department that had nothing of its own may have drawn on unallocated alone.
+        let own = self.transfers.iter().rev().find_map(|row| after(row, account?));
+        let (posted, held) = own.unwrap_or((0, 0));
         Ok(Balance {
-            posted: credits(last.debit_after)?,
-            held: credits(last.held_after)?,
+            posted: credits(posted)?,
+            held: credits(held)?,
             debt: Credits::ZERO,
             version: last.version,
             as_of: last.created_at,
         })
     }
+
+    /// The balance of the other pool after the command, as of its commit; none when there is no other.
+    pub fn other_balance(&self) -> Result<Option<Balance>> {
+        self.there.last().map(Balance::of_pool_after).transpose()
+    }
+}
+
+/// What an account has and has held after a transfer, as far as the transfer tells.
+fn after(row: &transfer::Model, account: AccountId) -> Option<(i64, i64)> {
+    let by_debit = row.debit_kind.is_holder();
+    if row.debit_id == Some(account) {
+        return Some((row.debit_after, row.held_after));
+    }
+    // What is held stands with the debited holder; a holder that only receives has nothing new held.
+    (row.credit_id == Some(account)).then_some((row.credit_after, if by_debit { 0 } else { row.held_after }))
 }
 
 /// The balance of a pool.
@@ -94,15 +120,15 @@ pub async fn pool_balances(
         Some([pool]) => Some(*pool),
         _ => None,
     };
-    let lapsed = expiry(txn, tenant, one, Timestamp::from_micros(i64::MIN), now, true).await?;
+    let overdue = overdue_in(txn, tenant, one, &heads, now).await?;
     let mut balances = HashMap::with_capacity(heads.len());
     for head in heads {
-        let gone: i64 = lapsed.iter().filter(|row| row.pool == head.pool_id).map(|row| row.credits).sum();
+        let (lapsed, released) = sums(overdue.iter().filter(|row| row.pool == head.pool_id));
         balances.insert(
             head.pool_id,
             Balance {
-                posted: credits(head.posted - gone)?,
-                held: credits(head.held)?,
+                posted: credits(head.posted - lapsed)?,
+                held: credits(head.held - released)?,
                 debt: credits(-head.debt)?,
                 version: head.version,
                 as_of: now.max(head.clock),
@@ -120,9 +146,9 @@ pub async fn account_balance(
     now: Timestamp,
 ) -> Result<Balance> {
     let head = super::read::head(txn, tenant, account.pool_id).await?;
-    let past = Timestamp::from_micros(i64::MIN);
-    let lapsed = expiry(txn, tenant, Some(account.pool_id), past, now, true).await?;
-    of_account(account, &head, &lapsed, now)
+    let heads = std::slice::from_ref(&head);
+    let overdue = overdue_in(txn, tenant, Some(account.pool_id), heads, now).await?;
+    of_account(account, &head, &overdue, now)
 }
 
 /// What each department has in a pool, by account.
@@ -137,9 +163,9 @@ pub async fn department_balances(
         return Ok(Vec::new());
     }
     let head = super::read::head(txn, tenant, pool).await?;
-    let lapsed = expiry(txn, tenant, Some(pool), Timestamp::from_micros(i64::MIN), now, true).await?;
+    let overdue = overdue_in(txn, tenant, Some(pool), std::slice::from_ref(&head), now).await?;
     let balance = |account: account::Model| {
-        let balance = of_account(&account, &head, &lapsed, now)?;
+        let balance = of_account(&account, &head, &overdue, now)?;
         Ok((account, balance))
     };
     accounts.into_iter().map(balance).collect()
@@ -149,13 +175,13 @@ pub async fn department_balances(
 fn of_account(
     account: &account::Model,
     head: &pool_head::Model,
-    lapsed: &[Expiry],
+    overdue: &[Overdue],
     now: Timestamp,
 ) -> Result<Balance> {
-    let gone: i64 = lapsed.iter().filter(|row| row.account == account.id).map(|row| row.credits).sum();
+    let (lapsed, released) = sums(overdue.iter().filter(|row| row.account == account.id));
     Ok(Balance {
-        posted: credits(account.posted.get() - gone)?,
-        held: account.held,
+        posted: credits(account.posted.get() - lapsed)?,
+        held: credits(account.held.get() - released)?,
         debt: Credits::ZERO,
         version: head.version,
         as_of: now.max(head.clock),
@@ -179,6 +205,68 @@ struct Expiry {
     pool: PoolId,
     account: AccountId,
     credits: i64,
+}
+
+/// What time has brought to an account and has not been booked yet.
+pub(super) struct Overdue {
+    pub pool: PoolId,
+    pub account: AccountId,
+    /// Credits that have lapsed.
+    pub lapsed: i64,
+    /// Credits that are no longer held.
+    pub released: i64,
+}
+
+fn sums<'o>(rows: impl Iterator<Item = &'o Overdue>) -> (i64, i64) {
+    rows.fold((0, 0), |(lapsed, released), row| (lapsed + row.lapsed, released + row.released))
+}
+
+/// What is overdue in pools whose heads are known; nothing is read when nothing is due yet.
+async fn overdue_in(
+    txn: &Txn,
+    tenant: Tenant,
+    pool: Option<PoolId>,
+    heads: &[pool_head::Model],
+    now: Timestamp,
+) -> Result<Vec<Overdue>> {
+    if heads.iter().all(|head| head.due_at.is_none_or(|due| now < due)) {
+        return Ok(Vec::new());
+    }
+    overdue(txn, tenant, pool, now).await
+}
+
+/// What had lapsed or was no longer held at an instant, of what has not been booked yet.
+pub(super) async fn overdue(
+    txn: &Txn,
+    tenant: Tenant,
+    pool: Option<PoolId>,
+    at: Timestamp,
+) -> Result<Vec<Overdue>> {
+    let past = Timestamp::from_micros(i64::MIN);
+    let free = expiry(txn, tenant, pool, past, at, true).await?;
+    let lapse =
+        |row: Expiry| Overdue { pool: row.pool, account: row.account, lapsed: row.credits, released: 0 };
+    let mut rows: Vec<Overdue> = free.into_iter().map(lapse).collect();
+    let mut select = tenant
+        .find::<hold::Entity>()
+        .filter(hold::Column::State.eq(HoldState::Open))
+        .filter(hold::Column::ExpiresAt.lte(at));
+    if let Some(pool) = pool {
+        select = select.filter(hold::Column::PoolId.eq(pool));
+    }
+    let holds = select.all(txn).await?;
+    let mut slices = Vec::new();
+    for hold in &holds {
+        slices.extend(super::load_holds::held_slices(hold)?.into_iter().map(|slice| (hold.pool_id, slice)));
+    }
+    let lots = slices.iter().map(|(_, (_, lot, _))| *lot).collect();
+    let lots = super::load_pools::lots_by_id(txn, tenant, lots).await?;
+    for (pool, (account, lot, released)) in slices {
+        let lapsed = lots.get(&lot).is_some_and(|lot| lot.expires_at.is_some_and(|expiry| expiry <= at));
+        let lapsed = if lapsed { released } else { 0 };
+        rows.push(Overdue { pool, account, lapsed, released });
+    }
+    Ok(rows)
 }
 
 /// Credits in lots that expire in `(after, until]`, by account; with `free` only those not held.

@@ -5,11 +5,11 @@
 //! same, prices when the catalog's is. All these numbers are read inside the batch's transaction, the
 //! head's with its lock; what has moved is read again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use bursar_domain::Timestamp;
-use bursar_domain::id::{DepartmentId, OrganizationId, PoolId};
+use bursar_domain::id::{DepartmentId, OrganizationId, PoolId, ServiceId};
 use bursar_domain::ledger::{Department, Pool, ServicePrice};
 use bursar_domain::pricing::versions_at;
 use bursar_entity::{pool_head, service, service_version};
@@ -17,11 +17,15 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use sea_orm::EntityTrait;
 
+use super::load::Margin;
+use super::load_pools::Needed;
 use crate::db::Txn;
 use crate::error::Result;
 
 /// The most departments of a pool whose accounts are kept.
 const DEPARTMENTS: usize = 1_000;
+/// The most open holds of a pool that are kept.
+const HOLDS: usize = 4_096;
 /// The most pools of an organization that are kept.
 const POOLS: usize = 4_096;
 /// How many accounts and lot positions are kept of all organizations together.
@@ -42,35 +46,40 @@ pub(super) struct Kept {
     pub pool: Pool,
     /// The last link of the pool's chain.
     pub link: [u8; 32],
-    /// The revision of the pool's settings.
-    pub revision: i64,
-    /// The departments whose accounts are here, if they have one.
-    pub departments: BTreeSet<DepartmentId>,
+    /// What is kept beside it.
+    pub margin: Margin,
 }
 
 impl Books {
-    /// Takes a pool out, when it is still what the database has and has the accounts of `departments`.
-    pub fn take(&mut self, head: &pool_head::Model, departments: &BTreeSet<DepartmentId>) -> Option<Kept> {
-        let kept = self.pools.get(&head.pool_id)?;
-        let holds = kept.pool.head.version == head.version
-            && kept.revision == head.revision
-            && departments.is_subset(&kept.departments);
+    /// Takes a pool out, when it is still what the database has and has what is needed of it.
+    pub fn take(&mut self, head: &pool_head::Model, needed: &Needed) -> Option<Kept> {
+        let Kept { pool, margin, .. } = self.pools.get(&head.pool_id)?;
+        let complete =
+            margin.complete || (!needed.complete && needed.departments.is_subset(&margin.departments));
+        let holds = pool.head.version == head.version
+            && margin.revision == head.revision
+            && complete
+            && needed.caps_from.is_none_or(|from| margin.caps_from <= from);
         if holds { self.pools.remove(&head.pool_id) } else { None }
     }
 
-    /// The departments whose accounts are to be loaded with a pool: those that are needed, and those that
-    /// were kept, as long as they are not too many.
-    pub fn departments_of(&self, pool: PoolId, needed: &BTreeSet<DepartmentId>) -> BTreeSet<DepartmentId> {
-        let mut all = needed.clone();
-        if let Some(kept) = self.pools.get(&pool).filter(|kept| kept.departments.len() < DEPARTMENTS) {
-            all.extend(&kept.departments);
+    /// What is to be loaded of a pool: what is needed, and what was kept, as long as that is not too much.
+    pub fn widened(&self, pool: PoolId, mut needed: Needed) -> Needed {
+        let kept = self.pools.get(&pool).map(|kept| &kept.margin);
+        if let Some(margin) = kept.filter(|margin| margin.departments.len() < DEPARTMENTS) {
+            needed.departments.extend(&margin.departments);
         }
-        all
+        needed
     }
 
     /// Keeps a pool after a batch.
     pub fn keep(&mut self, mut kept: Kept) {
         kept.pool.settle();
+        if kept.pool.holds.len() > HOLDS {
+            kept.pool.holds.clear();
+        }
+        let Kept { pool, margin, .. } = &mut kept;
+        margin.holds.retain(|id, _| pool.holds.contains_key(id));
         if self.pools.len() >= POOLS {
             self.pools.clear();
         }
@@ -80,8 +89,10 @@ impl Books {
     fn weight(&self) -> u64 {
         let accounts = self.pools.values().flat_map(|kept| kept.pool.accounts.values());
         let rows: usize = accounts.map(|account| 1 + account.positions.len()).sum();
-        let departments: usize = self.pools.values().map(|kept| kept.departments.len()).sum();
-        u64::try_from(1 + rows + departments + self.departments.len()).unwrap_or(u64::MAX)
+        let departments: usize = self.pools.values().map(|kept| kept.margin.departments.len()).sum();
+        let holds: usize = self.pools.values().map(|kept| 8 * kept.margin.holds.len()).sum();
+        let caps: usize = self.pools.values().map(|kept| kept.pool.caps.len()).sum();
+        u64::try_from(1 + rows + holds + caps + departments + self.departments.len()).unwrap_or(u64::MAX)
     }
 }
 
@@ -161,6 +172,12 @@ impl Prices {
         let prices = list.at(at);
         *self.list() = Some(list);
         Ok(prices)
+    }
+
+    /// The service of an id, as of the revision that was read last.
+    pub fn service(&self, id: ServiceId) -> Option<service::Model> {
+        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        list.as_ref()?.services.iter().find(|service| service.id == id).cloned()
     }
 
     fn list(&self) -> RwLockWriteGuard<'_, Option<PriceList>> {

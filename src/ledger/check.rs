@@ -37,6 +37,8 @@ pub(super) struct Checked {
 pub(super) struct Revisions {
     /// The organization's state.
     pub state: OrganizationState,
+    /// Where its periods begin.
+    pub time_zone: String,
     /// Of the organization: its people, grants and departments.
     #[sea_orm(alias = "organization_revision")]
     pub revision: i64,
@@ -81,7 +83,7 @@ pub(super) async fn check(
         entry.heads.push(head);
         entry.organization = Some(Revisions::from_query_result(row, "")?);
         let used = |name: &str| -> Result<bool> { Ok(QueryResult::try_get::<bool>(row, "", name)?) };
-        entry.keys_used = used("charge_keys_used")? || used("entry_keys_used")?;
+        entry.keys_used = used("charge_keys_used")? || used("entry_keys_used")? || used("hold_keys_used")?;
         entry.references_used = used("references_used")?;
     }
     Ok(checked)
@@ -94,19 +96,28 @@ struct Wanted {
     charge_keys: Vec<(Uuid, Vec<u8>)>,
     entry_keys: Vec<(Uuid, Vec<u8>)>,
     references: Vec<(Uuid, String)>,
+    hold_keys: Vec<(Uuid, Vec<u8>)>,
 }
 
 impl Wanted {
     fn of(commands: &Commands<'_>) -> Wanted {
-        let (pools, references) = (BTreeSet::new(), Vec::new());
-        let mut wanted = Wanted { pools, charge_keys: Vec::new(), entry_keys: Vec::new(), references };
+        let mut wanted = Wanted {
+            pools: BTreeSet::new(),
+            charge_keys: Vec::new(),
+            entry_keys: Vec::new(),
+            references: Vec::new(),
+            hold_keys: Vec::new(),
+        };
         for (tenant, commands) in commands {
             let organization = Uuid::from(*tenant);
             for command in commands {
-                wanted.pools.insert((organization, Uuid::from_u128(command.pool.as_u128())));
+                for pool in std::iter::once(command.pool).chain(command.instruction.other_pool()) {
+                    wanted.pools.insert((organization, Uuid::from_u128(pool.as_u128())));
+                }
                 let key = (organization, command.key.0.to_vec());
                 match command.id {
                     CommandId::Charge(_) => wanted.charge_keys.push(key),
+                    CommandId::Hold(_) => wanted.hold_keys.push(key),
                     CommandId::Entry(_) => wanted.entry_keys.push(key),
                 }
                 let reference = command.instruction.reference().cloned();
@@ -133,6 +144,7 @@ impl Wanted {
         lists(self.charge_keys, one, &mut values);
         lists(self.entry_keys, one, &mut values);
         lists(self.references, one, &mut values);
+        lists(self.hold_keys, one, &mut values);
         values
     }
 
@@ -155,6 +167,7 @@ impl Wanted {
             list(digits(self.charge_keys)),
             list(digits(self.entry_keys)),
             list(self.references),
+            list(digits(self.hold_keys)),
         ]
     }
 }
@@ -184,7 +197,7 @@ fn statement(backend: DatabaseBackend, one: bool, locking: Locking) -> String {
             format!(
                 "{from} CROSS JOIN LATERAL (SELECT * FROM pool_head p
                      WHERE p.organization_id = {organization} AND p.pool_id = {value} {lock}) h
-                 CROSS JOIN LATERAL (SELECT o.state, o.revision FROM organization o
+                 CROSS JOIN LATERAL (SELECT o.state, o.revision, o.time_zone FROM organization o
                      WHERE o.id = {organization} OFFSET 0) o"
             )
         }
@@ -194,12 +207,13 @@ fn statement(backend: DatabaseBackend, one: bool, locking: Locking) -> String {
         ),
     };
     format!(
-        "SELECT h.*, o.state, o.revision AS organization_revision, s.catalog, s.staff,
-            {} AS charge_keys_used, {} AS entry_keys_used, {} AS references_used
+        "SELECT h.*, o.state, o.revision AS organization_revision, o.time_zone, s.catalog, s.staff,
+            {} AS charge_keys_used, {} AS entry_keys_used, {} AS references_used, {} AS hold_keys_used
          FROM {heads} CROSS JOIN (SELECT catalog, staff FROM shared_revision WHERE id = 1) s",
         used(1, "charge", "idempotency_key"),
         used(2, "journal_entry", "idempotency_key"),
-        used(3, "charge", "reference"),
+        used(3, "claimed_reference", "reference"),
+        used(4, "hold", "idempotency_key"),
     )
 }
 
@@ -210,7 +224,7 @@ struct List {
     value: String,
 }
 
-/// The list of a kind: 0 pools, 1 keys of charges, 2 keys of entries, 3 references.
+/// The list of a kind: 0 pools, 1 keys of charges, 2 keys of entries, 3 references, 4 keys of holds.
 fn list(backend: DatabaseBackend, one: bool, kind: usize) -> List {
     if backend != DatabaseBackend::Postgres {
         let (from, organization) =
@@ -218,7 +232,7 @@ fn list(backend: DatabaseBackend, one: bool, kind: usize) -> List {
         let value = if kind == 3 { "wanted.value ->> 1" } else { "unhex(wanted.value ->> 1)" };
         return List { from, organization, value: value.to_owned() };
     }
-    let of = ["uuid", "bytea", "bytea", "text"].get(kind).copied().unwrap_or("text");
+    let of = ["uuid", "bytea", "bytea", "text", "bytea"].get(kind).copied().unwrap_or("text");
     let value = "wanted.value".to_owned();
     if one {
         let from = format!("unnest(${}::{of}[]) AS wanted (value)", kind + 2);

@@ -1,9 +1,10 @@
 //! Digests of the rows that cause transfers: what the hash chain covers beside the transfers.
 
+use bursar_domain::Credits;
 use bursar_domain::id::{Id, ServiceId, ServiceVersionId};
 use bursar_domain::ledger::PricedLine;
 use bursar_domain::ledger::chain::Canonical;
-use bursar_entity::{charge, journal_entry, lot};
+use bursar_entity::{account, charge, hold, journal_entry, lot, pool};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -13,9 +14,11 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// The digest of a charge's row, all of it but the organization (which the chain covers).
+/// The digest of a charge's row, all of it but the organization (which the chain covers). Rows from before
+/// there were seals have their old form.
 pub(super) fn of_charge(row: &charge::Model) -> [u8; 32] {
-    let mut form = Canonical::of("charge");
+    let sealed = row.seal.is_some();
+    let mut form = Canonical::of(if sealed { "sealed charge" } else { "charge" });
     form.id(row.id).id(row.pool_id).id(row.account_id);
     form.option(row.department_id, |form, id| _ = form.id(id));
     form.option(row.on_behalf_of, |form, id| _ = form.id(id));
@@ -26,31 +29,118 @@ pub(super) fn of_charge(row: &charge::Model) -> [u8; 32] {
     }
     form.bytes(&row.idempotency_key.0).bytes(&row.request_hash.0);
     form.number(row.version).number(row.slices).number(row.created_at.micros());
+    if sealed {
+        form.option(row.hold_id, |form, id| _ = form.id(id));
+    }
     sha256(form.as_bytes())
 }
 
-/// The digest of a journal entry's row and of the lot that came in with it.
-pub(super) fn of_entry(row: &journal_entry::Model, lot: Option<&lot::Model>) -> [u8; 32] {
-    let mut form = Canonical::of("entry");
+/// The digest of what never changes in a hold's row.
+pub(super) fn of_hold(row: &hold::Model) -> [u8; 32] {
+    let mut form = Canonical::of("hold");
+    form.id(row.id).id(row.pool_id).id(row.account_id);
+    form.option(row.department_id, |form, id| _ = form.id(id));
+    for person in [row.on_behalf_of, row.spender] {
+        form.option(person, |form, id| _ = form.id(id));
+    }
+    actor(&mut form, row.actor_kind.code(), row.actor_id, row.origin.as_deref());
+    form.text(&row.lines).number(row.credits.get());
+    for text in [&row.reference, &row.subject, &row.metadata] {
+        form.option(text.as_deref(), |form, text| _ = form.text(text));
+    }
+    form.bytes(&row.idempotency_key.0).bytes(&row.request_hash.0);
+    form.number(row.version).number(row.slices);
+    form.number(row.created_at.micros()).number(row.expires_at.micros());
+    sha256(form.as_bytes())
+}
+
+/// The digest of a lot's row.
+pub(super) fn of_lot(row: &lot::Model) -> [u8; 32] {
+    let mut form = Canonical::of("lot");
+    lot_form(&mut form, row);
+    form.option(row.replaces, |form, id| _ = form.id(id));
+    sha256(form.as_bytes())
+}
+
+fn lot_form(form: &mut Canonical, lot: &lot::Model) {
+    form.id(lot.id).id(lot.pool_id).text(lot.source.as_str()).text(lot.class.as_str());
+    form.number(i64::from(lot.priority)).number(lot.credits.get()).number(lot.cost);
+    form.option(lot.currency, |form, currency| _ = form.text(currency.code()));
+    form.option(lot.expires_at, |form, at| _ = form.number(at.micros()));
+    form.option(lot.purchase_id, |form, id| _ = form.id(id));
+    form.id(lot.entry_id).number(lot.created_at.micros());
+}
+
+/// The digest of a journal entry's row.
+pub(super) fn of_entry(row: &journal_entry::Model) -> [u8; 32] {
+    let mut form = Canonical::of("sealed entry");
+    entry_form(&mut form, row);
+    form.option(row.department_id, |form, id| _ = form.id(id));
+    form.option(row.to_pool_id, |form, id| _ = form.id(id));
+    form.option(row.to_account_id, |form, id| _ = form.id(id));
+    form.option(row.to_department_id, |form, id| _ = form.id(id));
+    form.option(row.charge_id, |form, id| _ = form.id(id));
+    for yes in [row.provider_fault, row.guaranteed] {
+        form.option(yes, |form, yes| _ = form.number(i64::from(yes)));
+    }
+    form.option(row.hold_id, |form, id| _ = form.id(id));
+    form.number(row.cost);
+    sha256(form.as_bytes())
+}
+
+fn entry_form(form: &mut Canonical, row: &journal_entry::Model) {
     form.id(row.id).id(row.pool_id).number(i64::from(row.kind.code())).id(row.account_id);
     form.option(row.lot_id, |form, id| _ = form.id(id));
     form.option(row.purchase_id, |form, id| _ = form.id(id));
-    actor(&mut form, row.actor_kind.code(), row.actor_id, row.origin.as_deref());
+    actor(form, row.actor_kind.code(), row.actor_id, row.origin.as_deref());
     form.number(row.credits.get());
     for text in [&row.reason, &row.reference, &row.metadata] {
         form.option(text.as_deref(), |form, text| _ = form.text(text));
     }
     form.bytes(&row.idempotency_key.0).bytes(&row.request_hash.0);
     form.number(row.version).number(row.slices).number(row.created_at.micros());
-    form.option(lot, |form, lot| {
-        form.id(lot.id).id(lot.pool_id).text(lot.source.as_str()).text(lot.class.as_str());
-        form.number(i64::from(lot.priority)).number(lot.credits.get()).number(lot.cost);
-        form.option(lot.currency, |form, currency| _ = form.text(currency.code()));
-        form.option(lot.expires_at, |form, at| _ = form.number(at.micros()));
-        form.option(lot.purchase_id, |form, id| _ = form.id(id));
-        form.id(lot.entry_id).number(lot.created_at.micros());
-    });
+}
+
+/// What the chain covers of a journal entry: its row and, in the order of their ids, the lots that came in
+/// with it. Rows from before there were seals have their old form.
+pub(super) fn of_entry_with_lots(row: &journal_entry::Model, lots: &[lot::Model]) -> [u8; 32] {
+    if row.seal.is_none() {
+        let mut form = Canonical::of("entry");
+        entry_form(&mut form, row);
+        form.option(lots.first(), lot_form);
+        return sha256(form.as_bytes());
+    }
+    let mut form = Canonical::of("entry with lots");
+    form.bytes(&of_entry(row));
+    let mut lots: Vec<&lot::Model> = lots.iter().collect();
+    lots.sort_by_key(|lot| lot.id);
+    for lot in lots {
+        form.bytes(&of_lot(lot));
+    }
     sha256(form.as_bytes())
+}
+
+/// The digest of what never changes in an account's row.
+pub(super) fn of_account(row: &account::Model) -> [u8; 32] {
+    let mut form = Canonical::of("account");
+    form.id(row.pool_id).id(row.id);
+    form.option(row.department_id, |form, id| _ = form.id(id));
+    form.number(row.created_at.micros());
+    sha256(form.as_bytes())
+}
+
+/// The digest of what people set of a pool.
+pub fn of_pool(row: &pool::Model) -> Vec<u8> {
+    let mut form = Canonical::of("pool");
+    form.id(row.organization_id).id(row.id).text(&row.name);
+    for text in [&row.allowed_services, &row.frozen_reason] {
+        form.option(text.as_deref(), |form, text| _ = form.text(text));
+    }
+    for at in [row.frozen_at, row.archived_at] {
+        form.option(at, |form, at| _ = form.number(at.micros()));
+    }
+    form.number(row.created_at.micros());
+    sha256(form.as_bytes()).to_vec()
 }
 
 fn actor(form: &mut Canonical, kind: i16, id: Option<Uuid>, origin: Option<&str>) {
@@ -85,6 +175,18 @@ impl Line {
     /// The version of its price.
     pub fn version(&self) -> ServiceVersionId {
         ServiceVersionId::from_u128(self.version.as_u128())
+    }
+
+    /// The line as the machine knows it; `None` when an amount is out of range.
+    pub fn priced(&self) -> Option<PricedLine> {
+        Some(PricedLine {
+            service: self.service(),
+            version: self.version(),
+            code: self.code.clone(),
+            quantity: self.quantity,
+            credits_each: Credits::new(self.each)?,
+            credits: Credits::new(self.credits)?,
+        })
     }
 }
 

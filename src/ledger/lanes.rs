@@ -15,12 +15,12 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::Settings;
 use super::books::{Prices, Shelf};
 use super::load::Locking;
 use super::meters::Meters;
-use super::process::{Part, Phases, Processed, process};
+use super::process::{Bundle, Outcomes, Part, Phases, Processed, process};
 use super::queues::{Queues, Waiting};
-use super::{Receipt, Settings, Submission};
 use crate::changes::Changes;
 use crate::db::{self, Attempt, Database, Fault, Scope, Tenant, fault};
 use crate::error::{Error, Result};
@@ -41,11 +41,18 @@ pub(super) struct Lanes {
     running: TaskTracker,
 }
 
-/// Commands of one organization that go through one transaction.
+/// Calls of one organization that go through one transaction.
 struct Batch {
     tenant: Tenant,
-    submissions: Arc<Vec<Submission>>,
-    answers: Vec<oneshot::Sender<Result<Receipt>>>,
+    bundles: Arc<Vec<Bundle>>,
+    answers: Vec<oneshot::Sender<Outcomes>>,
+}
+
+impl Batch {
+    /// How many commands they have.
+    fn commands(&self) -> usize {
+        self.bundles.iter().map(|bundle| bundle.submissions.len()).sum()
+    }
 }
 
 /// Batches that go through one transaction, and whether a commit of theirs has been cut off.
@@ -68,11 +75,11 @@ impl Lanes {
         &self.prices
     }
 
-    /// Carries out a command with those that wait beside it, and answers after the commit. When the caller
-    /// goes away it is carried out all the same.
-    pub async fn submit(self: &Arc<Self>, tenant: Tenant, submission: Submission) -> Result<Receipt> {
+    /// Carries out the commands of a call with those that wait beside it, and answers after the commit. When
+    /// the caller goes away they are carried out all the same.
+    pub async fn submit(self: &Arc<Self>, tenant: Tenant, bundle: Bundle) -> Result<Outcomes> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { submission, answer, since: Instant::now() };
+        let waiting = Waiting { bundle, answer, since: Instant::now() };
         {
             let mut queues = self.queues();
             let start = queues.push(tenant, waiting).inspect_err(|error| {
@@ -86,7 +93,7 @@ impl Lanes {
                 self.start();
             }
         }
-        answered.await.map_err(|_| Error::internal("a lane ended without an answer"))?
+        answered.await.map_err(|_| Error::internal("a lane ended without an answer"))
     }
 
     /// Takes no more commands, and waits until those that wait have been answered.
@@ -127,19 +134,19 @@ impl Lanes {
         let _turn = Turn { lanes: self, tenants };
         let (now, mut waited) = (Instant::now(), Duration::ZERO);
         let batch = |(tenant, waiting): (Tenant, Vec<Waiting>)| {
-            let mut submissions = Vec::with_capacity(waiting.len());
+            let mut bundles = Vec::with_capacity(waiting.len());
             let mut answers = Vec::with_capacity(waiting.len());
-            for Waiting { submission, answer, since } in waiting {
+            for Waiting { bundle, answer, since } in waiting {
                 let time = now.saturating_duration_since(since);
                 waited = waited.max(time);
                 self.meters.waited(time);
-                submissions.push(submission);
+                bundles.push(bundle);
                 answers.push(answer);
             }
-            Batch { tenant, submissions: Arc::new(submissions), answers }
+            Batch { tenant, bundles: Arc::new(bundles), answers }
         };
         let batches: Vec<Batch> = taken.into_iter().map(batch).collect();
-        let commands: usize = batches.iter().map(|batch| batch.answers.len()).sum();
+        let commands: usize = batches.iter().map(Batch::commands).sum();
         self.meters.batch(batches.len(), commands);
         let waited_micros = waited.as_micros();
         let span = tracing::info_span!("batch", organizations = batches.len(), commands, waited_micros);
@@ -205,16 +212,20 @@ impl Lanes {
             },
             _ => false,
         };
-        let commands: usize = batches.iter().map(|batch| batch.answers.len()).sum();
-        if commands > 1 && !away {
+        // The commands of one call stay together.
+        let calls: usize = batches.iter().map(|batch| batch.answers.len()).sum();
+        if calls > 1 && !away {
             self.meters.split();
-            tracing::warn!(%error, commands, "a batch failed and is split");
+            tracing::warn!(%error, calls, "a batch failed and is split");
             let (first, second) = halves(batches);
             let work = |batches| Work { batches, unknown: unknown.clone(), began };
             return vec![work(second), work(first)];
         }
-        for answer in batches.into_iter().flat_map(|batch| batch.answers) {
-            self.send(answer, Err(told(&error, unknown.as_ref())));
+        for batch in batches {
+            for (answer, bundle) in batch.answers.into_iter().zip(batch.bundles.iter()) {
+                let each = bundle.submissions.iter().map(|_| Err(told(&error, unknown.as_ref())));
+                self.send(answer, each.collect());
+            }
         }
         Vec::new()
     }
@@ -223,7 +234,7 @@ impl Lanes {
     async fn attempt(&self, batches: &[Batch]) -> Attempt<(Vec<Processed>, Phases)> {
         let part = |batch: &Batch| Part {
             tenant: batch.tenant,
-            submissions: Arc::clone(&batch.submissions),
+            bundles: Arc::clone(&batch.bundles),
             books: self.shelf.take(batch.tenant.id()),
         };
         let (parts, prices) = (batches.iter().map(part).collect(), self.prices.clone());
@@ -244,15 +255,17 @@ impl Lanes {
             }
             answers.extend(batch.answers.into_iter().zip(done.outcomes));
         }
-        for (answer, outcome) in answers {
-            self.send(answer, outcome);
+        for (answer, outcomes) in answers {
+            self.send(answer, outcomes);
         }
     }
 
-    fn send(&self, answer: oneshot::Sender<Result<Receipt>>, outcome: Result<Receipt>) {
-        self.meters.answered(&outcome);
+    fn send(&self, answer: oneshot::Sender<Outcomes>, outcomes: Outcomes) {
+        for outcome in &outcomes {
+            self.meters.answered(outcome);
+        }
         // Whoever asked may have gone; what was done stays done.
-        let _ = answer.send(outcome);
+        let _ = answer.send(outcomes);
     }
 }
 
@@ -268,10 +281,10 @@ fn told(error: &Error, unknown: Option<&DbErr>) -> Error {
     }
 }
 
-/// Batches in two halves, by commands; a batch in the middle is cut.
+/// Batches in two halves, by calls; a batch in the middle is cut.
 fn halves(batches: Vec<Batch>) -> (Vec<Batch>, Vec<Batch>) {
-    let commands: usize = batches.iter().map(|batch| batch.answers.len()).sum();
-    let (mut first, mut second, mut room) = (Vec::new(), Vec::new(), commands / 2);
+    let calls: usize = batches.iter().map(|batch| batch.answers.len()).sum();
+    let (mut first, mut second, mut room) = (Vec::new(), Vec::new(), calls / 2);
     for mut batch in batches {
         let fits = batch.answers.len().min(room);
         room -= fits;
@@ -281,9 +294,9 @@ fn halves(batches: Vec<Batch>) -> (Vec<Batch>, Vec<Batch>) {
             second.push(batch);
         } else {
             let answers = batch.answers.split_off(fits);
-            let submissions = Arc::new(batch.submissions[fits..].to_vec());
-            batch.submissions = Arc::new(batch.submissions[..fits].to_vec());
-            second.push(Batch { tenant: batch.tenant, submissions, answers });
+            let bundles = Arc::new(batch.bundles[fits..].to_vec());
+            batch.bundles = Arc::new(batch.bundles[..fits].to_vec());
+            second.push(Batch { tenant: batch.tenant, bundles, answers });
             first.push(batch);
         }
     }

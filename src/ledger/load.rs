@@ -4,25 +4,28 @@
 //! kept in memory still holds and whether a key or a reference has been used before. Whoever holds a head
 //! may read and write what it guards. Only what is not kept, or no longer holds, is read from the other
 //! tables. Departments that are to receive credits are locked against archiving.
+//!
+//! What time has brought comes first: holds that have expired are read with the pools in which something is
+//! due, since their credits are free before anything is decided.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bursar_domain::Credits;
-use bursar_domain::id::{AccountId, DepartmentId, Id, LotId, PoolId, ServiceId};
-use bursar_domain::ledger::{
-    Account, BurnKey, Command, CommandId, Contra, Department, Head, Instruction, Key, Pool, Position, Prior,
-    State,
-};
+use bursar_domain::id::{DepartmentId, HoldId, PoolId};
+use bursar_domain::ledger::{Command, CommandId, Department, Instruction, Key, Prior, ReferenceOwner, State};
 use bursar_domain::organization::OrganizationState;
-use bursar_entity::{account, charge, department, journal_entry, lot, lot_position, pool, pool_head};
-use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
-use uuid::Uuid;
+use bursar_domain::{Credits, Timestamp};
+use bursar_entity::{charge, claimed_reference, department, hold, journal_entry};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::books::{Books, Kept, Prices};
 use super::check::Checked;
+use super::load_holds::{due_holds, holds_by_id};
+use super::load_pools::{Needed, load_pools};
+use super::load_refunds::{load_guarantees, load_refunds};
 use crate::auth::Standing;
 use crate::db::{Tenant, Txn, padded};
 use crate::error::{Error, Result};
+use crate::periods;
 
 /// What has been loaded: the machine's state, and what only the shell needs.
 pub(super) struct Loaded {
@@ -31,6 +34,8 @@ pub(super) struct Loaded {
     pub links: BTreeMap<PoolId, [u8; 32]>,
     /// Charges whose keys the commands repeat.
     pub charges: HashMap<Key, charge::Model>,
+    /// Holds whose keys the commands repeat.
+    pub holds: HashMap<Key, hold::Model>,
     /// Journal entries whose keys the commands repeat.
     pub entries: HashMap<Key, journal_entry::Model>,
     /// What of the pools is kept beside the state.
@@ -40,11 +45,18 @@ pub(super) struct Loaded {
 }
 
 /// What is kept of a pool beside the machine's state.
+#[derive(Clone, Default)]
 pub(super) struct Margin {
     /// The revision of its settings.
     pub revision: i64,
     /// The departments whose accounts are loaded, if they have one.
     pub departments: BTreeSet<DepartmentId>,
+    /// Whether all accounts are loaded.
+    pub complete: bool,
+    /// From when on all periods of its caps are loaded.
+    pub caps_from: Timestamp,
+    /// The rows of its loaded holds.
+    pub holds: BTreeMap<HoldId, hold::Model>,
 }
 
 /// Whether rows are to be locked.
@@ -69,6 +81,7 @@ pub(super) async fn load(
         state: State::default(),
         links: BTreeMap::new(),
         charges: HashMap::new(),
+        holds: HashMap::new(),
         entries: HashMap::new(),
         margins: BTreeMap::new(),
         standing: None,
@@ -77,22 +90,51 @@ pub(super) async fn load(
     let Some(organization) = organization else { return Ok(loaded) };
     loaded.standing = Some(organization.standing());
     loaded.state.suspended = organization.state == OrganizationState::Suspended;
+    let latest = commands.iter().map(|command| command.now).max().unwrap_or_default();
+    let latest = heads.iter().map(|head| head.clock).fold(latest, Timestamp::max);
+    loaded.state.calendar = periods::calendar(&organization.time_zone, latest)?;
+    load_refunds(txn, (tenant, commands), latest, &mut loaded.state).await?;
+    if commands.iter().any(|command| prices_matter(&command.instruction)) {
+        let list = prices.at(txn, organization.catalog, latest_of(commands, prices_matter)).await?;
+        loaded.state.services = list;
+    }
+    let guaranteed =
+        commands.iter().any(|c| matches!(&c.instruction, Instruction::Refund(r) if r.guaranteed));
+    if guaranteed {
+        prices.at(txn, organization.catalog, latest).await?;
+        load_guarantees(txn, tenant, latest, locking, (prices, &mut loaded.state)).await?;
+    }
+
+    // Holds that have expired, and holds that the commands name, before the accounts that they are of.
+    let due = due_holds(txn, tenant, &heads, commands).await?;
     let mut missing = Vec::new();
     for head in heads {
-        let needed = departments_named(commands, Some(head.pool_id));
+        let mut needed = Needed::of(commands, head.pool_id, &loaded.state);
+        needed.departments.extend(
+            due.iter().filter_map(|row| if row.pool_id == head.pool_id { row.department_id } else { None }),
+        );
         match books.take(&head, &needed) {
             Some(kept) => loaded.add(kept),
-            None => missing.push((books.departments_of(head.pool_id, &needed), head)),
+            None => missing.push((books.widened(head.pool_id, needed), head)),
         }
     }
     // Somebody may have written while this waited for the heads: what the check has seen of keys and
     // references was from before.
     let waited = !missing.is_empty();
     if waited {
-        for kept in load_pools(txn, tenant, missing).await? {
+        for kept in load_pools(txn, tenant, missing, latest).await? {
             loaded.add(kept);
         }
     }
+    loaded.add_holds(due);
+    let named: BTreeSet<HoldId> = commands.iter().filter_map(|c| c.instruction.hold()).collect();
+    let unknown = named.into_iter().filter(|id| !loaded.margins.values().any(|m| m.holds.contains_key(id)));
+    let unknown: Vec<HoldId> = unknown.collect();
+    if !unknown.is_empty() {
+        loaded.add_holds(holds_by_id(txn, tenant, unknown).await?);
+    }
+    find_next_holds(txn, tenant, commands, &mut loaded).await?;
+
     if books.organization_revision != organization.revision {
         books.departments.clear();
         books.organization_revision = organization.revision;
@@ -105,19 +147,40 @@ pub(super) async fn load(
     if references_used || waited {
         load_references(txn, tenant, commands, &mut loaded).await?;
     }
-    let charges = commands.iter().filter(|command| matches!(command.instruction, Instruction::Charge(_)));
-    if let Some(at) = charges.map(|command| command.now).max() {
-        loaded.state.services = prices.at(txn, organization.catalog, at).await?;
-    }
     Ok(loaded)
+}
+
+/// Whether a command is priced at the prices of now.
+fn prices_matter(instruction: &Instruction) -> bool {
+    matches!(instruction, Instruction::Charge(_) | Instruction::Hold(_))
+}
+
+fn latest_of(commands: &[&Command], which: impl Fn(&Instruction) -> bool) -> Timestamp {
+    let those = commands.iter().filter(|command| which(&command.instruction));
+    those.map(|command| command.now).max().unwrap_or_default()
 }
 
 impl Loaded {
     fn add(&mut self, kept: Kept) {
         let id = kept.pool.id;
         self.links.insert(id, kept.link);
-        self.margins.insert(id, Margin { revision: kept.revision, departments: kept.departments });
+        self.margins.insert(id, kept.margin);
         self.state.pools.insert(id, kept.pool);
+    }
+
+    /// Adds holds to their pools, unless they are there.
+    fn add_holds(&mut self, rows: Vec<hold::Model>) {
+        for row in rows {
+            let (pool, margin) = (self.state.pools.get_mut(&row.pool_id), self.margins.get_mut(&row.pool_id));
+            let (Some(pool), Some(margin)) = (pool, margin) else { continue };
+            if margin.holds.contains_key(&row.id) {
+                continue;
+            }
+            if let Some(hold) = super::load_holds::decode(pool, &row) {
+                pool.holds.insert(row.id, hold);
+            }
+            margin.holds.insert(row.id, row);
+        }
     }
 
     /// Puts what a batch has left back into the books.
@@ -127,123 +190,24 @@ impl Loaded {
             let (Some(link), Some(margin)) = (self.links.remove(&id), self.margins.remove(&id)) else {
                 continue;
             };
-            books.keep(Kept { pool, link, revision: margin.revision, departments: margin.departments });
+            books.keep(Kept { pool, link, margin });
         }
     }
 }
 
-/// The departments that commands name, for all pools or for one.
-fn departments_named(commands: &[&Command], pool: Option<PoolId>) -> BTreeSet<DepartmentId> {
-    let commands = commands.iter().filter(|command| pool.is_none_or(|pool| command.pool == pool));
-    commands.filter_map(|command| command.instruction.department()).collect()
-}
-
-/// Reads pools whose heads are known, each with the accounts of some departments.
-async fn load_pools(
+/// When what is due has been booked, the machine asks when the next hold expires that is not loaded.
+async fn find_next_holds(
     txn: &Txn,
     tenant: Tenant,
-    heads: Vec<(BTreeSet<DepartmentId>, pool_head::Model)>,
-) -> Result<Vec<Kept>> {
-    let ids: Vec<PoolId> = heads.iter().map(|(_, head)| head.pool_id).collect();
-    let rows = tenant.find::<pool::Entity>().filter(pool::Column::Id.is_in(padded(ids.clone())));
-    let mut rows: HashMap<PoolId, pool::Model> =
-        rows.all(txn).await?.into_iter().map(|row| (row.id, row)).collect();
-    let departments: BTreeSet<DepartmentId> = heads.iter().flat_map(|(all, _)| all).copied().collect();
-    let mut pools = BTreeMap::new();
-    for (_, head) in heads {
-        let row = rows.remove(&head.pool_id).ok_or_else(|| Error::internal("a head names no pool"))?;
-        let (link, revision) = (link(&head.hash)?, head.revision);
-        let kept = Kept { pool: empty_pool(row, &head), link, revision, departments: departments.clone() };
-        pools.insert(head.pool_id, kept);
-    }
-    load_accounts(txn, tenant, (ids, departments), &mut pools).await?;
-    Ok(pools.into_values().collect())
-}
-
-/// A pool as its row and its head say, without accounts.
-fn empty_pool(row: pool::Model, head: &pool_head::Model) -> Pool {
-    Pool {
-        id: row.id,
-        frozen: row.frozen_at.is_some(),
-        archived: row.archived_at.is_some(),
-        allowed_services: row.allowed_services.as_deref().map(services),
-        head: Head {
-            version: head.version,
-            clock: head.clock,
-            posted: head.posted,
-            held: head.held,
-            contra: Contra {
-                issued: head.issued,
-                consumed: head.consumed,
-                expired: head.expired,
-                revoked: head.revoked,
-                debt: head.debt,
-                clearing: head.clearing,
-            },
-        },
-        // Filled in with the accounts.
-        unallocated: AccountId::from_u128(0),
-        accounts: BTreeMap::new(),
-        changed: false,
-    }
-}
-
-/// The services that a pool's row allows. Text that is no such list allows none.
-fn services(json: &str) -> BTreeSet<ServiceId> {
-    let ids: Vec<Uuid> = serde_json::from_str(json).unwrap_or_default();
-    ids.into_iter().map(|id| ServiceId::from_u128(id.as_u128())).collect()
-}
-
-/// The unallocated accounts of pools, and those of departments, with what they have of which lot.
-async fn load_accounts(
-    txn: &Txn,
-    tenant: Tenant,
-    (pools, departments): (Vec<PoolId>, BTreeSet<DepartmentId>),
-    kept: &mut BTreeMap<PoolId, Kept>,
+    commands: &[&Command],
+    loaded: &mut Loaded,
 ) -> Result<()> {
-    let mut wanted = Condition::any().add(account::Column::DepartmentId.is_null());
-    if !departments.is_empty() {
-        wanted = wanted.add(account::Column::DepartmentId.is_in(padded(departments.into_iter().collect())));
-    }
-    let in_pools = account::Column::PoolId.is_in(padded(pools.clone()));
-    let rows = tenant.find::<account::Entity>().filter(in_pools).filter(wanted).all(txn).await?;
-    let accounts: Vec<AccountId> = rows.iter().map(|row| row.id).collect();
-    for row in rows {
-        let Some(Kept { pool, .. }) = kept.get_mut(&row.pool_id) else { continue };
-        if row.department_id.is_none() {
-            pool.unallocated = row.id;
-        }
-        let mut account = Account::empty(row.department_id);
-        account.posted = row.posted;
-        account.held = row.held;
-        pool.accounts.insert(row.id, account);
-    }
-    let positions = tenant
-        .find::<lot_position::Entity>()
-        .filter(lot_position::Column::PoolId.is_in(padded(pools)))
-        .filter(lot_position::Column::AccountId.is_in(padded(accounts)))
-        .filter(lot_position::Column::Open.eq(true))
-        .all(txn)
-        .await?;
-    let lots: BTreeSet<LotId> = positions.iter().map(|row| row.lot_id).collect();
-    let lots: HashMap<LotId, lot::Model> = match lots.is_empty() {
-        true => HashMap::new(),
-        false => tenant
-            .find::<lot::Entity>()
-            .filter(lot::Column::Id.is_in(padded(lots.into_iter().collect())))
-            .all(txn)
-            .await?
-            .into_iter()
-            .map(|row| (row.id, row))
-            .collect(),
-    };
-    for row in positions {
-        let lot = lots.get(&row.lot_id).ok_or_else(|| Error::internal("a position names no lot"))?;
-        let account = kept.get_mut(&row.pool_id).and_then(|kept| kept.pool.accounts.get_mut(&row.account_id));
-        let Some(account) = account else { continue };
-        let burn = BurnKey::new(lot.priority, lot.expires_at, lot.created_at, lot.id);
-        let (credits, held, cost) = (row.credits, row.held, row.cost);
-        account.positions.insert(burn, Position { credits, held, cost, changed: false });
+    let all = commands.iter().filter(|command| matches!(command.instruction, Instruction::BookDue));
+    let pools: BTreeSet<PoolId> = all.map(|command| command.pool).collect();
+    for id in pools {
+        let Some(pool) = loaded.state.pools.get_mut(&id) else { continue };
+        let known: Vec<HoldId> = pool.holds.keys().copied().collect();
+        pool.next_hold = super::load_holds::next_expiry(txn, tenant, id, &known).await?;
     }
     Ok(())
 }
@@ -257,10 +221,11 @@ async fn load_departments(
     locking: Locking,
     books: &mut Books,
 ) -> Result<()> {
-    let receives = |command: &&&Command| matches!(command.instruction, Instruction::Allocate(_));
-    let receive: BTreeSet<DepartmentId> =
-        commands.iter().filter(receives).filter_map(|command| command.instruction.department()).collect();
-    let mut missing = departments_named(commands, None);
+    let receive: BTreeSet<DepartmentId> = commands.iter().filter_map(|c| c.instruction.receiver()).collect();
+    let named = commands
+        .iter()
+        .flat_map(|command| command.instruction.departments().chain(command.instruction.other_departments()));
+    let mut missing: BTreeSet<DepartmentId> = named.collect();
     missing.retain(|id| !books.departments.contains_key(id) && !receive.contains(id));
     for (wanted, locked) in [(receive, locking == Locking::Exclusive), (missing, false)] {
         if wanted.is_empty() {
@@ -281,33 +246,43 @@ async fn load_departments(
 
 /// Rows that used the commands' keys before.
 async fn load_prior(txn: &Txn, tenant: Tenant, commands: &[&Command], loaded: &mut Loaded) -> Result<()> {
-    let (mut charge_keys, mut entry_keys) = (Vec::new(), Vec::new());
+    let (mut charge_keys, mut hold_keys, mut entry_keys) = (Vec::new(), Vec::new(), Vec::new());
     for command in commands {
         match command.id {
             CommandId::Charge(_) => charge_keys.push(command.key),
+            CommandId::Hold(_) => hold_keys.push(command.key),
             CommandId::Entry(_) => entry_keys.push(command.key),
         }
     }
+    let prior = |id, request| Prior { id, request };
     if !charge_keys.is_empty() {
         let known = charge::Column::IdempotencyKey.is_in(padded(charge_keys));
         for row in tenant.find::<charge::Entity>().filter(known).all(txn).await? {
-            let prior = Prior { id: CommandId::Charge(row.id), request: row.request_hash };
-            loaded.state.keys.insert(row.idempotency_key, prior);
+            let used = prior(CommandId::Charge(row.id), row.request_hash);
+            loaded.state.keys.insert(row.idempotency_key, used);
             loaded.charges.insert(row.idempotency_key, row);
+        }
+    }
+    if !hold_keys.is_empty() {
+        let known = hold::Column::IdempotencyKey.is_in(padded(hold_keys));
+        for row in tenant.find::<hold::Entity>().filter(known).all(txn).await? {
+            let used = prior(CommandId::Hold(row.id), row.request_hash);
+            loaded.state.keys.insert(row.idempotency_key, used);
+            loaded.holds.insert(row.idempotency_key, row);
         }
     }
     if !entry_keys.is_empty() {
         let known = journal_entry::Column::IdempotencyKey.is_in(padded(entry_keys));
         for row in tenant.find::<journal_entry::Entity>().filter(known).all(txn).await? {
-            let prior = Prior { id: CommandId::Entry(row.id), request: row.request_hash };
-            loaded.state.keys.insert(row.idempotency_key, prior);
+            let used = prior(CommandId::Entry(row.id), row.request_hash);
+            loaded.state.keys.insert(row.idempotency_key, used);
             loaded.entries.insert(row.idempotency_key, row);
         }
     }
     Ok(())
 }
 
-/// Charges that have the commands' references.
+/// Charges and holds that have the commands' references.
 async fn load_references(
     txn: &Txn,
     tenant: Tenant,
@@ -319,17 +294,14 @@ async fn load_references(
     if references.is_empty() {
         return Ok(());
     }
-    let known = charge::Column::Reference.is_in(padded(references));
-    for row in tenant.find::<charge::Entity>().filter(known).all(txn).await? {
-        if let Some(reference) = row.reference {
-            loaded.state.references.insert(reference, row.id);
+    let known = claimed_reference::Column::Reference.is_in(padded(references));
+    for row in tenant.find::<claimed_reference::Entity>().filter(known).all(txn).await? {
+        let charge = row.charge_id.map(ReferenceOwner::Charge);
+        if let Some(owner) = charge.or(row.hold_id.map(ReferenceOwner::Hold)) {
+            loaded.state.references.insert(row.reference, owner);
         }
     }
     Ok(())
-}
-
-fn link(hash: &[u8]) -> Result<[u8; 32]> {
-    hash.try_into().map_err(|_| Error::internal("a link of the hash chain has not 32 bytes"))
 }
 
 /// Amounts that the database holds as plain integers and that its checks keep in range.

@@ -14,22 +14,29 @@
 //! This room is the only one that writes ledger tables, and `write.rs` the only file.
 
 mod balance;
+mod balance_at;
 mod books;
+mod caps;
 mod check;
 mod digest;
 mod lanes;
 mod load;
+mod load_holds;
+mod load_pools;
+mod load_refunds;
 mod meters;
 mod process;
 mod queues;
 mod read;
+mod repeats;
+mod rows;
 mod submit;
 mod write;
 
 use std::sync::Arc;
 
 use bursar_domain::ledger::Command;
-use bursar_entity::{charge, journal_entry, lot, transfer};
+use bursar_entity::{charge, hold, journal_entry, lot, transfer};
 
 use sea_orm::DatabaseBackend;
 
@@ -37,9 +44,11 @@ use crate::auth::{Actor, Standing};
 use crate::context::Context;
 
 pub use balance::{Balance, account_balance, department_balances, expiring, pool_balance, pool_balances};
-pub use digest::Line;
-pub use read::{Quote, charge_transfers, decode_lines, head, transfers_after};
-pub use write::open_pool;
+pub use balance_at::balance_at;
+pub use caps::open_cap;
+pub use digest::{Line, of_pool};
+pub use read::{charge_transfers, decode_lines, head, transfers_after};
+pub use write::{BOOK_DUE, REFILL, open_pool, set_allocation};
 
 /// A command with what it carries but does not decide by.
 #[derive(Clone, Debug)]
@@ -63,10 +72,13 @@ pub struct Submission {
 pub struct Receipt {
     /// Its own row.
     pub row: ReceiptRow,
-    /// Its transfers, by rising version.
+    /// Its transfers in its own pool, by rising version, with those that followed from it: what a last
+    /// capture lets go, say.
     pub transfers: Vec<transfer::Model>,
-    /// The lot that came in with it.
-    pub lot: Option<lot::Model>,
+    /// Its transfers in the other pool, by rising version.
+    pub there: Vec<transfer::Model>,
+    /// The lots that came in with it.
+    pub lots: Vec<lot::Model>,
     /// Whether it had been carried out before, under the same key.
     pub replayed: bool,
 }
@@ -74,10 +86,23 @@ pub struct Receipt {
 /// The row of an accepted command.
 #[derive(Clone, Debug)]
 pub enum ReceiptRow {
-    /// A charge.
+    /// A charge, or the capture of a hold.
     Charge(charge::Model),
+    /// A hold.
+    Hold(hold::Model),
     /// Another command.
     Entry(journal_entry::Model),
+    /// None: nothing had to be moved.
+    Nothing,
+}
+
+/// What becomes of several commands of one call when one of them is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Together {
+    /// The others are carried out.
+    Each,
+    /// None is carried out.
+    Atomic,
 }
 
 /// Bounds of the ledger's queues and batches.

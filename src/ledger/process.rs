@@ -6,32 +6,41 @@ use std::time::{Duration, Instant};
 
 use bursar_domain::Timestamp;
 use bursar_domain::id::PoolId;
-use bursar_domain::ledger::{Command, CommandId, Decision, book_lapses, decide};
-use bursar_entity::{lot, transfer};
-use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder};
+use bursar_domain::ledger::{Command, CommandId, Decision, Refusal, book_due, decide, decide_all};
 use tracing::Instrument;
 
 use super::books::{Books, Prices};
 use super::check::check;
 use super::load::{Loaded, Locking, load};
-use super::write::Booked;
-use super::{Receipt, ReceiptRow, Submission};
+use super::repeats::{complete, earlier};
+use super::rows::Booked;
+use super::{Receipt, Submission, Together};
 use crate::changes::{Change, Subject};
-use crate::db::{Tenant, Txn, padded};
+use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
+
+/// Commands that belong together: of one call.
+#[derive(Clone, Debug)]
+pub(super) struct Bundle {
+    pub submissions: Vec<Submission>,
+    pub together: Together,
+}
+
+/// What has become of the commands of a bundle, in order.
+pub(super) type Outcomes = Vec<Result<Receipt>>;
 
 /// Commands of one organization.
 pub(super) struct Part {
     pub tenant: Tenant,
-    pub submissions: Arc<Vec<Submission>>,
+    pub bundles: Arc<Vec<Bundle>>,
     /// What is kept of the organization; whoever has it is the only one to use it.
     pub books: Books,
 }
 
 /// What became of a part, if its transaction is committed.
 pub(super) struct Processed {
-    /// What became of each command, in order.
-    pub outcomes: Vec<Result<Receipt>>,
+    /// What became of each bundle, in order.
+    pub outcomes: Vec<Outcomes>,
     /// The pools that have moved.
     pub committed: Vec<Change>,
     /// What is kept in memory for the next batch.
@@ -56,11 +65,14 @@ pub(super) async fn process(
 ) -> Result<(Vec<Processed>, Phases)> {
     let mut phases = Phases::default();
     let began = Instant::now();
-    let submissions: Vec<_> = parts.iter().map(|part| Arc::clone(&part.submissions)).collect();
+    let bundles: Vec<_> = parts.iter().map(|part| Arc::clone(&part.bundles)).collect();
     let commands: Vec<(Tenant, Vec<&Command>)> = parts
         .iter()
-        .zip(&submissions)
-        .map(|(part, batch)| (part.tenant, batch.iter().map(|submission| &submission.command).collect()))
+        .zip(&bundles)
+        .map(|(part, bundles)| {
+            let submissions = bundles.iter().flat_map(|bundle| &bundle.submissions);
+            (part.tenant, submissions.map(|submission| &submission.command).collect())
+        })
         .collect();
     let load_all = async {
         let mut checked = check(txn, &commands, locking).await?;
@@ -79,8 +91,13 @@ pub(super) async fn process(
     let mut booked = Booked::default();
     let mut decided = Vec::with_capacity(parts.len());
     let span = tracing::info_span!("decide").entered();
-    for (part, loaded) in parts.iter().zip(&mut loaded) {
-        decided.push(decide_all(part.tenant, &part.submissions, loaded, &mut booked)?);
+    for ((part, (_, commands)), loaded) in parts.iter().zip(&commands).zip(&mut loaded) {
+        book_what_is_due(part.tenant, commands, loaded, &mut booked);
+        let mut decider = Decider::new(part.tenant, loaded, &mut booked, commands.len());
+        for bundle in part.bundles.iter() {
+            decider.bundle(bundle)?;
+        }
+        decided.push((decider.outcomes, decider.repeated));
     }
     drop(span);
     phases.decide = began.elapsed();
@@ -88,12 +105,12 @@ pub(super) async fn process(
     let began = Instant::now();
     let write_all = async {
         for (part, (outcomes, repeated)) in parts.iter().zip(&mut decided) {
-            if !repeated.is_empty() {
-                complete(txn, part.tenant, outcomes, repeated).await?;
+            if *repeated {
+                complete(txn, part.tenant, outcomes).await?;
             }
         }
         if locking == Locking::Exclusive {
-            let loaded = parts.iter().map(|part| part.tenant).zip(&loaded);
+            let loaded = parts.iter().map(|part| part.tenant).zip(&mut loaded);
             booked.write(txn, loaded).await?;
         }
         Ok::<_, Error>(())
@@ -114,123 +131,121 @@ pub(super) async fn process(
     Ok((processed.collect(), phases))
 }
 
-/// Decides the commands of an organization one after another. Answers what became of each, and which of
-/// them repeat commands of earlier batches.
-fn decide_all(
-    tenant: Tenant,
-    batch: &[Submission],
-    loaded: &mut Loaded,
-    booked: &mut Booked,
-) -> Result<(Vec<Result<Receipt>>, Vec<usize>)> {
-    for (pool, now) in latest(batch) {
-        let lapses = book_lapses(&mut loaded.state, pool, now);
-        booked.lapses(tenant, lapses, &mut loaded.links);
+/// Books what time has brought to the pools that commands name, by the latest time of their commands.
+fn book_what_is_due(tenant: Tenant, commands: &[&Command], loaded: &mut Loaded, booked: &mut Booked) {
+    let mut pools: BTreeMap<PoolId, Timestamp> = BTreeMap::new();
+    for command in commands {
+        for pool in std::iter::once(command.pool).chain(command.instruction.other_pool()) {
+            let latest = pools.entry(pool).or_insert(command.now);
+            *latest = command.now.max(*latest);
+        }
     }
-    let mut outcomes: Vec<Result<Receipt>> = Vec::with_capacity(batch.len());
-    let mut done: HashMap<CommandId, usize> = HashMap::with_capacity(batch.len());
-    let mut repeated = Vec::new();
-    for (index, submission) in batch.iter().enumerate() {
-        // Carried out by an earlier try of this very batch, whose commit was cut off: its permission stood.
-        let command = &submission.command;
-        let prior = loaded.state.keys.get(&command.key);
-        if prior.is_some_and(|prior| prior.id == command.id) {
-            repeated.push(index);
-            outcomes.push(earlier(loaded, command, command.id));
-            continue;
+    for (pool, now) in pools {
+        let transfers = book_due(&mut loaded.state, pool, now);
+        booked.due(tenant, transfers, loaded);
+    }
+}
+
+/// Decides the commands of an organization one after another.
+struct Decider<'d> {
+    tenant: Tenant,
+    loaded: &'d mut Loaded,
+    booked: &'d mut Booked,
+    /// What has become of the bundles; the last of them may be under way.
+    outcomes: Vec<Outcomes>,
+    /// Where in the outcomes stands what the commands of this batch have left.
+    done: HashMap<CommandId, (usize, usize)>,
+    /// Whether commands of earlier batches are repeated.
+    repeated: bool,
+}
+
+impl<'d> Decider<'d> {
+    fn new(tenant: Tenant, loaded: &'d mut Loaded, booked: &'d mut Booked, commands: usize) -> Decider<'d> {
+        let done = HashMap::with_capacity(commands);
+        Decider { tenant, loaded, booked, outcomes: Vec::with_capacity(commands), done, repeated: false }
+    }
+
+    /// Decides the commands of a bundle. An error voids the whole batch.
+    fn bundle(&mut self, bundle: &Bundle) -> Result<()> {
+        self.outcomes.push(Vec::with_capacity(bundle.submissions.len()));
+        match bundle.together {
+            Together::Each => bundle.submissions.iter().try_for_each(|submission| self.one(submission)),
+            Together::Atomic => self.all(&bundle.submissions),
         }
-        if loaded.standing.is_some_and(|now| !submission.standing.holds(now)) {
-            outcomes.push(Err(Error::Stale));
-            continue;
+    }
+
+    fn one(&mut self, submission: &Submission) -> Result<()> {
+        if self.stale(submission) {
+            self.answer(Err(Error::Stale));
+            return Ok(());
         }
-        let outcome = match decide(&mut loaded.state, &submission.command) {
-            Err(refusal) => Err(Error::Refused(refusal)),
-            Ok(Decision::Applied(applied)) => {
-                // The state has it already: without its rows the whole batch is void.
-                let receipt = booked.applied(tenant, submission, *applied, &mut loaded.links)?;
-                done.insert(submission.command.id, index);
-                Ok(receipt)
+        match decide(&mut self.loaded.state, &submission.command) {
+            Err(refusal) => self.answer(Err(Error::Refused(refusal))),
+            Ok(decision) => self.book(submission, decision)?,
+        }
+        Ok(())
+    }
+
+    fn all(&mut self, submissions: &[Submission]) -> Result<()> {
+        if submissions.iter().any(|submission| self.stale(submission)) {
+            submissions.iter().for_each(|_| self.answer(Err(Error::Stale)));
+            return Ok(());
+        }
+        let commands: Vec<&Command> = submissions.iter().map(|submission| &submission.command).collect();
+        match decide_all(&mut self.loaded.state, &commands) {
+            Ok(decisions) => {
+                let mut decided = submissions.iter().zip(decisions);
+                decided.try_for_each(|(submission, decision)| self.book(submission, decision))
             }
-            Ok(Decision::Replayed(id)) => match done.get(&id).and_then(|first| outcomes.get(*first)) {
-                Some(Ok(receipt)) => Ok(Receipt { replayed: true, ..receipt.clone() }),
-                _ => {
-                    repeated.push(index);
-                    earlier(loaded, &submission.command, id)
+            Err((index, refusal)) => {
+                for position in 0..submissions.len() {
+                    let aborted = Refusal::BatchAborted { index };
+                    let refusal = if position == index { refusal.clone() } else { aborted };
+                    self.answer(Err(Error::Refused(refusal)));
                 }
-            },
+                Ok(())
+            }
+        }
+    }
+
+    /// What has become of the next command of the bundle.
+    fn answer(&mut self, outcome: Result<Receipt>) {
+        if let Some(bundle) = self.outcomes.last_mut() {
+            bundle.push(outcome);
+        }
+    }
+
+    /// Whether a caller's permission has to be read again. What an earlier try of this very batch has
+    /// carried out, whose commit was cut off, was permitted.
+    fn stale(&self, submission: &Submission) -> bool {
+        let prior = self.loaded.state.keys.get(&submission.command.key);
+        if prior.is_some_and(|prior| prior.id == submission.command.id) {
+            return false;
+        }
+        self.loaded.standing.is_some_and(|now| !submission.standing.holds(now))
+    }
+
+    fn book(&mut self, submission: &Submission, decision: Decision) -> Result<()> {
+        let outcome = match decision {
+            Decision::Applied(applied) => {
+                let bundle = self.outcomes.len().saturating_sub(1);
+                let position = self.outcomes.last().map_or(0, Vec::len);
+                self.done.insert(submission.command.id, (bundle, position));
+                // The state has it already: without its rows the whole batch is void.
+                Ok(self.booked.applied(self.tenant, submission, *applied, self.loaded)?)
+            }
+            Decision::Replayed(id) => {
+                let done = self.done.get(&id).and_then(|(bundle, at)| self.outcomes.get(*bundle)?.get(*at));
+                match done {
+                    Some(Ok(receipt)) => Ok(Receipt { replayed: true, ..receipt.clone() }),
+                    _ => {
+                        self.repeated = true;
+                        earlier(self.loaded, &submission.command, id)
+                    }
+                }
+            }
         };
-        outcomes.push(outcome);
+        self.answer(outcome);
+        Ok(())
     }
-    Ok((outcomes, repeated))
-}
-
-/// The pools that commands name, each with the latest time of its commands.
-fn latest(batch: &[Submission]) -> BTreeMap<PoolId, Timestamp> {
-    let mut pools = BTreeMap::new();
-    for Submission { command, .. } in batch {
-        let latest = pools.entry(command.pool).or_insert(command.now);
-        *latest = command.now.max(*latest);
-    }
-    pools
-}
-
-/// The receipt of a command that was carried out in an earlier batch, without its transfers and its lot.
-/// When that was the very same command (its batch is run again because nobody knew whether it had been
-/// committed) it is no repetition.
-fn earlier(loaded: &Loaded, command: &Command, prior: CommandId) -> Result<Receipt> {
-    let row = match command.id {
-        CommandId::Charge(_) => loaded.charges.get(&command.key).cloned().map(ReceiptRow::Charge),
-        CommandId::Entry(_) => loaded.entries.get(&command.key).cloned().map(ReceiptRow::Entry),
-    };
-    let row = row.ok_or_else(|| Error::internal("the row of a repeated command is missing"))?;
-    Ok(Receipt { row, transfers: Vec::new(), lot: None, replayed: prior != command.id })
-}
-
-impl ReceiptRow {
-    /// The pool, and the versions that the command made: after the first and up to the second.
-    fn versions(&self) -> (PoolId, i64, i64) {
-        match self {
-            ReceiptRow::Charge(row) => (row.pool_id, row.version - row.slices, row.version),
-            ReceiptRow::Entry(row) => (row.pool_id, row.version - row.slices, row.version),
-        }
-    }
-}
-
-/// Reads the transfers and the lots of repeated commands, all at once.
-async fn complete(
-    txn: &Txn,
-    tenant: Tenant,
-    outcomes: &mut [Result<Receipt>],
-    repeated: &[usize],
-) -> Result<()> {
-    let mut wanted: BTreeMap<PoolId, Vec<i64>> = BTreeMap::new();
-    let mut lots = Vec::new();
-    for receipt in repeated.iter().filter_map(|index| outcomes[*index].as_ref().ok()) {
-        let (pool, after, until) = receipt.row.versions();
-        wanted.entry(pool).or_default().extend(after + 1..=until);
-        if let ReceiptRow::Entry(row) = &receipt.row {
-            lots.extend(row.lot_id);
-        }
-    }
-    let mut any = Condition::any();
-    for (pool, versions) in wanted {
-        let of_pool = transfer::Column::PoolId.eq(pool);
-        let versions = transfer::Column::Version.is_in(padded(versions));
-        any = any.add(Condition::all().add(of_pool).add(versions));
-    }
-    let select = tenant.find::<transfer::Entity>().filter(any).order_by_asc(transfer::Column::Version);
-    let transfers = select.all(txn).await?;
-    let lots = match lots.is_empty() {
-        true => Vec::new(),
-        false => tenant.find::<lot::Entity>().filter(lot::Column::Id.is_in(padded(lots))).all(txn).await?,
-    };
-    for index in repeated {
-        let Ok(receipt) = &mut outcomes[*index] else { continue };
-        let (pool, after, until) = receipt.row.versions();
-        let own = |row: &&transfer::Model| row.pool_id == pool && (after + 1..=until).contains(&row.version);
-        receipt.transfers = transfers.iter().filter(own).cloned().collect();
-        if let ReceiptRow::Entry(row) = &receipt.row {
-            receipt.lot = lots.iter().find(|lot| Some(lot.id) == row.lot_id).cloned();
-        }
-    }
-    Ok(())
 }

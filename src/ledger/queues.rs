@@ -9,18 +9,26 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::{Receipt, Settings, Submission};
+use super::Settings;
+use super::process::{Bundle, Outcomes};
 use crate::db::Tenant;
 use crate::error::{Error, Result};
 
 /// The most commands of an organization that shares a transaction with others.
 const SMALL: usize = 32;
 
-/// A command that waits, and who waits for its answer.
+/// Commands of one call that wait, and who waits for their answers.
 pub(super) struct Waiting {
-    pub submission: Submission,
-    pub answer: oneshot::Sender<Result<Receipt>>,
+    pub bundle: Bundle,
+    pub answer: oneshot::Sender<Outcomes>,
     pub since: Instant,
+}
+
+impl Waiting {
+    /// How many commands.
+    fn commands(&self) -> usize {
+        self.bundle.submissions.len()
+    }
 }
 
 /// All queues.
@@ -38,8 +46,26 @@ pub(super) struct Queues {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
+    /// How many commands those are.
+    commands: usize,
     /// Whether a lane works on commands of it.
     busy: bool,
+}
+
+impl Queue {
+    /// How many calls come next, and how many commands they have: at least one call, and more only as long
+    /// as they fit a batch.
+    fn next(&self, batch: usize) -> (usize, usize) {
+        let (mut calls, mut commands) = (0, 0);
+        for waiting in &self.waiting {
+            if calls > 0 && commands + waiting.commands() > batch {
+                break;
+            }
+            calls += 1;
+            commands += waiting.commands();
+        }
+        (calls, commands)
+    }
 }
 
 impl Queues {
@@ -55,7 +81,10 @@ impl Queues {
             return Err(Error::Unavailable("The server is stopping."));
         }
         let queue = self.organizations.entry(tenant).or_default();
-        if queue.waiting.len() >= self.settings.waiting || self.depth >= self.settings.waiting_of_all {
+        let commands = waiting.commands();
+        let full = queue.commands + commands > self.settings.waiting
+            || self.depth + commands > self.settings.waiting_of_all;
+        if full {
             if queue.waiting.is_empty() && !queue.busy {
                 self.organizations.remove(&tenant);
             }
@@ -65,7 +94,8 @@ impl Queues {
             self.ready.push_back(tenant);
         }
         queue.waiting.push_back(waiting);
-        self.depth += 1;
+        queue.commands += commands;
+        self.depth += commands;
         Ok(self.start())
     }
 
@@ -85,14 +115,15 @@ impl Queues {
         while batches.len() < share {
             let Some(tenant) = self.ready.pop_front() else { break };
             let Some(queue) = self.organizations.get_mut(&tenant) else { continue };
-            let count = queue.waiting.len().min(self.settings.batch);
+            let (calls, count) = queue.next(self.settings.batch);
             if total > 0 && (count > SMALL || total + count > self.settings.batch) {
                 self.ready.push_front(tenant);
                 break;
             }
             queue.busy = true;
+            queue.commands -= count;
             total += count;
-            batches.push((tenant, queue.waiting.drain(..count).collect()));
+            batches.push((tenant, queue.waiting.drain(..calls).collect()));
             if count > SMALL {
                 break;
             }
@@ -133,6 +164,7 @@ impl Queues {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Submission, Together};
     use super::*;
     use crate::auth::{Actor, Standing};
     use bursar_domain::id::{ChargeId, Id, OrganizationId, PoolId};
@@ -148,7 +180,8 @@ mod tests {
 
     fn waiting() -> Waiting {
         let lines = Vec::new();
-        let charge = ChargeCredits { department: None, on_behalf_of: None, lines, reference: None };
+        let charge =
+            ChargeCredits { department: None, on_behalf_of: None, spender: None, lines, reference: None };
         let command = Command {
             id: CommandId::Charge(ChargeId::from_u128(1)),
             pool: PoolId::from_u128(1),
@@ -159,7 +192,31 @@ mod tests {
         };
         let (actor, standing) = (Actor::system(None), Standing::default());
         let submission = Submission { command, actor, standing, subject: None, metadata: None, reason: None };
-        Waiting { submission, answer: oneshot::channel().0, since: Instant::now() }
+        let bundle = Bundle { submissions: vec![submission], together: Together::Each };
+        Waiting { bundle, answer: oneshot::channel().0, since: Instant::now() }
+    }
+
+    /// A call with several commands.
+    fn call(commands: usize) -> Waiting {
+        let mut call = waiting();
+        let one = call.bundle.submissions.remove(0);
+        call.bundle.submissions = vec![one; commands];
+        call
+    }
+
+    #[test]
+    fn calls_are_never_cut() {
+        let mut queues = Queues::new(settings());
+        for commands in [40, 20, 30] {
+            queues.push(tenant(1), call(commands)).unwrap();
+        }
+        assert!(matches!(queues.push(tenant(1), call(11)), Err(Error::Overloaded)), "90 of 100 wait");
+        let sizes = |batches: Vec<(Tenant, Vec<Waiting>)>| -> Vec<usize> {
+            batches.iter().flat_map(|(_, calls)| calls).map(Waiting::commands).collect()
+        };
+        assert_eq!(sizes(queues.take()), [40, 20], "a batch takes 64");
+        queues.done(&[tenant(1)]);
+        assert_eq!((sizes(queues.take()), queues.depth()), (vec![30], 0));
     }
 
     fn taken(queues: &mut Queues) -> Vec<(u128, usize)> {

@@ -1,8 +1,8 @@
 //! Reads that need no lock.
 
 use bursar_domain::id::PoolId;
-use bursar_domain::ledger::{Command, PricedLine, Refusal};
-use bursar_domain::{Credits, ledger};
+use bursar_domain::ledger;
+use bursar_domain::ledger::{Command, Explanation};
 use bursar_entity::{account, charge, pool_head, transfer};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -64,31 +64,18 @@ pub fn decode_lines(charge: &charge::Model) -> Result<Vec<Line>> {
         .map_err(|error| Error::internal(format!("lines of a charge: {error}")))
 }
 
-/// What a charge would do, by the same machine that would do it, without writing.
-#[derive(Clone, Debug)]
-pub struct Quote {
-    /// The lines with their prices.
-    pub lines: Vec<PricedLine>,
-    /// What they cost together.
-    pub credits: Credits,
-    /// Why it would be refused; none: it would be accepted.
-    pub refusal: Option<Refusal>,
-}
-
 impl Ledger {
-    /// Quotes a charge from a snapshot.
-    pub async fn quote(&self, txn: &Txn, tenant: Tenant, command: &Command) -> Result<Quote> {
-        let ledger::Instruction::Charge(charge) = &command.instruction else {
-            return Err(Error::internal("only charges are quoted"));
-        };
+    /// Explains from a snapshot what a charge would do: by the same machine that would do it, and without
+    /// writing.
+    ///
+    /// # Errors
+    /// Only those of reading. Why the charge would be refused is a part of the explanation.
+    pub async fn explain(&self, txn: &Txn, tenant: Tenant, command: &Command) -> Result<Explanation> {
         let mut checked = check(txn, &[(tenant, vec![command])], Locking::None).await?;
         let checked = checked.remove(&tenant.id()).unwrap_or_default();
         let books = (&mut Books::default(), self.lanes.prices());
         let mut state = load(txn, (tenant, &[command]), Locking::None, checked, books).await?.state;
-        ledger::book_lapses(&mut state, command.pool, command.now);
-        let pool = state.pools.get(&command.pool).ok_or(Refusal::PoolNotFound)?;
-        let (lines, credits) = ledger::quote(&state, pool, &charge.lines)?;
-        let refusal = ledger::decide(&mut state, command).err();
-        Ok(Quote { lines, credits, refusal })
+        ledger::book_due(&mut state, command.pool, command.now);
+        Ok(ledger::explain(&state, command))
     }
 }

@@ -1,21 +1,30 @@
 //! Phase three: the rows of a decided batch, many at once (see `db::Rows`). The only file that writes
 //! ledger tables.
 
-use std::collections::BTreeMap;
-
-use bursar_domain::Timestamp;
-use bursar_domain::id::{AccountId, Id, LotId, PoolId};
-use bursar_domain::ledger::chain::{self, ORIGIN};
-use bursar_domain::ledger::{Applied, CauseKind, CommandId, Instruction, Pool, Transfer};
-use bursar_entity::{account, charge, journal_entry, lot, lot_position, pool_head, transfer};
+use bursar_domain::id::{AccountId, Id, PoolId, ServiceId};
+use bursar_domain::ledger::chain::ORIGIN;
+use bursar_domain::ledger::{Account, Pool};
+use bursar_domain::period::Period;
+use bursar_domain::{Credits, Timestamp};
+use bursar_entity::{
+    account, charge, claimed_reference, guarantee_use, hold, journal_entry, lot, lot_position, pool_head,
+    spending_cap, spending_cap_period, timed_task, transfer,
+};
 use sea_orm::{EntityTrait, IntoActiveModel, Iterable};
 use uuid::Uuid;
 
-use super::digest::{self, Line};
 use super::load::Loaded;
-use super::{Receipt, ReceiptRow, Submission};
+use super::rows::Booked;
+use super::{digest, load_holds};
 use crate::db::{Rows, Tenant, Txn};
 use crate::error::{Error, Result};
+
+/// The timed work that books what is due in a pool.
+pub const BOOK_DUE: &str = "BOOK_DUE";
+/// The timed work that refills an allocation.
+pub const REFILL: &str = "REFILL";
+/// When nothing is to be done.
+const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
 
 /// Opens the books of a new pool: an empty head and an empty account of unallocated credits.
 pub async fn open_pool(
@@ -39,135 +48,216 @@ pub async fn open_pool(
         debt: 0,
         clearing: 0,
         hash: ORIGIN.to_vec(),
+        due_at: None,
         revision: 1,
     };
     pool_head::Entity::insert(head.into_active_model()).exec_without_returning(txn).await?;
-    let account = account::Model {
-        organization_id: tenant.id(),
-        pool_id: pool,
-        id: account,
-        department_id: None,
-        posted: bursar_domain::Credits::ZERO,
-        held: bursar_domain::Credits::ZERO,
-        created_at: now,
-    };
-    account::Entity::insert(account.into_active_model()).exec_without_returning(txn).await?;
+    let row = account_row(tenant, pool, account, &Account::empty(None), now);
+    account::Entity::insert(row.into_active_model()).exec_without_returning(txn).await?;
     Ok(())
 }
 
-/// What a batch leaves to be written.
+/// Writes how an allocation overflows and is refilled, and when it is refilled next. Makes the account when
+/// there is none. The pool's head has to be locked.
+pub async fn set_allocation(txn: &Txn, row: &account::Model) -> Result<()> {
+    use account::Column as A;
+    let row = account::Model { seal: Some(digest::of_account(row).to_vec()), ..row.clone() };
+    let settings = [
+        A::Overflow,
+        A::RefillAmount,
+        A::RefillRollover,
+        A::RefillPeriod,
+        A::RefillStart,
+        A::RefillEnd,
+        A::RefillShortfall,
+    ];
+    let due = row.refill_end.unwrap_or(NEVER);
+    let task = task(Tenant::vouched(row.organization_id), REFILL, row.id, due);
+    let tables = vec![
+        Rows::upsert::<account::Entity>(vec![row], &[A::PoolId, A::Id], &settings)?,
+        schedule(vec![task])?,
+    ];
+    txn.write_rows(tables).await
+}
+
+/// Writes what has been used of a cap in a period so far. The pool's head has to be locked.
+pub(super) async fn write_cap_period(
+    txn: &Txn,
+    cap: &spending_cap::Model,
+    period: Period,
+    (used, held): (Credits, Credits),
+) -> Result<()> {
+    let row = spending_cap_period::Model {
+        organization_id: cap.organization_id,
+        pool_id: cap.pool_id,
+        cap_id: cap.id,
+        period_start: period.start,
+        period_end: period.end,
+        used,
+        held,
+    };
+    txn.write_rows(vec![cap_periods(vec![row])?]).await
+}
+
+/// Makes the rows that count what guarantees have covered, and locks them.
+pub(super) async fn open_guarantees(
+    txn: &Txn,
+    tenant: Tenant,
+    services: &[ServiceId],
+    month_start: Timestamp,
+) -> Result<()> {
+    use guarantee_use::Column as G;
+    let organization_id = tenant.id();
+    let row = |service: &ServiceId| guarantee_use::Model {
+        organization_id,
+        service_id: *service,
+        month_start,
+        used: 0,
+    };
+    // Setting the key to itself locks a row that is there.
+    let rows = services.iter().map(row).collect();
+    let key = [G::ServiceId, G::MonthStart];
+    txn.write_rows(vec![Rows::upsert::<guarantee_use::Entity>(rows, &key, &[G::MonthStart])?]).await
+}
+
+/// What of the machine's state has changed, as rows.
 #[derive(Default)]
-pub(super) struct Booked {
-    charges: Vec<charge::Model>,
-    entries: Vec<journal_entry::Model>,
-    lots: Vec<lot::Model>,
-    transfers: Vec<transfer::Model>,
+struct Changed {
+    heads: Vec<pool_head::Model>,
+    accounts: Vec<account::Model>,
+    /// Accounts whose refill has begun a new period.
+    refilled: Vec<account::Model>,
+    positions: Vec<lot_position::Model>,
+    holds: Vec<hold::Model>,
+    cap_periods: Vec<spending_cap_period::Model>,
+    guarantees: Vec<guarantee_use::Model>,
+    tasks: Vec<timed_task::Model>,
 }
 
 impl Booked {
-    /// Links and keeps transfers that time alone has caused.
-    pub fn lapses(&mut self, tenant: Tenant, lapses: Vec<Transfer>, links: &mut BTreeMap<PoolId, [u8; 32]>) {
-        for lapse in lapses {
-            let row = link(tenant, &lapse, (CauseKind::Clock, None), &[0; 32], links);
-            self.transfers.push(row);
-        }
-    }
-
-    /// Makes the rows of an accepted command, and its receipt.
-    pub fn applied(
-        &mut self,
-        tenant: Tenant,
-        submission: &Submission,
-        applied: Applied,
-        links: &mut BTreeMap<PoolId, [u8; 32]>,
-    ) -> Result<Receipt> {
-        let last = applied.transfers.last().ok_or_else(|| Error::internal("a command moved nothing"))?;
-        let (version, slices) = (last.version, i64::try_from(applied.transfers.len()).unwrap_or(i64::MAX));
-        let (row, lot, cause, digest) = match applied.command.id {
-            CommandId::Charge(id) => {
-                let row = charge_row(tenant, submission, &applied, (id, version, slices))?;
-                let (cause, digest) = ((CauseKind::Charge, Some(id.as_u128())), digest::of_charge(&row));
-                self.charges.push(row.clone());
-                (ReceiptRow::Charge(row), None, cause, digest)
-            }
-            CommandId::Entry(id) => {
-                let row = entry_row(tenant, submission, &applied, (id, version, slices))?;
-                let lot = lot_row(tenant, &applied, id);
-                let (cause, digest) =
-                    ((CauseKind::Entry, Some(id.as_u128())), digest::of_entry(&row, lot.as_ref()));
-                self.entries.push(row.clone());
-                self.lots.extend(lot.clone());
-                (ReceiptRow::Entry(row), lot, cause, digest)
-            }
-        };
-        let transfers: Vec<transfer::Model> = applied
-            .transfers
-            .iter()
-            .map(|transfer| link(tenant, transfer, (cause.0, cause.1.map(Uuid::from_u128)), &digest, links))
-            .collect();
-        self.transfers.extend(transfers.iter().cloned());
-        Ok(Receipt { row, transfers, lot, replayed: false })
-    }
-
     /// Writes everything: new rows, and the new balances of what the state has changed.
     pub async fn write<'l>(
         self,
         txn: &Txn,
-        loaded: impl Iterator<Item = (Tenant, &'l Loaded)>,
+        loaded: impl Iterator<Item = (Tenant, &'l mut Loaded)>,
     ) -> Result<()> {
-        let (mut heads, mut accounts, mut positions) = (Vec::new(), Vec::new(), Vec::new());
-        let pools = loaded
-            .flat_map(|(tenant, loaded)| loaded.state.pools.values().map(move |pool| (tenant, loaded, pool)));
-        for (tenant, loaded, pool) in pools.filter(|(_, _, pool)| pool.changed) {
-            heads.push(head_row(tenant, pool, loaded)?);
-            for (id, account) in pool.accounts.iter().filter(|(_, account)| account.changed) {
-                accounts.push(account::Model {
-                    organization_id: tenant.id(),
-                    pool_id: pool.id,
-                    id: *id,
-                    department_id: account.department,
-                    posted: account.posted,
-                    held: account.held,
-                    created_at: pool.head.clock,
-                });
-                for (burn, position) in account.positions.iter().filter(|(_, position)| position.changed) {
-                    positions.push(lot_position::Model {
-                        organization_id: tenant.id(),
-                        pool_id: pool.id,
-                        account_id: *id,
-                        lot_id: burn.lot,
-                        credits: position.credits,
-                        held: position.held,
-                        cost: position.cost,
-                        open: !position.credits.is_zero(),
-                    });
-                }
-            }
+        let mut changed = Changed::default();
+        for (tenant, loaded) in loaded {
+            changed.add(tenant, loaded)?;
         }
-        use {account::Column as A, lot_position::Column as P, pool_head::Column as H};
+        use pool_head::Column as H;
+        use {
+            account::Column as A, guarantee_use::Column as G, hold::Column as O, lot_position::Column as P,
+        };
         let values = |column: &H| !matches!(column, H::OrganizationId | H::PoolId | H::Revision);
         let values: Vec<H> = H::iter().filter(values).collect();
         let (account_key, account_values) = ([A::PoolId, A::Id], [A::Posted, A::Held]);
         let (position_key, position_values) =
-            ([P::PoolId, P::AccountId, P::LotId], [P::Credits, P::Held, P::Cost, P::Open]);
+            ([P::PoolId, P::AccountId, P::LotId], [P::Credits, P::Held, P::Cost, P::Open, P::Revoking]);
+        let hold_values = [O::State, O::Captured, O::CapturedUnits, O::HeldSlices, O::ClosedAt];
+        let refill_values = [A::RefillStart, A::RefillEnd, A::RefillShortfall];
         let tables = vec![
             Rows::insert::<charge::Entity>(self.charges)?,
             Rows::insert::<journal_entry::Entity>(self.entries)?,
             Rows::insert::<lot::Entity>(self.lots)?,
             Rows::insert::<transfer::Entity>(self.transfers)?,
-            Rows::upsert::<pool_head::Entity>(heads, &[H::PoolId], &values)?,
-            Rows::upsert::<account::Entity>(accounts, &account_key, &account_values)?,
-            Rows::upsert::<lot_position::Entity>(positions, &position_key, &position_values)?,
+            Rows::insert::<claimed_reference::Entity>(self.references)?,
+            Rows::upsert::<pool_head::Entity>(changed.heads, &[H::PoolId], &values)?,
+            Rows::upsert::<account::Entity>(changed.accounts, &account_key, &account_values)?,
+            Rows::upsert::<lot_position::Entity>(changed.positions, &position_key, &position_values)?,
+            Rows::upsert::<hold::Entity>(changed.holds, &[O::Id], &hold_values)?,
+            cap_periods(changed.cap_periods)?,
+            Rows::upsert::<guarantee_use::Entity>(
+                changed.guarantees,
+                &[G::ServiceId, G::MonthStart],
+                &[G::Used],
+            )?,
+            schedule(changed.tasks)?,
         ];
-        txn.write_rows(tables).await
+        txn.write_rows(tables).await?;
+        // One statement changes a row once.
+        let refilled = Rows::upsert::<account::Entity>(changed.refilled, &account_key, &refill_values)?;
+        txn.write_rows(vec![refilled]).await
     }
 }
 
-fn head_row(tenant: Tenant, pool: &Pool, loaded: &Loaded) -> Result<pool_head::Model> {
-    let link = loaded.links.get(&pool.id).zip(loaded.margins.get(&pool.id));
-    let (link, margin) = link.ok_or_else(|| Error::internal("a pool without the end of its chain"))?;
+impl Changed {
+    fn add(&mut self, tenant: Tenant, loaded: &mut Loaded) -> Result<()> {
+        for guarantee in loaded.state.guarantees.iter().filter(|(_, guarantee)| guarantee.changed) {
+            self.guarantees.push(guarantee_use::Model {
+                organization_id: tenant.id(),
+                service_id: *guarantee.0,
+                month_start: guarantee.1.month.start,
+                used: guarantee.1.used,
+            });
+        }
+        let (pools, margins, links) = (&loaded.state.pools, &mut loaded.margins, &loaded.links);
+        for pool in pools.values().filter(|pool| pool.changed) {
+            let found = links.get(&pool.id).zip(margins.get_mut(&pool.id));
+            let (link, margin) =
+                found.ok_or_else(|| Error::internal("a pool without the end of its chain"))?;
+            self.heads.push(head_row(tenant, pool, link, margin.revision));
+            if pool.due_changed {
+                self.tasks.push(task(tenant, BOOK_DUE, pool.id, pool.head.due.unwrap_or(NEVER)));
+            }
+            for (id, hold) in pool.holds.iter().filter(|(_, hold)| hold.changed) {
+                let row = margin.holds.get_mut(id);
+                let row = row.ok_or_else(|| Error::internal("a hold without its row"))?;
+                *row = load_holds::encode(row, hold, pool.head.clock)?;
+                self.holds.push(row.clone());
+            }
+            self.add_accounts(tenant, pool);
+            for cap in &pool.caps {
+                for window in cap.windows.iter().filter(|window| window.changed) {
+                    self.cap_periods.push(spending_cap_period::Model {
+                        organization_id: tenant.id(),
+                        pool_id: pool.id,
+                        cap_id: cap.id,
+                        period_start: window.period.start,
+                        period_end: window.period.end,
+                        used: window.used,
+                        held: window.held,
+                    });
+                }
+            }
+        }
+        // A refill may move nothing: then no transfer marks its pool as changed.
+        for pool in pools.values() {
+            for (id, account) in pool.accounts.iter().filter(|(_, account)| account.refilled) {
+                self.refilled.push(account_row(tenant, pool.id, *id, account, pool.head.clock));
+                let due = account.refill.map_or(NEVER, |refill| refill.current.end);
+                self.tasks.push(task(tenant, REFILL, *id, due));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_accounts(&mut self, tenant: Tenant, pool: &Pool) {
+        for (id, account) in &pool.accounts {
+            if account.changed {
+                let opened = account.opened_at.unwrap_or(pool.head.clock);
+                self.accounts.push(account_row(tenant, pool.id, *id, account, opened));
+            }
+            for (burn, position) in account.positions.iter().filter(|(_, position)| position.changed) {
+                self.positions.push(lot_position::Model {
+                    organization_id: tenant.id(),
+                    pool_id: pool.id,
+                    account_id: *id,
+                    lot_id: burn.lot,
+                    credits: position.credits,
+                    held: position.held,
+                    cost: position.cost,
+                    open: !position.credits.is_zero(),
+                    revoking: position.revoking,
+                });
+            }
+        }
+    }
+}
+
+fn head_row(tenant: Tenant, pool: &Pool, link: &[u8; 32], revision: i64) -> pool_head::Model {
     let (head, contra) = (pool.head, pool.head.contra);
-    Ok(pool_head::Model {
+    pool_head::Model {
         organization_id: tenant.id(),
         pool_id: pool.id,
         version: head.version,
@@ -181,138 +271,60 @@ fn head_row(tenant: Tenant, pool: &Pool, loaded: &Loaded) -> Result<pool_head::M
         debt: contra.debt,
         clearing: contra.clearing,
         hash: link.to_vec(),
-        revision: margin.revision,
-    })
-}
-
-/// The row of a transfer, with its link, which becomes the pool's last.
-fn link(
-    tenant: Tenant,
-    transfer: &Transfer,
-    (cause_kind, cause_id): (CauseKind, Option<Uuid>),
-    cause: &[u8; 32],
-    links: &mut BTreeMap<PoolId, [u8; 32]>,
-) -> transfer::Model {
-    let previous = links.get(&transfer.pool).copied().unwrap_or(ORIGIN);
-    let hash = chain::link(&previous, tenant.id(), transfer, cause, digest::sha256);
-    links.insert(transfer.pool, hash);
-    transfer::Model {
-        organization_id: tenant.id(),
-        pool_id: transfer.pool,
-        version: transfer.version,
-        kind: transfer.kind,
-        debit_kind: transfer.debit.kind,
-        credit_kind: transfer.credit.kind,
-        debit_id: transfer.debit.id,
-        credit_id: transfer.credit.id,
-        lot_id: transfer.lot,
-        credits: transfer.credits,
-        cost: transfer.cost,
-        debit_after: transfer.debit_after,
-        credit_after: transfer.credit_after,
-        held_after: transfer.held_after,
-        pool_posted_after: transfer.pool_posted_after,
-        pool_held_after: transfer.pool_held_after,
-        debt_after: transfer.debt_after,
-        cause_kind,
-        cause_id,
-        created_at: transfer.created_at,
-        effective_at: (transfer.effective_at != transfer.created_at).then_some(transfer.effective_at),
-        hash: hash.to_vec(),
+        due_at: head.due,
+        revision,
     }
 }
 
-fn holder(applied: &Applied) -> Result<AccountId> {
-    applied.account.id.ok_or_else(|| Error::internal("a command is about no holder"))
-}
-
-fn charge_row(
+/// The row of an account. When there is one, only what has changed of it is written.
+fn account_row(
     tenant: Tenant,
-    submission: &Submission,
-    applied: &Applied,
-    (id, version, slices): (bursar_domain::id::ChargeId, i64, i64),
-) -> Result<charge::Model> {
-    let command = &applied.command;
-    let Instruction::Charge(charge) = &command.instruction else {
-        return Err(Error::internal("a charge's id on another command"));
-    };
-    let lines: Vec<Line> = applied.lines.iter().map(Line::from).collect();
-    let lines = serde_json::to_string(&lines)
-        .map_err(|error| Error::internal(format!("lines cannot be written: {error}")))?;
-    Ok(charge::Model {
+    pool: PoolId,
+    id: AccountId,
+    account: &Account,
+    created_at: Timestamp,
+) -> account::Model {
+    let row = account::Model {
         organization_id: tenant.id(),
+        pool_id: pool,
         id,
-        pool_id: command.pool,
-        account_id: holder(applied)?,
-        department_id: charge.department,
-        on_behalf_of: charge.on_behalf_of,
-        actor_kind: submission.actor.kind,
-        actor_id: submission.actor.id,
-        origin: submission.actor.origin.clone(),
-        lines,
-        credits: applied.credits,
-        reference: charge.reference.clone(),
-        subject: submission.subject.clone(),
-        metadata: submission.metadata.clone(),
-        idempotency_key: command.key,
-        request_hash: command.request,
-        version,
-        slices,
-        created_at: applied.created_at,
-    })
+        department_id: account.department,
+        posted: account.posted,
+        held: account.held,
+        created_at,
+        overflow: account.overflow,
+        refill_amount: account.refill.map(|refill| refill.amount),
+        refill_rollover: account.refill.map(|refill| refill.rollover),
+        refill_period: account.refill.map(|refill| refill.period),
+        refill_start: account.refill.map(|refill| refill.current.start),
+        refill_end: account.refill.map(|refill| refill.current.end),
+        refill_shortfall: account.refill.map(|refill| refill.shortfall),
+        seal: None,
+    };
+    let seal = Some(digest::of_account(&row).to_vec());
+    account::Model { seal, ..row }
 }
 
-fn entry_row(
-    tenant: Tenant,
-    submission: &Submission,
-    applied: &Applied,
-    (id, version, slices): (bursar_domain::id::EntryId, i64, i64),
-) -> Result<journal_entry::Model> {
-    let command = &applied.command;
-    let kind = applied.transfers.first().map(|transfer| transfer.kind);
-    let issue = match &command.instruction {
-        Instruction::Issue(issue) => Some(issue),
-        _ => None,
-    };
-    Ok(journal_entry::Model {
-        organization_id: tenant.id(),
-        id,
-        pool_id: command.pool,
-        kind: kind.ok_or_else(|| Error::internal("a command moved nothing"))?,
-        account_id: holder(applied)?,
-        lot_id: issue.map(|issue| issue.lot),
-        purchase_id: issue.and_then(|issue| issue.purchase),
-        actor_kind: submission.actor.kind,
-        actor_id: submission.actor.id,
-        origin: submission.actor.origin.clone(),
-        credits: applied.credits,
-        reason: submission.reason.clone(),
-        reference: None,
-        metadata: submission.metadata.clone(),
-        idempotency_key: command.key,
-        request_hash: command.request,
-        version,
-        slices,
-        created_at: applied.created_at,
-    })
+fn cap_periods(rows: Vec<spending_cap_period::Model>) -> Result<Rows> {
+    use spending_cap_period::Column as C;
+    let key = [C::PoolId, C::CapId, C::PeriodStart];
+    Rows::upsert::<spending_cap_period::Entity>(rows, &key, &[C::Used, C::Held])
 }
 
-fn lot_row(tenant: Tenant, applied: &Applied, entry: bursar_domain::id::EntryId) -> Option<lot::Model> {
-    let new = applied.lot.as_ref()?;
-    let id: LotId = new.issue.lot;
-    Some(lot::Model {
+fn task(tenant: Tenant, kind: &str, subject: impl Id, due_at: Timestamp) -> timed_task::Model {
+    timed_task::Model {
         organization_id: tenant.id(),
-        id,
-        pool_id: applied.command.pool,
-        source: new.issue.source,
-        class: new.issue.class,
-        priority: new.issue.priority,
-        credits: new.issue.credits,
-        cost: new.issue.cost,
-        currency: new.issue.currency,
-        expires_at: new.issue.expires_at,
-        purchase_id: new.issue.purchase,
-        entry_id: entry,
-        created_at: new.created_at,
-    })
+        kind: kind.to_owned(),
+        subject_id: Uuid::from_u128(subject.as_u128()),
+        due_at,
+        leased_until: None,
+        lease: None,
+        attempts: 0,
+        last_error: None,
+    }
+}
+
+fn schedule(rows: Vec<timed_task::Model>) -> Result<Rows> {
+    use timed_task::Column as T;
+    Rows::upsert::<timed_task::Entity>(rows, &[T::Kind, T::SubjectId], &[T::DueAt])
 }

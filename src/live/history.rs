@@ -105,6 +105,8 @@ mod tests {
             created_at: Timestamp::EPOCH,
             effective_at: None,
             hash: Vec::new(),
+            counterpart_pool_id: None,
+            counterpart_version: None,
         };
         versions.map(row).collect()
     }

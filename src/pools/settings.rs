@@ -52,9 +52,12 @@ pub async fn create(
                 name,
                 allowed_services: encode_services(txn, services).await?,
                 frozen_at: None,
+                frozen_reason: None,
                 archived_at: None,
                 created_at: now,
+                seal: None,
             };
+            let row = pool::Model { seal: Some(ledger::of_pool(&row)), ..row };
             pool::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
             ledger::open_pool(txn, tenant, id, account, now).await?;
             audit::record(txn, tenant, &clock, &actor, Change::created("createPool", id, facts(&row)))
@@ -131,14 +134,16 @@ pub async fn archive(context: &Context, pool: &Authorized<pool::Model>) -> Resul
 }
 
 async fn write(txn: &Txn, row: &pool::Model) -> Result<()> {
-    let row = row.clone();
+    let (seal, row) = (ledger::of_pool(row), row.clone());
     let row = pool::ActiveModel {
         organization_id: Unchanged(row.organization_id),
         id: Unchanged(row.id),
         name: Set(row.name),
         allowed_services: Set(row.allowed_services),
         frozen_at: Set(row.frozen_at),
+        frozen_reason: Set(row.frozen_reason),
         archived_at: Set(row.archived_at),
+        seal: Set(Some(seal)),
         ..Default::default()
     };
     pool::Entity::update(row).exec_without_returning(txn).await?;

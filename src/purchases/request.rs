@@ -138,6 +138,7 @@ async fn make(
         request_hash: idempotency.request,
         created_at: now,
         completed_at: None,
+        credit_request_id: None,
     };
     purchase::Entity::insert(purchase.clone().into_active_model()).exec_without_returning(txn).await?;
     let facts = json!({

@@ -110,6 +110,8 @@ async fn settle(
         currency: Some(purchase.currency),
         expires_at: purchase.lifetime_days.map(|days| now.plus_days(days)),
         purchase: Some(purchase.id),
+        department: None,
+        new_account: clock.new_id(),
     };
     let command = Command {
         id: CommandId::Entry(clock.new_id::<EntryId>()),

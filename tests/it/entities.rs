@@ -3,19 +3,19 @@
 use bursar::db::{self, Database, Scope, Tenant, Txn};
 use bursar_domain::actor::ActorKind;
 use bursar_domain::id::*;
-use bursar_domain::ledger::{AccountKind, CauseKind, Key, LotClass, LotSource, RequestHash, TransferKind};
+use bursar_domain::ledger::{Key, RequestHash};
 use bursar_domain::organization::{OrganizationState, PaymentTerms, Role};
 use bursar_domain::purchase::{ApprovalBasis, PaymentProvider, PaymentState, PurchaseState};
 use bursar_domain::{Credits, Currency, Timestamp};
 use bursar_entity::*;
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
 
-use crate::on_both_databases;
 use crate::support::{Backend, TestDatabase};
+use crate::{ledger_entities, on_both_databases};
 
 on_both_databases!(every_entity_comes_back);
 
-async fn round_trip<E, A>(txn: &Txn, row: E::Model)
+pub async fn round_trip<E, A>(txn: &Txn, row: E::Model)
 where
     E: EntityTrait,
     E::Model: IntoActiveModel<A> + Clone + PartialEq + Send + Sync,
@@ -45,8 +45,6 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
     let credits = |n| Credits::new(n).unwrap();
     let (user_id, pool_id, department_id) =
         (UserId::from_u128(2), PoolId::from_u128(3), DepartmentId::from_u128(4));
-    let (account_id, lot_id, entry_id) =
-        (AccountId::from_u128(5), LotId::from_u128(6), EntryId::from_u128(7));
     let (key, hash) = (Key([8; 16]), RequestHash([9; 16]));
     let email = "it's@example.test".to_owned();
     round_trip::<user::Entity, _>(
@@ -109,6 +107,8 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             frozen_at: None,
             archived_at: None,
             created_at: at,
+            frozen_reason: Some("f".into()),
+            seal: Some(vec![4; 32]),
         },
     )
     .await;
@@ -120,7 +120,14 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
     let service_id = ServiceId::from_u128(11);
     round_trip::<service::Entity, _>(
         txn,
-        service::Model { id: service_id, code: "X".into(), name: "X".into(), created_at: at },
+        service::Model {
+            id: service_id,
+            code: "X".into(),
+            name: "X".into(),
+            created_at: at,
+            guarantee_days: Some(14),
+            guarantee_quota: None,
+        },
     )
     .await;
     round_trip::<service_version::Entity, _>(
@@ -158,150 +165,7 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
         package_price::Model { package_version_id: version, currency: Currency::USD, amount: 1 },
     )
     .await;
-    round_trip::<pool_head::Entity, _>(
-        txn,
-        pool_head::Model {
-            organization_id,
-            pool_id,
-            version: 1,
-            clock: at,
-            posted: 5,
-            held: 2,
-            issued: -9,
-            consumed: 1,
-            expired: 1,
-            revoked: 1,
-            debt: 0,
-            clearing: 1,
-            hash: vec![1; 32],
-            revision: 3,
-        },
-    )
-    .await;
-    round_trip::<account::Entity, _>(
-        txn,
-        account::Model {
-            organization_id,
-            pool_id,
-            id: account_id,
-            department_id: Some(department_id),
-            posted: credits(5),
-            held: credits(2),
-            created_at: at,
-        },
-    )
-    .await;
-    round_trip::<lot::Entity, _>(
-        txn,
-        lot::Model {
-            organization_id,
-            id: lot_id,
-            pool_id,
-            source: LotSource::Grant,
-            class: LotClass::Promotional,
-            priority: -1,
-            credits: credits(9),
-            cost: 0,
-            currency: None,
-            expires_at: Some(at),
-            purchase_id: None,
-            entry_id,
-            created_at: at,
-        },
-    )
-    .await;
-    round_trip::<lot_position::Entity, _>(
-        txn,
-        lot_position::Model {
-            organization_id,
-            pool_id,
-            account_id,
-            lot_id,
-            credits: credits(5),
-            held: credits(2),
-            cost: 7,
-            open: true,
-        },
-    )
-    .await;
-    round_trip::<transfer::Entity, _>(
-        txn,
-        transfer::Model {
-            organization_id,
-            pool_id,
-            version: 1,
-            kind: TransferKind::Lapse,
-            debit_kind: AccountKind::Allocation,
-            credit_kind: AccountKind::Expired,
-            debit_id: Some(account_id),
-            credit_id: None,
-            lot_id,
-            credits: credits(1),
-            cost: 1,
-            debit_after: 5,
-            credit_after: 1,
-            held_after: 2,
-            pool_posted_after: 5,
-            pool_held_after: 2,
-            debt_after: 0,
-            cause_kind: CauseKind::Clock,
-            cause_id: None,
-            created_at: at,
-            effective_at: Some(Timestamp::EPOCH),
-            hash: vec![2; 32],
-        },
-    )
-    .await;
-    round_trip::<charge::Entity, _>(
-        txn,
-        charge::Model {
-            organization_id,
-            id: ChargeId::from_u128(15),
-            pool_id,
-            account_id,
-            department_id: None,
-            on_behalf_of: Some(user_id),
-            actor_kind: ActorKind::System,
-            actor_id: None,
-            origin: None,
-            lines: "[]".into(),
-            credits: credits(1),
-            reference: Some("r".into()),
-            subject: None,
-            metadata: Some("{}".into()),
-            idempotency_key: key,
-            request_hash: hash,
-            version: 1,
-            slices: 1,
-            created_at: at,
-        },
-    )
-    .await;
-    round_trip::<journal_entry::Entity, _>(
-        txn,
-        journal_entry::Model {
-            organization_id,
-            id: entry_id,
-            pool_id,
-            kind: TransferKind::Issue,
-            account_id,
-            lot_id: Some(lot_id),
-            purchase_id: None,
-            actor_kind: ActorKind::User,
-            actor_id: Some(uuid::Uuid::from_u128(2)),
-            origin: Some("o".into()),
-            credits: credits(9),
-            reason: None,
-            reference: None,
-            metadata: None,
-            idempotency_key: key,
-            request_hash: hash,
-            version: 1,
-            slices: 1,
-            created_at: at,
-        },
-    )
-    .await;
+    ledger_entities::insert_all(txn, organization_id, service_id).await;
     let purchase_id = PurchaseId::from_u128(16);
     round_trip::<purchase::Entity, _>(
         txn,
@@ -323,6 +187,7 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             request_hash: hash,
             created_at: at,
             completed_at: Some(at),
+            credit_request_id: Some(CreditRequestId::from_u128(62)),
         },
     )
     .await;

@@ -15,6 +15,7 @@ mod edge;
 mod entities;
 mod hostile;
 mod isolation;
+mod ledger_entities;
 mod live;
 mod metrics;
 mod migrations;

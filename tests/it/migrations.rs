@@ -6,7 +6,7 @@ use bursar_domain::Timestamp;
 use bursar_domain::id::*;
 use bursar_domain::organization::{OrganizationState, PaymentTerms};
 use bursar_entity::*;
-use bursar_migration::privileges;
+use bursar_migration::{Migrator, MigratorTrait, privileges};
 use sea_orm::{ConnectionTrait, EntityTrait, IntoActiveModel, Statement};
 
 use crate::on_both_databases;
@@ -44,7 +44,7 @@ async fn up_down_and_up_again(backend: Backend) {
     assert_eq!(tables(&database).await, ["seaql_migrations"]);
     migrate::up(&database.addresses).await.unwrap();
     assert_eq!(tables(&database).await, expected);
-    for _ in 0..6 {
+    for _ in Migrator::migrations() {
         migrate::down(&database.addresses, Some(1)).await.unwrap();
     }
     assert_eq!(tables(&database).await, ["seaql_migrations"]);
@@ -108,6 +108,8 @@ async fn amounts_are_guarded(backend: Backend) {
                     frozen_at: None,
                     archived_at: None,
                     created_at: now,
+                    frozen_reason: None,
+                    seal: None,
                 };
                 pool::Entity::insert(row.into_active_model()).exec_without_returning(txn).await?;
                 let head = pool_head::Model {
@@ -125,6 +127,7 @@ async fn amounts_are_guarded(backend: Backend) {
                     clearing: 0,
                     hash: vec![0; 32],
                     revision: 1,
+                    due_at: None,
                 };
                 pool_head::Entity::insert(head.into_active_model()).exec_without_returning(txn).await?;
                 Ok(())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up: each may use those before it, and those on its own line not.
 const FLOORS: &[&[&str]] = &[
-    &["error", "clock", "config", "global_id", "text", "telemetry", "changes"],
+    &["error", "clock", "config", "global_id", "text", "telemetry", "changes", "periods"],
     &["db"],
     &["context", "idempotency"],
     &["auth"],
@@ -27,8 +27,19 @@ const SHARED: &[&str] =
     &["service", "service_version", "package", "package_version", "package_price", "shared_revision"];
 
 /// Tables that only `src/ledger/write.rs` writes.
-const LEDGER: &[&str] =
-    &["pool_head", "account", "lot", "lot_position", "transfer", "charge", "journal_entry"];
+const LEDGER: &[&str] = &[
+    "pool_head",
+    "account",
+    "lot",
+    "lot_position",
+    "transfer",
+    "charge",
+    "hold",
+    "journal_entry",
+    "claimed_reference",
+    "spending_cap_period",
+    "guarantee_use",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

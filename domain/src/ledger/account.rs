@@ -50,7 +50,7 @@ impl AccountRef {
 code_enum! {
     /// Why credits moved.
     TransferKind {
-        /// A lot came in: `ISSUED` to unallocated.
+        /// A lot came in: `ISSUED` to a holder.
         Issue = 1,
         /// Unallocated to a department's allocation.
         Allocate = 2,
@@ -60,5 +60,34 @@ code_enum! {
         Charge = 4,
         /// A holder to `EXPIRED`.
         Lapse = 5,
+        /// A holder to `CONSUMED`, of credits that were held for it.
+        Capture = 6,
+        /// Pending: credits of a holder are held for charges to come. No balance but what is held changes.
+        Hold = 7,
+        /// Pending: held credits are free again. No balance but what is held changes.
+        Release = 8,
+        /// `CONSUMED` back to a holder, or to where it goes when the lot has lapsed or was reversed.
+        Refund = 9,
+        /// From one holder to another, in one pool or through `CLEARING` to another.
+        Move = 10,
+        /// Between unallocated and an allocation, when a period begins.
+        Refill = 11,
+        /// The operator corrects a balance: `ISSUED` to a holder, or a holder to `REVOKED`.
+        Correct = 12,
+        /// What is left of a lot goes on in another with a later expiry, through `CLEARING`.
+        Extend = 13,
+        /// A holder to `REVOKED`: the lot's payment was reversed.
+        Revoke = 14,
+        /// `DEBT` to `REVOKED`: what was to be taken back had been used.
+        Owe = 15,
+        /// Unallocated to `DEBT`: what the pool owes is settled.
+        Settle = 16,
+    }
+}
+
+impl TransferKind {
+    /// Whether it changes only what is held.
+    pub const fn is_pending(self) -> bool {
+        matches!(self, TransferKind::Hold | TransferKind::Release)
     }
 }

@@ -98,6 +98,9 @@ pub fn link(
         .number(transfer.created_at.micros())
         .number(transfer.effective_at.micros())
         .bytes(cause);
+    if let Some((pool, version)) = transfer.counterpart {
+        form.id(pool).number(version);
+    }
     hash(form.as_bytes())
 }
 

@@ -2,18 +2,22 @@
 //! booked, which cannot fail: a refused command leaves no trace and never harms its batch.
 //!
 //! The order of checks is fixed, so that the same request always gets the same refusal: replay,
-//! organization, pool, department, lines, reference, balance.
+//! organization, pool, department, lines, reference, caps, balance.
 
 use super::account::{AccountKind, AccountRef, TransferKind};
-use super::command::{
-    AllocateCredits, ChargeCredits, Command, CommandId, Instruction, IssueCredits, LineRequest,
-};
-use super::effects::{Applied, NewLot, PricedLine, Transfer};
-use super::lots::{self, BurnKey, Slice};
-use super::refusal::{Refusal, Scope};
-use super::state::{Account, Pool, Prior, State};
+use super::charge::plan_charge;
+use super::command::{Command, CommandId};
+use super::effects::{Applied, Cause, Transfer};
+use super::holds::{HoldState, plan_capture, plan_end, plan_hold, plan_void};
+use super::instruction::Instruction;
+use super::issues::{plan_extend, plan_issue, plan_revoke, plan_take_back};
+use super::lots;
+use super::moves::{plan_allocate, plan_move, plan_reclaim, plan_refill};
+use super::plan::{Plan, Side, book, book_legs};
+use super::refunds::plan_refund;
+use super::refusal::{ReferenceOwner, Refusal, Scope};
+use super::state::{Account, Movement, Pool, Prior, State};
 use crate::id::{AccountId, DepartmentId, PoolId};
-use crate::pricing::{MAX_LINES, line_credits};
 use crate::{Credits, Timestamp};
 
 /// What became of an accepted command.
@@ -25,32 +29,70 @@ pub enum Decision {
     Replayed(CommandId),
 }
 
-/// Books the credits of the loaded accounts of `pool` that have lapsed by `now` and are not held.
+/// Books what time has brought to the loaded part of `pool` by `now`: holds that have expired are let go, and
+/// credits that have lapsed and are not held go to `EXPIRED`.
 ///
 /// Comes before the decisions, so that expired credits cannot be spent from their instant of expiry
 /// on. The bookings stand whatever becomes of the commands.
-pub fn book_lapses(state: &mut State, pool: PoolId, now: Timestamp) -> Vec<Transfer> {
-    let Some(pool) = state.pools.get_mut(&pool).filter(|pool| !pool.frozen) else {
+pub fn book_due(state: &mut State, pool: PoolId, now: Timestamp) -> Vec<Transfer> {
+    let Some(loaded) = state.pools.get(&pool).filter(|pool| !pool.frozen) else {
         return Vec::new();
     };
-    let now = now.max(pool.head.clock);
-    let due: Vec<(AccountId, Slice)> = pool
+    let now = loaded.time(now);
+    let mut transfers = Vec::new();
+    let ended = |hold: &super::Hold| hold.state == HoldState::Open && hold.expires_at <= now;
+    let mut expired: Vec<_> = loaded
+        .holds
+        .iter()
+        .filter(|(_, hold)| ended(hold))
+        .map(|(id, hold)| (hold.expires_at, *id))
+        .collect();
+    expired.sort();
+    for (at, id) in expired {
+        let Some(loaded) = state.pools.get(&pool) else { continue };
+        let Some(hold) = loaded.holds.get(&id) else { continue };
+        let plan = plan_end(state, loaded, (id, hold), HoldState::Expired, now, at);
+        let Some(loaded) = state.pools.get_mut(&pool) else { continue };
+        transfers.extend(book_legs(loaded, None, plan.legs, now));
+        loaded.count(plan.counts);
+        for (account, burn, change) in plan.marks {
+            loaded.mark(account, burn, change);
+        }
+        loaded.change_hold(plan.hold);
+    }
+    if let Some(loaded) = state.pools.get_mut(&pool) {
+        transfers.extend(book_lapses(loaded, now));
+    }
+    transfers
+}
+
+fn book_lapses(pool: &mut Pool, now: Timestamp) -> Vec<Transfer> {
+    let due: Vec<_> = pool
         .accounts
         .iter()
         .flat_map(|(id, account)| lots::lapsed(account, now).into_iter().map(|slice| (*id, slice)))
         .collect();
-    due.into_iter()
-        .map(|(id, slice)| {
-            let sides = (pool.side(id), AccountRef::contra(AccountKind::Expired));
-            let effective_at = slice.burn.expires_at().unwrap_or(now);
-            pool.post(TransferKind::Lapse, sides, slice, (now, effective_at))
+    let lapse = |(id, slice): (AccountId, lots::Slice)| {
+        let debit = pool.side(id);
+        pool.post(Movement {
+            kind: TransferKind::Lapse,
+            debit,
+            credit: AccountRef::contra(AccountKind::Expired),
+            burn: slice.burn,
+            credits: slice.credits,
+            cost: None,
+            cause: Cause::Clock,
+            counterpart: None,
+            created_at: now,
+            effective_at: slice.burn.expires_at().unwrap_or(now),
         })
-        .collect()
+    };
+    due.into_iter().map(lapse).collect()
 }
 
 /// Carries out one command on the state, or refuses it and leaves the state as it was.
 ///
-/// What has lapsed must have been booked before (see [`book_lapses`]).
+/// What is due must have been booked before (see [`book_due`]).
 pub fn decide(state: &mut State, command: &Command) -> Result<Decision, Refusal> {
     if let Some(prior) = state.keys.get(&command.key) {
         return if prior.request == command.request {
@@ -60,187 +102,100 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, Refusal>
         };
     }
     let plan = plan(state, command)?;
-    let applied = apply(state, command, plan)?;
-    state.keys.insert(command.key, Prior { id: command.id, request: command.request });
-    if let (Instruction::Charge(charge), CommandId::Charge(id)) = (&command.instruction, command.id)
-        && let Some(reference) = &charge.reference
-    {
-        state.references.insert(reference.clone(), id);
+    let applied = book(state, command, plan)?;
+    if let Instruction::BookDue = command.instruction {
+        if let Some(pool) = state.pools.get_mut(&command.pool) {
+            pool.find_due(applied.created_at);
+        }
+    } else {
+        state.keys.insert(command.key, Prior { id: command.id, request: command.request });
+    }
+    let owner = match command.id {
+        CommandId::Charge(id) => Some(ReferenceOwner::Charge(id)),
+        CommandId::Hold(id) => Some(ReferenceOwner::Hold(id)),
+        CommandId::Entry(_) => None,
+    };
+    if let (Some(reference), Some(owner)) = (command.instruction.reference(), owner) {
+        state.references.insert(reference.clone(), owner);
+    }
+    if let Instruction::Refund(refund) = &command.instruction {
+        state.refunded(refund, applied.credits, applied.cost);
     }
     Ok(Decision::Applied(Box::new(applied)))
 }
 
-/// The lines of a charge with the prices and permissions that hold for `pool`.
-pub fn quote(
-    state: &State,
-    pool: &Pool,
-    lines: &[LineRequest],
-) -> Result<(Vec<PricedLine>, Credits), Refusal> {
-    if lines.is_empty() {
-        return Err(Refusal::NoLines);
-    }
-    if lines.len() > MAX_LINES {
-        return Err(Refusal::TooManyLines);
-    }
-    let mut total = Credits::ZERO;
-    let mut priced = Vec::with_capacity(lines.len());
-    for (line, request) in lines.iter().enumerate() {
-        let price = state.services.get(&request.service).ok_or(Refusal::ServiceUnknown { line })?;
-        if pool.allowed_services.as_ref().is_some_and(|allowed| !allowed.contains(&price.service)) {
-            return Err(Refusal::ServiceNotAllowed { line });
+/// Carries out several commands, all of them or, if one is refused, none: then the others are refused
+/// because of it, and the state is as it was.
+pub fn decide_all(state: &mut State, commands: &[&Command]) -> Result<Vec<Decision>, (usize, Refusal)> {
+    let before = state.clone();
+    let mut decisions = Vec::with_capacity(commands.len());
+    for (index, command) in commands.iter().enumerate() {
+        match decide(state, command) {
+            Ok(decision) => decisions.push(decision),
+            Err(refusal) => {
+                *state = before;
+                return Err((index, refusal));
+            }
         }
-        let credits =
-            line_credits(price.credits, request.quantity).ok_or(Refusal::QuantityOutOfRange { line })?;
-        total = total.checked_add(credits).ok_or(Refusal::AmountTooLarge)?;
-        priced.push(PricedLine {
-            service: price.service,
-            version: price.version,
-            code: request.service.clone(),
-            quantity: request.quantity,
-            credits_each: price.credits,
-            credits,
-        });
     }
-    Ok((priced, total))
-}
-
-/// A command that has passed all checks.
-struct Plan {
-    kind: TransferKind,
-    /// What is to be moved, in this order.
-    slices: Vec<Slice>,
-    from: Side,
-    to: Side,
-    lines: Vec<PricedLine>,
-    credits: Credits,
-    lot: Option<NewLot>,
-}
-
-/// A side of the movement to come. A new account is made only when the command is booked.
-#[derive(Clone, Copy)]
-enum Side {
-    Contra(AccountKind),
-    Holder(AccountId),
-    New(AccountId, DepartmentId),
+    Ok(decisions)
 }
 
 fn plan(state: &State, command: &Command) -> Result<Plan, Refusal> {
-    if state.suspended {
+    let pool = open_pool(state, command)?;
+    let now = pool.time(command.now);
+    match &command.instruction {
+        Instruction::Issue(issue) => plan_issue(state, pool, issue, now),
+        Instruction::Allocate(allocate) => plan_allocate(state, pool, allocate),
+        Instruction::Reclaim(reclaim) => plan_reclaim(state, pool, reclaim),
+        Instruction::Move(movement) => plan_move(state, pool, command, movement),
+        Instruction::Refill(refill) => plan_refill(state, pool, refill, now),
+        Instruction::Charge(charge) => plan_charge(state, pool, charge, now),
+        Instruction::Hold(hold) => plan_hold(state, pool, command, hold, now),
+        Instruction::Capture(capture) => plan_capture(state, pool, capture, now),
+        Instruction::Void(void) => plan_void(state, pool, void, now),
+        Instruction::Refund(refund) => plan_refund(state, pool, refund, now),
+        Instruction::TakeBack(take) => plan_take_back(state, pool, take),
+        Instruction::Extend(extend) => plan_extend(state, pool, extend, now),
+        Instruction::Revoke(revoke) => plan_revoke(state, pool, revoke),
+        Instruction::BookDue => Ok(Plan::about(Side::Holder(pool.unallocated), Credits::ZERO)),
+    }
+}
+
+/// The command's pool, if the organization and the pool can be written.
+pub(super) fn open_pool<'s>(state: &'s State, command: &Command) -> Result<&'s Pool, Refusal> {
+    // Time goes on for those who may only read.
+    if state.suspended && !matches!(command.instruction, Instruction::BookDue) {
         return Err(Refusal::OrganizationSuspended);
     }
     let pool = state.pools.get(&command.pool).ok_or(Refusal::PoolNotFound)?;
+    usable(pool)?;
+    Ok(pool)
+}
+
+/// Whether a pool can be written.
+pub(super) fn usable(pool: &Pool) -> Result<(), Refusal> {
     if pool.archived {
         return Err(Refusal::PoolArchived);
     }
     if pool.frozen {
         return Err(Refusal::PoolFrozen);
     }
-    let now = command.now.max(pool.head.clock);
-    match &command.instruction {
-        Instruction::Issue(issue) => plan_issue(pool, issue, now),
-        Instruction::Allocate(allocate) => plan_allocate(state, pool, allocate),
-        Instruction::Reclaim(reclaim) => plan_reclaim(state, pool, reclaim),
-        Instruction::Charge(charge) => plan_charge(state, pool, charge),
-    }
+    Ok(())
 }
 
-fn plan_issue(pool: &Pool, issue: &IssueCredits, now: Timestamp) -> Result<Plan, Refusal> {
-    if issue.credits.is_zero() {
-        return Err(Refusal::AmountNotPositive);
-    }
-    // All that was ever issued stays in range, so no later sum of parts of it can leave it.
-    let ever = Credits::new(-pool.head.contra.issued).ok_or(Refusal::AmountTooLarge)?;
-    ever.checked_add(issue.credits).ok_or(Refusal::AmountTooLarge)?;
-    let burn = BurnKey::new(issue.priority, issue.expires_at, now, issue.lot);
-    Ok(Plan {
-        kind: TransferKind::Issue,
-        slices: vec![Slice { burn, credits: issue.credits, cost: issue.cost }],
-        from: Side::Contra(AccountKind::Issued),
-        to: Side::Holder(pool.unallocated),
-        lines: Vec::new(),
-        credits: issue.credits,
-        lot: Some(NewLot { issue: issue.clone(), created_at: now }),
-    })
-}
-
-/// Allocates in burn order: the department gets what is to be used first.
-fn plan_allocate(state: &State, pool: &Pool, request: &AllocateCredits) -> Result<Plan, Refusal> {
-    not_in_debt(pool)?;
-    let account = department_account(state, pool, request.department)?;
-    if request.credits.is_zero() {
-        return Err(Refusal::AmountNotPositive);
-    }
-    let unallocated = holder(pool, pool.unallocated)?;
-    let slices = lots::take(unallocated.positions.iter(), request.credits)
-        .ok_or_else(|| short(Scope::Unallocated, Some(unallocated), request.credits))?;
-    Ok(Plan {
-        kind: TransferKind::Allocate,
-        slices,
-        from: Side::Holder(pool.unallocated),
-        to: account.map_or(Side::New(request.new_account, request.department), Side::Holder),
-        lines: Vec::new(),
-        credits: request.credits,
-        lot: None,
-    })
-}
-
-/// Reclaims against the burn order: the department keeps what is to be used first, and an
-/// allocation that is taken back at once goes back as it came.
-fn plan_reclaim(state: &State, pool: &Pool, request: &AllocateCredits) -> Result<Plan, Refusal> {
-    not_in_debt(pool)?;
-    let id = department_account(state, pool, request.department)?;
-    if request.credits.is_zero() {
-        return Err(Refusal::AmountNotPositive);
-    }
-    let account = id.and_then(|id| pool.accounts.get(&id));
-    let insufficient = || short(Scope::Department, account, request.credits);
-    let (id, holder) = id.zip(account).ok_or_else(insufficient)?;
-    let slices = lots::take(holder.positions.iter().rev(), request.credits).ok_or_else(insufficient)?;
-    Ok(Plan {
-        kind: TransferKind::Reclaim,
-        slices,
-        from: Side::Holder(id),
-        to: Side::Holder(pool.unallocated),
-        lines: Vec::new(),
-        credits: request.credits,
-        lot: None,
-    })
-}
-
-fn plan_charge(state: &State, pool: &Pool, charge: &ChargeCredits) -> Result<Plan, Refusal> {
-    not_in_debt(pool)?;
-    let (scope, id) = match charge.department {
-        Some(department) => (Scope::Department, department_account(state, pool, department)?),
-        None => (Scope::Unallocated, Some(pool.unallocated)),
-    };
-    let (lines, credits) = quote(state, pool, &charge.lines)?;
-    if let Some(taken) = charge.reference.as_ref().and_then(|reference| state.references.get(reference)) {
-        return Err(Refusal::ReferenceTaken { charge: *taken });
-    }
-    let account = id.and_then(|id| pool.accounts.get(&id));
-    let insufficient = || short(scope, account, credits);
-    let (id, holder) = id.zip(account).ok_or_else(insufficient)?;
-    let slices = lots::take(holder.positions.iter(), credits).ok_or_else(insufficient)?;
-    Ok(Plan {
-        kind: TransferKind::Charge,
-        slices,
-        from: Side::Holder(id),
-        to: Side::Contra(AccountKind::Consumed),
-        lines,
-        credits,
-        lot: None,
-    })
-}
-
-fn not_in_debt(pool: &Pool) -> Result<(), Refusal> {
-    match Credits::new(-pool.head.contra.debt) {
-        Some(debt) if !debt.is_zero() => Err(Refusal::PoolInDebt { debt }),
-        _ => Ok(()),
-    }
+/// Debt blocks everything but captures, voiding, expiry, refunds and what settles it.
+pub(super) fn not_in_debt(pool: &Pool) -> Result<(), Refusal> {
+    let debt = pool.debt();
+    if debt.is_zero() { Ok(()) } else { Err(Refusal::PoolInDebt { debt }) }
 }
 
 /// The account of a department that may act; `None` when it has no credits here yet.
-fn department_account(state: &State, pool: &Pool, id: DepartmentId) -> Result<Option<AccountId>, Refusal> {
+pub(super) fn department_account(
+    state: &State,
+    pool: &Pool,
+    id: DepartmentId,
+) -> Result<Option<AccountId>, Refusal> {
     let department = state.departments.get(&id).ok_or(Refusal::DepartmentNotFound)?;
     if department.archived {
         return Err(Refusal::DepartmentArchived);
@@ -248,44 +203,11 @@ fn department_account(state: &State, pool: &Pool, id: DepartmentId) -> Result<Op
     Ok(pool.account_of(id))
 }
 
-fn holder(pool: &Pool, id: AccountId) -> Result<&Account, Refusal> {
+pub(super) fn holder(pool: &Pool, id: AccountId) -> Result<&Account, Refusal> {
     // A pool is always loaded with its unallocated account.
     pool.accounts.get(&id).ok_or(Refusal::PoolNotFound)
 }
 
-fn short(scope: Scope, account: Option<&Account>, wanted: Credits) -> Refusal {
-    let available = account.map_or(Credits::ZERO, Account::available);
+pub(super) fn short(scope: Scope, available: Credits, wanted: Credits) -> Refusal {
     Refusal::InsufficientCredits { scope, available, short_by: wanted.saturating_sub(available) }
-}
-
-fn apply(state: &mut State, command: &Command, plan: Plan) -> Result<Applied, Refusal> {
-    let pool = state.pools.get_mut(&command.pool).ok_or(Refusal::PoolNotFound)?;
-    let now = command.now.max(pool.head.clock);
-    let mut side = |side: Side| match side {
-        Side::Contra(kind) => AccountRef::contra(kind),
-        Side::Holder(id) => pool.side(id),
-        Side::New(id, department) => {
-            pool.accounts.insert(id, Account::empty(Some(department)));
-            pool.side(id)
-        }
-    };
-    let (debit, credit) = (side(plan.from), side(plan.to));
-    let transfers = plan
-        .slices
-        .into_iter()
-        .map(|slice| pool.post(plan.kind, (debit, credit), slice, (now, now)))
-        .collect();
-    let account = match plan.kind {
-        TransferKind::Issue | TransferKind::Allocate => credit,
-        TransferKind::Reclaim | TransferKind::Charge | TransferKind::Lapse => debit,
-    };
-    Ok(Applied {
-        command: command.clone(),
-        lines: plan.lines,
-        credits: plan.credits,
-        account,
-        lot: plan.lot,
-        transfers,
-        created_at: now,
-    })
 }

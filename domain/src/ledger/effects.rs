@@ -1,9 +1,10 @@
 //! What a decided command leaves to be written.
 
 use super::account::{AccountRef, TransferKind};
-use super::command::{Command, IssueCredits};
-use crate::id::{PoolId, ServiceId, ServiceVersionId};
-use crate::{Credits, Timestamp};
+use super::command::Command;
+use super::instruction::{LotClass, LotSource};
+use crate::id::{HoldId, LotId, PoolId, PurchaseId, ServiceId, ServiceVersionId};
+use crate::{Credits, Currency, Timestamp};
 
 code_enum! {
     /// What kind of row caused a transfer.
@@ -14,7 +15,20 @@ code_enum! {
         Entry = 2,
         /// Time alone: credits lapsed.
         Clock = 3,
+        /// A hold: it was made, or came to its end.
+        Hold = 4,
     }
+}
+
+/// What caused a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The command that it belongs to.
+    Command,
+    /// A hold.
+    Hold(HoldId),
+    /// Time alone.
+    Clock,
 }
 
 /// A line of a charge with the price that holds for it.
@@ -37,8 +51,26 @@ pub struct PricedLine {
 /// A lot that came in.
 #[derive(Clone, Debug)]
 pub struct NewLot {
-    /// What was asked for.
-    pub issue: IssueCredits,
+    /// Its id.
+    pub id: LotId,
+    /// Where it came from.
+    pub source: LotSource,
+    /// Whether it was paid for.
+    pub class: LotClass,
+    /// Lots with a lower number are used first.
+    pub priority: i16,
+    /// How many credits.
+    pub credits: Credits,
+    /// What the whole lot cost, in minor units of `currency`.
+    pub cost: i64,
+    /// The currency of `cost`.
+    pub currency: Option<Currency>,
+    /// From this instant on it cannot be used. `None`: never.
+    pub expires_at: Option<Timestamp>,
+    /// The purchase that it came with.
+    pub purchase: Option<PurchaseId>,
+    /// The lot whose credits go on in it.
+    pub replaces: Option<LotId>,
     /// When it came in.
     pub created_at: Timestamp,
 }
@@ -57,7 +89,7 @@ pub struct Transfer {
     /// The account that it gives to.
     pub credit: AccountRef,
     /// The lot.
-    pub lot: crate::id::LotId,
+    pub lot: LotId,
     /// How many credits.
     pub credits: Credits,
     /// What they cost, in minor units of the lot's currency.
@@ -74,9 +106,13 @@ pub struct Transfer {
     pub pool_held_after: i64,
     /// What the pool owes after it.
     pub debt_after: i64,
+    /// The transfer that is the other half of the movement: its pool and version.
+    pub counterpart: Option<(PoolId, i64)>,
+    /// What caused it.
+    pub cause: Cause,
     /// When it was booked.
     pub created_at: Timestamp,
-    /// When it took effect: earlier than `created_at` only for lapses.
+    /// When it took effect: earlier than `created_at` only for what time alone has brought.
     pub effective_at: Timestamp,
 }
 
@@ -85,16 +121,23 @@ pub struct Transfer {
 pub struct Applied {
     /// The command.
     pub command: Command,
-    /// The lines of a charge with their prices; empty for other commands.
+    /// The lines of a charge, a capture or a hold with their prices; empty for other commands.
     pub lines: Vec<PricedLine>,
     /// Credits moved.
     pub credits: Credits,
-    /// The account that was charged, allocated to or reclaimed from, or received the lot.
+    /// What they cost together, in minor units.
+    pub cost: i64,
+    /// The account that the command is about: that was charged, allocated to, received the lot.
     pub account: AccountRef,
-    /// The lot that came in with it.
-    pub lot: Option<NewLot>,
-    /// The movements, by rising version. Never empty.
+    /// The account in the other pool.
+    pub other_account: Option<AccountRef>,
+    /// The lots that came in with it.
+    pub lots: Vec<NewLot>,
+    /// The movements in the order in which they were booked. Those of the command's own pool have rising
+    /// versions. Empty only for [`super::Instruction::BookDue`] and for a refill that moves nothing.
     pub transfers: Vec<Transfer>,
+    /// How many credits a refill lacked.
+    pub shortfall: Credits,
     /// When it was booked.
     pub created_at: Timestamp,
 }

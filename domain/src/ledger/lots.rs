@@ -1,9 +1,9 @@
 //! The order in which lots are used, and the slices that a movement takes of them.
 
+use super::instruction::{LotClass, LotSource};
 use super::state::{Account, Position};
 use crate::id::LotId;
-use crate::money::cost_share;
-use crate::{Credits, Timestamp};
+use crate::{Credits, Currency, Timestamp};
 
 /// The place of a lot in the burn order: priority, then expiry (no expiry last), then creation, then
 /// id. The derived order of the fields is the rule.
@@ -39,20 +39,37 @@ impl BurnKey {
     }
 }
 
-/// A part of one lot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slice {
+/// What has to be known of a lot to bring credits back to it, or to go on in another.
+#[derive(Clone, Debug)]
+pub struct LotTerms {
+    /// Its place in the burn order.
     pub burn: BurnKey,
-    pub credits: Credits,
-    pub cost: i64,
+    /// Where it came from.
+    pub source: LotSource,
+    /// Whether it was paid for.
+    pub class: LotClass,
+    /// The currency of its cost.
+    pub currency: Option<Currency>,
+    /// Whether its payment was reversed, in whole or in part.
+    pub reversed: bool,
+    /// The lot that its credits have gone on in.
+    pub successor: Option<LotId>,
 }
 
-/// Slices of `credits` unheld credits taken from `positions` in the order given; `None` when there
-/// are not as many.
-pub(super) fn take<'a>(
+/// A part of one lot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The lot.
+    pub burn: BurnKey,
+    /// How many credits.
+    pub credits: Credits,
+}
+
+/// Slices of at most `credits` unheld credits taken from `positions` in the order given.
+pub(super) fn take_up_to<'a>(
     positions: impl Iterator<Item = (&'a BurnKey, &'a Position)>,
     credits: Credits,
-) -> Option<Vec<Slice>> {
+) -> Vec<Slice> {
     let mut left = credits;
     let mut slices = Vec::new();
     for (burn, position) in positions {
@@ -63,11 +80,25 @@ pub(super) fn take<'a>(
         if part.is_zero() {
             continue;
         }
-        let cost = cost_share(position.cost, part.get(), position.credits.get());
-        slices.push(Slice { burn: *burn, credits: part, cost });
+        slices.push(Slice { burn: *burn, credits: part });
         left = left.saturating_sub(part);
     }
-    left.is_zero().then_some(slices)
+    slices
+}
+
+/// Slices of `credits` unheld credits taken from `positions` in the order given; `None` when there
+/// are not as many.
+pub(super) fn take<'a>(
+    positions: impl Iterator<Item = (&'a BurnKey, &'a Position)>,
+    credits: Credits,
+) -> Option<Vec<Slice>> {
+    let slices = take_up_to(positions, credits);
+    (sum(&slices) == credits).then_some(slices)
+}
+
+/// How many credits slices have together.
+pub(super) fn sum(slices: &[Slice]) -> Credits {
+    slices.iter().fold(Credits::ZERO, |sum, slice| sum.saturating_add(slice.credits))
 }
 
 /// The slices of an account that have lapsed at `now` and are not held.
@@ -76,10 +107,6 @@ pub(super) fn lapsed(account: &Account, now: Timestamp) -> Vec<Slice> {
         .positions
         .iter()
         .filter(|(burn, position)| burn.has_lapsed(now) && !position.free().is_zero())
-        .map(|(burn, position)| Slice {
-            burn: *burn,
-            credits: position.free(),
-            cost: cost_share(position.cost, position.free().get(), position.credits.get()),
-        })
+        .map(|(burn, position)| Slice { burn: *burn, credits: position.free() })
         .collect()
 }

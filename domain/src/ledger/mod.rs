@@ -7,28 +7,49 @@
 //! never negative, and *contra* accounts that say where credits came from and where they went. A
 //! transfer moves an amount from the account it debits to the account it credits; the balance of an
 //! account is what was credited less what was debited, so the sum over all accounts of a pool is
-//! always zero.
+//! always zero. Holds and releases are *pending* transfers, which change only what is held.
 //!
 //! # Time
 //! Time in a pool never runs back: whatever the nodes' clocks say, a transfer is created at
-//! `max(now, the pool's previous transfer)`.
+//! `max(now, the pool's previous transfer)`. What time alone brings ([`book_due`]) is booked before
+//! anything is decided.
+//!
+//! # Plans
+//! A command is checked against the state first, which yields a plan of movements; booking a plan cannot
+//! fail. One file for each family of commands: `charge`, `holds`, `refunds`, `moves`, `issues`.
 
 mod account;
+mod caps;
 pub mod chain;
+mod charge;
 mod command;
 mod decide;
 mod effects;
+mod holds;
+mod instruction;
+mod issues;
 mod lots;
+mod moves;
+mod plan;
+mod refunds;
 mod refusal;
 mod state;
 
 pub use account::{AccountKind, AccountRef, TransferKind};
-pub use command::{
-    AllocateCredits, ChargeCredits, Command, CommandId, Instruction, IssueCredits, Key, LineRequest,
-    LotClass, LotSource, RequestHash,
+pub use caps::{Cap, CapScope, Limit, Raise, Window};
+pub use charge::{Explanation, explain, quote};
+pub use command::{Command, CommandId, Key, RequestHash};
+pub use decide::{Decision, book_due, decide, decide_all};
+pub use effects::{Applied, Cause, CauseKind, NewLot, PricedLine, Transfer};
+pub use holds::{DEFAULT_HOLD_SECONDS, Hold, HoldState, MAX_HOLD_SECONDS};
+pub use instruction::{
+    AllocateCredits, CaptureHold, ChargeCredits, ExtendLot, HoldCredits, Instruction, IssueCredits,
+    LineRequest, LotClass, LotSource, MoveCredits, RefillAllocation, RefundCharge, RevokeLot,
+    TakeBackCredits, VoidHold,
 };
-pub use decide::{Decision, book_lapses, decide, quote};
-pub use effects::{Applied, CauseKind, NewLot, PricedLine, Transfer};
-pub use lots::BurnKey;
-pub use refusal::{Refusal, Scope};
-pub use state::{Account, Contra, Department, Head, Pool, Position, Prior, ServicePrice, State};
+pub use lots::{BurnKey, LotTerms, Slice};
+pub use refunds::{Charged, ChargedSlice, Guarantee, REPLACEMENT_DAYS};
+pub use refusal::{ReferenceOwner, Refusal, Scope, Uncovered};
+pub use state::{
+    Account, Contra, Department, Head, Overflow, Pool, Position, Prior, Refill, ServicePrice, State,
+};

@@ -1,8 +1,9 @@
 //! Refusals: why a command was not carried out. A refusal changes nothing and is not stored.
 
 use super::command::CommandId;
+use super::holds::HoldState;
 use crate::Credits;
-use crate::id::ChargeId;
+use crate::id::{CapId, ChargeId, HoldId};
 
 /// Whose credits did not suffice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,26 @@ pub enum Scope {
     Unallocated,
     /// The department's allocation.
     Department,
+}
+
+/// What has a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReferenceOwner {
+    /// A charge.
+    Charge(ChargeId),
+    /// A hold, whose captures show the reference.
+    Hold(HoldId),
+}
+
+/// Why a refund is not covered by a guarantee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncovered {
+    /// There is no guarantee for the service.
+    NotOffered,
+    /// The charge is older than the guarantee lasts.
+    TooLate,
+    /// The month's number of refunds has been reached.
+    QuotaReached,
 }
 
 /// Why a command was refused.
@@ -65,10 +86,59 @@ pub enum Refusal {
         /// How much more is needed.
         short_by: Credits,
     },
-    /// Another charge has this reference.
+    /// Another charge or hold has this reference.
     ReferenceTaken {
-        /// That charge.
-        charge: ChargeId,
+        /// Which one.
+        owner: ReferenceOwner,
+    },
+    /// A spending cap does not leave enough.
+    CapExceeded {
+        /// Which cap.
+        cap: CapId,
+        /// What it leaves for the rest of its period.
+        headroom: Credits,
+    },
+    /// The lifetime of a hold is not in `1..=`[`super::MAX_HOLD_SECONDS`] seconds.
+    LifetimeOutOfRange,
+    /// The hold is not there.
+    HoldNotFound,
+    /// The hold has come to its end.
+    HoldClosed {
+        /// What became of it.
+        state: HoldState,
+    },
+    /// More is to be captured than is held.
+    CaptureExceedsHold {
+        /// Which line of the capture, from 0.
+        line: usize,
+        /// How many units of the service are still held.
+        held: i64,
+    },
+    /// The charge is not there.
+    ChargeNotFound,
+    /// More is to be refunded than is left of the charge.
+    RefundExceedsCharge {
+        /// What is left.
+        refundable: Credits,
+    },
+    /// No guarantee covers this: the operator decides.
+    GuaranteeDoesNotCover(Uncovered),
+    /// The lot is not there, or the pool has nothing of it.
+    LotNotFound,
+    /// The new expiry is not later than the old one, or the lot does not expire.
+    ExpiryNotLater,
+    /// The expiry lies in the past.
+    ExpiryPast,
+    /// Credits cannot be moved to where they are.
+    SamePlace,
+    /// The pool that credits are to be moved to cannot take them.
+    Target(Box<Refusal>),
+    /// The allocation is not refilled, or has been for this period.
+    NothingToRefill,
+    /// Another command of the same atomic batch was refused, so none was carried out.
+    BatchAborted {
+        /// Which one, from 0.
+        index: usize,
     },
     /// The same key came with another request before.
     IdempotencyConflict {

@@ -4,10 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::account::{AccountKind, AccountRef, TransferKind};
+use super::caps::Cap;
 use super::command::{CommandId, Key, RequestHash};
-use super::effects::Transfer;
-use super::lots::{BurnKey, Slice};
-use crate::id::{AccountId, ChargeId, DepartmentId, PoolId, ServiceId, ServiceVersionId};
+use super::effects::{Cause, Transfer};
+use super::holds::{Hold, HoldState};
+use super::lots::{BurnKey, LotTerms};
+use super::refunds::{Charged, Guarantee};
+use super::refusal::ReferenceOwner;
+use crate::id::{AccountId, ChargeId, DepartmentId, HoldId, LotId, PoolId, ServiceId, ServiceVersionId};
+use crate::money::cost_share;
+use crate::period::{Calendar, Period, PeriodKind};
 use crate::{Credits, Timestamp};
 
 /// Everything that a batch of commands needs to be decided.
@@ -24,7 +30,15 @@ pub struct State {
     /// Keys of the commands that have been used before.
     pub keys: BTreeMap<Key, Prior>,
     /// References of the commands that have been used before.
-    pub references: BTreeMap<String, ChargeId>,
+    pub references: BTreeMap<String, ReferenceOwner>,
+    /// The charges that the commands refund.
+    pub charges: BTreeMap<ChargeId, Charged>,
+    /// The lots that refunds and extensions are about.
+    pub lots: BTreeMap<LotId, LotTerms>,
+    /// The guarantees of services, as far as refunds ask for them.
+    pub guarantees: BTreeMap<ServiceId, Guarantee>,
+    /// Where the organization's months begin.
+    pub calendar: Arc<Calendar>,
 }
 
 /// What a used key stands for.
@@ -103,6 +117,8 @@ pub struct Head {
     pub held: i64,
     /// The contra accounts.
     pub contra: Contra,
+    /// Nothing is due in the pool before this: no open hold expires, no credits lapse. None: never.
+    pub due: Option<Timestamp>,
 }
 
 /// A pool with those of its accounts that the commands name, unallocated always among them.
@@ -122,8 +138,16 @@ pub struct Pool {
     pub unallocated: AccountId,
     /// Its accounts, as far as loaded.
     pub accounts: BTreeMap<AccountId, Account>,
+    /// Its spending caps, all of them.
+    pub caps: Vec<Cap>,
+    /// Its holds, as far as loaded.
+    pub holds: BTreeMap<HoldId, Hold>,
+    /// When the first of its open holds expires that are not loaded.
+    pub next_hold: Option<Timestamp>,
     /// Whether its head has to be written.
     pub changed: bool,
+    /// Whether what is due in it is due at another time than before.
+    pub due_changed: bool,
 }
 
 /// An account that holds credits.
@@ -137,8 +161,41 @@ pub struct Account {
     pub held: Credits,
     /// Its lots, in burn order.
     pub positions: BTreeMap<BurnKey, Position>,
+    /// Whether what it lacks is taken from unallocated.
+    pub overflow: Overflow,
+    /// How it is refilled, if it is.
+    pub refill: Option<Refill>,
     /// Whether it has to be written.
     pub changed: bool,
+    /// Whether its refill has to be written.
+    pub refilled: bool,
+    /// When it was opened, if that has to be written.
+    pub opened_at: Option<Timestamp>,
+}
+
+string_enum! {
+    /// What a department does that has not enough of its own.
+    Overflow {
+        /// It is refused.
+        Deny = "DENY",
+        /// It draws on the pool's unallocated credits.
+        Unallocated = "UNALLOCATED",
+    }
+}
+
+/// How an allocation is refilled when a period begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refill {
+    /// It is topped up to this.
+    pub amount: Credits,
+    /// What is left beyond this goes back first.
+    pub rollover: Credits,
+    /// The kind of its periods.
+    pub period: PeriodKind,
+    /// The period that it has been refilled for, or that it began in.
+    pub current: Period,
+    /// How much it lacked when it was refilled last.
+    pub shortfall: Credits,
 }
 
 /// What an account has of one lot.
@@ -148,6 +205,8 @@ pub struct Position {
     pub credits: Credits,
     /// How many of them are held.
     pub held: Credits,
+    /// How many of the held ones are to be taken back, because their payment was reversed.
+    pub revoking: Credits,
     /// What they cost together, in minor units.
     pub cost: i64,
     /// Whether it has to be written.
@@ -169,7 +228,11 @@ impl Account {
             posted: Credits::ZERO,
             held: Credits::ZERO,
             positions: BTreeMap::new(),
+            overflow: Overflow::Deny,
+            refill: None,
             changed: false,
+            refilled: false,
+            opened_at: None,
         }
     }
 
@@ -186,21 +249,63 @@ impl Account {
 
 impl Pool {
     /// The pool as it will be loaded once what has changed is written: nothing is to be written any more,
-    /// and lots that are used up are gone.
+    /// and what is used up or has come to its end is gone.
     pub fn settle(&mut self) {
-        self.changed = false;
+        (self.changed, self.due_changed) = (false, false);
         for account in self.accounts.values_mut() {
-            account.changed = false;
+            (account.changed, account.refilled, account.opened_at) = (false, false, None);
             account.positions.retain(|_, position| !position.credits.is_zero());
             for position in account.positions.values_mut() {
                 position.changed = false;
             }
+        }
+        self.holds.retain(|_, hold| hold.state == HoldState::Open);
+        for hold in self.holds.values_mut() {
+            hold.changed = false;
+        }
+        for window in self.caps.iter_mut().flat_map(|cap| &mut cap.windows) {
+            window.changed = false;
         }
     }
 
     /// The account of a department, when it has one here.
     pub fn account_of(&self, department: DepartmentId) -> Option<AccountId> {
         self.accounts.iter().find(|(_, account)| account.department == Some(department)).map(|(id, _)| *id)
+    }
+
+    /// Something will be due at an instant.
+    pub(super) fn will_be_due(&mut self, at: Timestamp) {
+        if self.head.due.is_none_or(|due| at < due) {
+            self.head.due = Some(at);
+            self.due_changed = true;
+        }
+    }
+
+    /// Finds out when something is due next. All accounts have to be loaded.
+    pub(super) fn find_due(&mut self, now: Timestamp) {
+        let positions = self.accounts.values().flat_map(|account| &account.positions);
+        // What has lapsed and is held is due when its hold is.
+        let open = |burn: &BurnKey, position: &Position| {
+            !position.free().is_zero() || (!position.credits.is_zero() && !burn.has_lapsed(now))
+        };
+        let lapses = positions.filter(|(burn, position)| open(burn, position));
+        let lapses = lapses.filter_map(|(burn, _)| burn.expires_at());
+        let open = self.holds.values().filter(|hold| hold.state == HoldState::Open);
+        let due = lapses.chain(open.map(|hold| hold.expires_at)).chain(self.next_hold).min();
+        if self.head.due != due {
+            self.head.due = due;
+            (self.changed, self.due_changed) = (true, true);
+        }
+    }
+
+    /// What it owes.
+    pub fn debt(&self) -> Credits {
+        Credits::new(-self.head.contra.debt).unwrap_or_default()
+    }
+
+    /// The time of a command: in a pool it never runs back.
+    pub fn time(&self, now: Timestamp) -> Timestamp {
+        now.max(self.head.clock)
     }
 
     /// A loaded account as the side of a transfer.
@@ -211,23 +316,40 @@ impl Pool {
 
     /// Books one movement and answers it with the balances after it.
     ///
-    /// The caller has made sure that the debited holder has the slice unheld and that no holder goes
-    /// above [`Credits::MAX`]; the saturating arithmetic is never reached by a right caller, and the
-    /// database's checks and the verification stand behind it.
-    pub(super) fn post(
-        &mut self,
-        kind: TransferKind,
-        (debit, credit): (AccountRef, AccountRef),
-        slice: Slice,
-        (created_at, effective_at): (Timestamp, Timestamp),
-    ) -> Transfer {
-        let amount = slice.credits.get();
-        let debit_after = self.move_slice(debit, slice, -1);
-        let credit_after = self.move_slice(credit, slice, 1);
-        self.head.posted -= if debit.kind.is_holder() { amount } else { 0 };
-        self.head.posted += if credit.kind.is_holder() { amount } else { 0 };
+    /// The caller has made sure that the debited holder has the slice (free, or held for it) and that no
+    /// holder goes above [`Credits::MAX`]; the saturating arithmetic is never reached by a right caller,
+    /// and the database's checks and the verification stand behind it.
+    pub(super) fn post(&mut self, movement: Movement) -> Transfer {
+        let Movement { kind, debit, credit, burn, credits, cost, .. } = movement;
+        let share = debit
+            .id
+            .and_then(|id| self.accounts.get(&id)?.positions.get(&burn))
+            .map(|position| cost_share(position.cost, credits.get(), position.credits.get()));
+        let cost = cost.or(share).unwrap_or(0);
+        let amount = credits.get();
+        let held = match kind {
+            TransferKind::Hold => 1,
+            TransferKind::Release | TransferKind::Capture => -1,
+            _ => 0,
+        };
+        if held != 0 {
+            self.head.held += held * amount;
+            if let Some(account) = debit.id.and_then(|id| self.accounts.get_mut(&id)) {
+                account.held = changed(account.held, credits, held);
+                account.changed = true;
+                let position = account.positions.entry(burn).or_default();
+                position.held = changed(position.held, credits, held);
+                position.changed = true;
+            }
+        }
+        let pending = kind.is_pending();
+        let sign = if pending { 0 } else { 1 };
+        let debit_after = self.move_slice(debit, burn, credits, cost, -sign);
+        let credit_after = self.move_slice(credit, burn, credits, cost, sign);
+        self.head.posted -= if debit.kind.is_holder() { sign * amount } else { 0 };
+        self.head.posted += if credit.kind.is_holder() { sign * amount } else { 0 };
         self.head.version += 1;
-        self.head.clock = created_at;
+        self.head.clock = movement.created_at;
         self.changed = true;
         let holder = if debit.kind.is_holder() { debit.id } else { credit.id };
         let held_after = holder.and_then(|id| self.accounts.get(&id)).map_or(0, |account| account.held.get());
@@ -237,42 +359,62 @@ impl Pool {
             kind,
             debit,
             credit,
-            lot: slice.burn.lot,
-            credits: slice.credits,
-            cost: slice.cost,
+            lot: burn.lot,
+            credits,
+            cost,
             debit_after,
             credit_after,
             held_after,
             pool_posted_after: self.head.posted,
             pool_held_after: self.head.held,
             debt_after: -self.head.contra.debt,
-            created_at,
-            effective_at,
+            counterpart: movement.counterpart,
+            cause: movement.cause,
+            created_at: movement.created_at,
+            effective_at: movement.effective_at,
         }
     }
 
-    /// Adds (`sign` 1) or takes (`sign` -1) a slice; answers the account's balance after it.
-    fn move_slice(&mut self, side: AccountRef, slice: Slice, sign: i64) -> i64 {
-        let change = |from: Credits| {
-            if sign > 0 {
-                from.checked_add(slice.credits).unwrap_or(Credits::MAX)
-            } else {
-                from.saturating_sub(slice.credits)
-            }
-        };
+    /// Adds (`sign` 1), takes (-1) or leaves (0) a slice; answers the account's balance after it.
+    fn move_slice(&mut self, side: AccountRef, burn: BurnKey, credits: Credits, cost: i64, sign: i64) -> i64 {
         if let Some(balance) = self.head.contra.of(side.kind) {
-            *balance += sign * slice.credits.get();
+            *balance += sign * credits.get();
             return *balance;
         }
         let Some(account) = side.id.and_then(|id| self.accounts.get_mut(&id)) else {
             return 0;
         };
-        account.posted = change(account.posted);
-        account.changed = true;
-        let position = account.positions.entry(slice.burn).or_default();
-        position.credits = change(position.credits);
-        position.cost += sign * slice.cost;
-        position.changed = true;
-        account.posted.get()
+        if sign != 0 {
+            account.posted = changed(account.posted, credits, sign);
+            account.changed = true;
+            let position = account.positions.entry(burn).or_default();
+            position.credits = changed(position.credits, credits, sign);
+            position.cost += sign * cost;
+            position.changed = true;
+        }
+        let posted = account.posted.get();
+        if let Some(at) = burn.expires_at().filter(|_| sign > 0) {
+            self.will_be_due(at);
+        }
+        posted
     }
+}
+
+/// A movement to be booked.
+pub(super) struct Movement {
+    pub kind: TransferKind,
+    pub debit: AccountRef,
+    pub credit: AccountRef,
+    pub burn: BurnKey,
+    pub credits: Credits,
+    /// None: the share of what the debited account has of the lot.
+    pub cost: Option<i64>,
+    pub cause: Cause,
+    pub counterpart: Option<(PoolId, i64)>,
+    pub created_at: Timestamp,
+    pub effective_at: Timestamp,
+}
+
+fn changed(from: Credits, by: Credits, sign: i64) -> Credits {
+    if sign > 0 { from.saturating_add(by) } else { from.saturating_sub(by) }
 }

@@ -105,6 +105,8 @@ impl World {
             currency: None,
             expires_at: None,
             purchase: None,
+            department: None,
+            new_account: clock.new_id(),
         };
         let id: EntryId = clock.new_id();
         let command = Command {

@@ -1,0 +1,71 @@
+//! What a pool had at an instant.
+//!
+//! Versions and the times at which transfers were booked rise together, so the last transfer that was booked
+//! by then is found by bisection, in as many steps as the number of transfers has binary digits, and without
+//! an index that every charge would have to write. What took effect before it was booked (lapses, holds that
+//! expired) is put where it belongs: balances go by `effectiveAt`.
+
+use bursar_domain::id::PoolId;
+use bursar_domain::ledger::TransferKind;
+use bursar_domain::{Credits, Timestamp};
+use bursar_entity::transfer;
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, Statement};
+
+use super::balance::{Balance, overdue};
+use super::load::credits;
+use crate::db::{Tenant, Txn};
+use crate::error::{Error, Result};
+
+/// What a pool had at an instant that is not in the future. Before its first transfer: nothing.
+pub async fn balance_at(txn: &Txn, tenant: Tenant, pool: PoolId, at: Timestamp) -> Result<Balance> {
+    let head = super::read::head(txn, tenant, pool).await?;
+    let version = version_at(txn, tenant, (pool, head.version), at).await?;
+    let row = tenant
+        .find::<transfer::Entity>()
+        .filter(transfer::Column::PoolId.eq(pool))
+        .filter(transfer::Column::Version.eq(version))
+        .one(txn)
+        .await?;
+    let (mut posted, mut held, debt) =
+        row.map_or((0, 0, 0), |row| (row.pool_posted_after, row.pool_held_after, row.debt_after));
+    let late = tenant
+        .find::<transfer::Entity>()
+        .filter(transfer::Column::PoolId.eq(pool))
+        .filter(transfer::Column::EffectiveAt.is_not_null())
+        .filter(transfer::Column::EffectiveAt.lte(at))
+        .filter(transfer::Column::Version.gt(version));
+    for row in late.all(txn).await? {
+        match row.kind {
+            TransferKind::Release => held -= row.credits.get(),
+            _ => posted -= row.credits.get(),
+        }
+    }
+    // What had come to its end by then and has not been booked at all yet.
+    for row in overdue(txn, tenant, Some(pool), at).await? {
+        posted -= row.lapsed;
+        held -= row.released;
+    }
+    Ok(Balance { posted: credits(posted)?, held: credits(held)?, debt: debt_of(debt)?, version, as_of: at })
+}
+
+fn debt_of(debt: i64) -> Result<Credits> {
+    Credits::new(debt).ok_or_else(|| Error::internal("a debt is out of range"))
+}
+
+/// The version of the last transfer that was booked by an instant; 0 when there is none.
+async fn version_at(txn: &Txn, tenant: Tenant, (pool, head): (PoolId, i64), at: Timestamp) -> Result<i64> {
+    let sql = "WITH RECURSIVE search (low, high) AS (
+             SELECT CAST(0 AS bigint), CAST($3 AS bigint)
+             UNION ALL
+             SELECT CASE WHEN t.created_at <= $4 THEN t.version ELSE s.low END,
+                    CASE WHEN t.created_at <= $4 THEN s.high ELSE t.version - 1 END
+             FROM search s JOIN transfer t
+                 ON t.organization_id = $1 AND t.pool_id = $2 AND t.version = (s.low + s.high + 1) / 2
+             WHERE s.low < s.high)
+         SELECT low FROM search WHERE low = high";
+    let values: Vec<sea_orm::Value> = vec![tenant.id().into(), pool.into(), head.into(), at.into()];
+    let statement = Statement::from_sql_and_values(txn.get_database_backend(), sql, values);
+    let row = txn.query_one_raw(statement).await?;
+    let row = row.ok_or_else(|| Error::internal("versions of a pool have a gap"))?;
+    Ok(row.try_get("", "low")?)
+}

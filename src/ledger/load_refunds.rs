@@ -1,0 +1,216 @@
+//! What refunds and changes of lots need to know: charges with their slices and what has been refunded of
+//! them, and the terms of lots.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bursar_domain::id::{ChargeId, HoldId, LotId, PoolId, ServiceId};
+use bursar_domain::ledger::{
+    Charged, ChargedSlice, Command, Guarantee, Instruction, LotTerms, State, TransferKind,
+};
+use bursar_domain::period::PeriodKind;
+use bursar_domain::{Credits, Timestamp};
+use bursar_entity::{charge, guarantee_use, hold, journal_entry, lot, transfer};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder};
+
+use super::books::Prices;
+use super::digest::Line;
+use super::load::Locking;
+use super::load_pools::{burn, lots_by_id};
+use super::read::decode_lines;
+use super::write::open_guarantees;
+use crate::db::{Tenant, Txn, padded};
+use crate::error::{Error, Result};
+
+/// The most steps from a lot to the last one that it was extended by.
+const MAX_EXTENSIONS: usize = 1_000;
+
+/// Loads the charges that commands refund, and the lots that they, extensions and reversals are about.
+pub(super) async fn load_refunds(
+    txn: &Txn,
+    (tenant, commands): (Tenant, &[&Command]),
+    latest: Timestamp,
+    state: &mut State,
+) -> Result<()> {
+    let (mut charges, mut lots) = (BTreeSet::new(), BTreeSet::new());
+    for command in commands {
+        match &command.instruction {
+            Instruction::Refund(refund) => {
+                charges.insert(refund.charge);
+            }
+            Instruction::Extend(extend) => {
+                lots.insert(extend.lot);
+            }
+            Instruction::Revoke(revoke) => {
+                lots.insert(revoke.lot);
+            }
+            _ => {}
+        }
+    }
+    if !charges.is_empty() {
+        load_charges(txn, tenant, charges, state).await?;
+        let slices = state.charges.values().flat_map(|charge| &charge.slices);
+        lots.extend(slices.map(|slice| slice.lot));
+    }
+    if !lots.is_empty() {
+        load_lots(txn, tenant, lots, latest, state).await?;
+    }
+    Ok(())
+}
+
+/// The guarantees of the services of the charges that are refunded, and how much of them this month has
+/// used: locked, so that no two refunds take the last one.
+pub(super) async fn load_guarantees(
+    txn: &Txn,
+    tenant: Tenant,
+    now: Timestamp,
+    locking: Locking,
+    (prices, state): (&Prices, &mut State),
+) -> Result<()> {
+    let Some(month) = state.calendar.period(PeriodKind::Month, now) else { return Ok(()) };
+    let lines = state.charges.values().flat_map(|charge| &charge.lines);
+    let services: BTreeSet<ServiceId> = lines.map(|line| line.service).collect();
+    let offered = |id: &ServiceId| {
+        let row = prices.service(*id)?;
+        let (days, quota) = (row.guarantee_days?, row.guarantee_quota);
+        Some((*id, Guarantee { days, quota, month, used: 0, changed: false }))
+    };
+    state.guarantees = services.iter().filter_map(offered).collect();
+    if state.guarantees.is_empty() {
+        return Ok(());
+    }
+    let services: Vec<ServiceId> = state.guarantees.keys().copied().collect();
+    if locking == Locking::Exclusive {
+        open_guarantees(txn, tenant, &services, month.start).await?;
+    }
+    let select = tenant
+        .find::<guarantee_use::Entity>()
+        .filter(guarantee_use::Column::MonthStart.eq(month.start))
+        .filter(guarantee_use::Column::ServiceId.is_in(padded(services)));
+    for row in select.all(txn).await? {
+        if let Some(guarantee) = state.guarantees.get_mut(&row.service_id) {
+            guarantee.used = row.used;
+        }
+    }
+    Ok(())
+}
+
+async fn load_charges(txn: &Txn, tenant: Tenant, ids: BTreeSet<ChargeId>, state: &mut State) -> Result<()> {
+    let ids: Vec<ChargeId> = padded(ids.into_iter().collect());
+    let select = tenant.find::<charge::Entity>().filter(charge::Column::Id.is_in(ids.clone()));
+    let rows = select.all(txn).await?;
+    let mut any = Condition::any();
+    let mut versions: BTreeMap<PoolId, Vec<i64>> = BTreeMap::new();
+    for row in &rows {
+        versions.entry(row.pool_id).or_default().extend(row.version - row.slices + 1..=row.version);
+    }
+    for (pool, versions) in versions {
+        let of_pool = transfer::Column::PoolId.eq(pool);
+        let versions = transfer::Column::Version.is_in(padded(versions));
+        any = any.add(Condition::all().add(of_pool).add(versions));
+    }
+    let select = tenant.find::<transfer::Entity>().filter(any).order_by_asc(transfer::Column::Version);
+    let transfers = if rows.is_empty() { Vec::new() } else { select.all(txn).await? };
+    let of = journal_entry::Column::ChargeId.is_in(ids);
+    let refunds = tenant.find::<journal_entry::Entity>().filter(of).all(txn).await?;
+    let holds: BTreeSet<HoldId> = rows.iter().filter_map(|row| row.hold_id).collect();
+    let holds = match holds.is_empty() {
+        true => Vec::new(),
+        false => super::load_holds::holds_by_id(txn, tenant, holds.into_iter().collect()).await?,
+    };
+    let mut slices: BTreeMap<(PoolId, i64), &transfer::Model> = BTreeMap::new();
+    slices.extend(transfers.iter().map(|row| ((row.pool_id, row.version), row)));
+    for row in rows {
+        let hold = row.hold_id.and_then(|id| holds.iter().find(|hold| hold.id == id));
+        let charged = charged(&row, hold, &slices, &refunds)?;
+        state.charges.insert(row.id, charged);
+    }
+    Ok(())
+}
+
+fn charged(
+    row: &charge::Model,
+    hold: Option<&hold::Model>,
+    slices: &BTreeMap<(PoolId, i64), &transfer::Model>,
+    refunds: &[journal_entry::Model],
+) -> Result<Charged> {
+    let versions = (row.pool_id, row.version - row.slices + 1)..=(row.pool_id, row.version);
+    let slice = |(_, transfer): (&(PoolId, i64), &&transfer::Model)| {
+        let account = transfer.debit_id.ok_or_else(|| Error::internal("a charge of no holder"))?;
+        let (lot, credits, cost) = (transfer.lot_id, transfer.credits, transfer.cost);
+        Ok(ChargedSlice { account, lot, credits, cost })
+    };
+    let lines: Option<Vec<_>> = decode_lines(row)?.iter().map(Line::priced).collect();
+    let own = refunds.iter().filter(|refund| refund.charge_id == Some(row.id));
+    let refunded = own.clone().fold(Credits::ZERO, |sum, refund| sum.saturating_add(refund.credits));
+    let actor = super::rows::person(row.actor_kind, row.actor_id);
+    Ok(Charged {
+        department: row.department_id,
+        spender: hold.map_or(row.on_behalf_of.or(actor), |hold| hold.spender),
+        lines: lines.ok_or_else(|| Error::internal("lines of a charge are out of range"))?,
+        credits: row.credits,
+        slices: slices.range(versions).map(slice).collect::<Result<_>>()?,
+        refunded,
+        refunded_cost: own.map(|refund| refund.cost).sum(),
+        created_at: row.created_at,
+        counts_at: hold.map_or(row.created_at, |hold| hold.created_at),
+    })
+}
+
+/// The terms of lots and, where they have lapsed, of those that they were extended by.
+async fn load_lots(
+    txn: &Txn,
+    tenant: Tenant,
+    ids: BTreeSet<LotId>,
+    latest: Timestamp,
+    state: &mut State,
+) -> Result<()> {
+    let revoked = tenant
+        .find::<journal_entry::Entity>()
+        .filter(journal_entry::Column::LotId.is_in(padded(ids.iter().copied().collect())))
+        .filter(journal_entry::Column::Kind.is_in([TransferKind::Revoke, TransferKind::Owe]));
+    let reversed: BTreeSet<LotId> = revoked.all(txn).await?.iter().filter_map(|row| row.lot_id).collect();
+    let mut next: Vec<lot::Model> = lots_by_id(txn, tenant, ids).await?.into_values().collect();
+    for _ in 0..MAX_EXTENSIONS {
+        let mut lapsed = Vec::new();
+        for row in next {
+            let terms = LotTerms {
+                burn: burn(&row),
+                source: row.source,
+                class: row.class,
+                currency: row.currency,
+                reversed: reversed.contains(&row.id),
+                successor: None,
+            };
+            if terms.burn.has_lapsed(latest) && !state.lots.contains_key(&row.id) {
+                lapsed.push(row.id);
+            }
+            state.lots.entry(row.id).or_insert(terms);
+        }
+        if lapsed.is_empty() {
+            return Ok(());
+        }
+        next = extensions(txn, tenant, lapsed).await?;
+        for row in &next {
+            if let Some(terms) = row.replaces.and_then(|lot| state.lots.get_mut(&lot)) {
+                terms.successor = Some(row.id);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The lots that others were extended by (not those that replaced them after a refund).
+async fn extensions(txn: &Txn, tenant: Tenant, lots: Vec<LotId>) -> Result<Vec<lot::Model>> {
+    let select = tenant.find::<lot::Entity>().filter(lot::Column::Replaces.is_in(padded(lots)));
+    let rows = select.order_by_asc(lot::Column::Id).all(txn).await?;
+    if rows.is_empty() {
+        return Ok(rows);
+    }
+    let entries: Vec<_> = rows.iter().map(|row| row.entry_id).collect();
+    let extended = tenant
+        .find::<journal_entry::Entity>()
+        .filter(journal_entry::Column::Id.is_in(padded(entries)))
+        .filter(journal_entry::Column::Kind.eq(TransferKind::Extend));
+    let extended: BTreeSet<_> = extended.all(txn).await?.into_iter().map(|row| row.id).collect();
+    Ok(rows.into_iter().filter(|row| extended.contains(&row.entry_id)).collect())
+}

@@ -1,0 +1,96 @@
+//! Where the months of a time zone begin, as instants: the one place where civil time meets the ledger.
+//!
+//! A month begins at local midnight of its first day. Where the clocks are put forward at that very midnight
+//! it begins at the first instant after the gap; where midnight comes twice, at the first.
+
+use std::sync::{Arc, LazyLock};
+
+use bursar_domain::Timestamp;
+use bursar_domain::period::Calendar;
+use chrono::{DateTime, Datelike, Duration, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
+use chrono_tz::Tz;
+use quick_cache::sync::Cache;
+
+use crate::error::{Error, Result};
+
+/// How many months a calendar has: from January of the year before to that of three years later.
+const MONTHS: u32 = 49;
+/// How many calendars are kept.
+const CALENDARS: usize = 1_024;
+
+static CACHE: LazyLock<Cache<(Tz, i32), Arc<Calendar>>> = LazyLock::new(|| Cache::new(CALENDARS));
+
+/// The months around an instant in a time zone: the year before it, its own and the two after it.
+///
+/// # Errors
+/// A fault of ours when the zone is not known: zones are checked when they are set.
+pub fn calendar(time_zone: &str, at: Timestamp) -> Result<Arc<Calendar>> {
+    let zone: Tz =
+        time_zone.parse().map_err(|_| Error::internal("an organization's time zone is not known"))?;
+    let utc = DateTime::<Utc>::from_timestamp_micros(at.micros());
+    let utc = utc.ok_or_else(|| Error::internal("an instant is out of range"))?;
+    let year = utc.with_timezone(&zone).year();
+    if let Some(calendar) = CACHE.get(&(zone, year)) {
+        return Ok(calendar);
+    }
+    let months = (0..MONTHS).filter_map(|month| month_start(zone, year - 1, month));
+    let calendar = Arc::new(Calendar::new(months.collect()));
+    CACHE.insert((zone, year), Arc::clone(&calendar));
+    Ok(calendar)
+}
+
+/// The first instant of the month that comes `month` months after January of a year.
+fn month_start(zone: Tz, year: i32, month: u32) -> Option<Timestamp> {
+    let year = year.checked_add(i32::try_from(month / 12).ok()?)?;
+    let day = NaiveDate::from_ymd_opt(year, month % 12 + 1, 1)?;
+    Some(Timestamp::from_micros(first_instant(zone, day.and_time(NaiveTime::MIN))?.timestamp_micros()))
+}
+
+/// The first instant at which the local clock shows a time, or one after it.
+fn first_instant(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Tz>> {
+    // Gaps have been as long as a day (a date line was crossed).
+    let minutes = (0..=25 * 60).map(|minutes| local + Duration::minutes(minutes));
+    minutes.map(|local| zone.from_local_datetime(&local)).find_map(|found| match found {
+        LocalResult::Single(instant) => Some(instant),
+        LocalResult::Ambiguous(first, _) => Some(first),
+        LocalResult::None => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bursar_domain::period::PeriodKind;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::from_micros(text.parse::<DateTime<Utc>>().unwrap().timestamp_micros())
+    }
+
+    fn month(zone: &str, instant: &str) -> (Timestamp, Timestamp) {
+        let period = calendar(zone, at(instant)).unwrap().period(PeriodKind::Month, at(instant)).unwrap();
+        (period.start, period.end)
+    }
+
+    #[test]
+    fn months_begin_at_local_midnight() {
+        let new_york = month("America/New_York", "2026-11-30T23:00:00Z");
+        assert_eq!(new_york, (at("2026-11-01T04:00:00Z"), at("2026-12-01T05:00:00Z")), "summer time ends");
+        let kiritimati = month("Pacific/Kiritimati", "2026-12-31T09:59:59.999999Z");
+        assert_eq!(kiritimati, (at("2026-11-30T10:00:00Z"), at("2026-12-31T10:00:00Z")));
+        let kathmandu = month("Asia/Kathmandu", "2026-12-31T18:15:00Z");
+        assert_eq!(kathmandu.0, at("2026-12-31T18:15:00Z"), "a quarter to six ahead");
+        // On 1 October 1989 the clocks of Asuncion went from midnight to one.
+        let asuncion = month("America/Asuncion", "1989-10-15T00:00:00Z");
+        assert_eq!(asuncion.0, at("1989-10-01T04:00:00Z"));
+    }
+
+    #[test]
+    fn years_and_quarters_follow_local_time() {
+        let calendar = calendar("America/New_York", at("2027-01-01T04:59:59Z")).unwrap();
+        let year = calendar.period(PeriodKind::Year, at("2027-01-01T04:59:59Z")).unwrap();
+        assert_eq!(year.end, at("2027-01-01T05:00:00Z"));
+        let quarter = calendar.period(PeriodKind::Quarter, at("2027-01-01T05:00:00Z")).unwrap();
+        assert_eq!((quarter.start, quarter.end), (at("2027-01-01T05:00:00Z"), at("2027-04-01T04:00:00Z")));
+        assert!(calendar.covers(at("2027-01-01T04:59:59Z")));
+    }
+}
