@@ -180,6 +180,9 @@ CREATE TABLE spending_cap_period (
 
 ALTER TABLE service ADD COLUMN guarantee_days {int} CHECK (guarantee_days >= 0);
 ALTER TABLE service ADD COLUMN guarantee_quota {int} CHECK (guarantee_quota >= 0);
+-- What the shipped services begin with; the vendor may set others.
+UPDATE service SET guarantee_days = 14, guarantee_quota = 5
+    WHERE code IN ('BASIC_ROOM_STAGING', 'ADVANCED_STAGING', 'STYLE_CHANGE', 'FURNITURE_REMOVAL', 'OUTDOOR_STAGING');
 
 -- How many refunds the guarantee of a service has covered in a month.
 CREATE TABLE guarantee_use (

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bursar_domain::id::{DepartmentId, OrganizationId, PoolId, PurchaseId};
+use bursar_domain::id::{CapId, CreditRequestId, DepartmentId, OrganizationId, PoolId, PurchaseId};
 use bursar_domain::organization::valid_slug;
 use bursar_domain::permission::{Action, Grant, permits};
-use bursar_entity::{account, department, organization, pool, purchase};
+use bursar_entity::{account, credit_request, department, organization, pool, purchase, spending_cap};
 use sea_orm::sea_query::SimpleExpr;
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, Select};
 
@@ -161,6 +161,59 @@ impl Caller {
         Ok(self.authorized(row.organization_id, row))
     }
 
+    /// A spending cap, for an action on it: the grants on its pool count.
+    pub async fn spending_cap(
+        &self,
+        snapshots: &Snapshots,
+        id: CapId,
+        action: Action,
+    ) -> Result<Authorized<spending_cap::Model>> {
+        let condition = spending_cap::Column::Id.eq(id);
+        let row = self.find_row::<spending_cap::Entity>(snapshots, None, condition).await?;
+        let row = row.ok_or(Error::not_found("cap"))?;
+        if self.may_in_pool(row.organization_id, row.pool_id, std::iter::empty(), action) {
+            return Ok(self.authorized(row.organization_id, row));
+        }
+        Err(if self.sees_cap(&row) { Error::Forbidden } else { Error::not_found("cap") })
+    }
+
+    /// A credit request, for an action on the pool that is asked.
+    pub async fn credit_request(
+        &self,
+        snapshots: &Snapshots,
+        id: CreditRequestId,
+        action: Action,
+    ) -> Result<Authorized<credit_request::Model>> {
+        let row = self.seen_credit_request(snapshots, id).await?;
+        match self.may_in_pool(row.organization_id, row.pool_id, std::iter::empty(), action) {
+            true => Ok(self.authorized(row.organization_id, row)),
+            false => Err(Error::Forbidden),
+        }
+    }
+
+    /// A credit request, for what only whoever asked may do with it.
+    pub async fn own_credit_request(
+        &self,
+        snapshots: &Snapshots,
+        id: CreditRequestId,
+    ) -> Result<Authorized<credit_request::Model>> {
+        let row = self.seen_credit_request(snapshots, id).await?;
+        match row.requested_by == self.user.id {
+            true => Ok(self.authorized(row.organization_id, row)),
+            false => Err(Error::Forbidden),
+        }
+    }
+
+    async fn seen_credit_request(
+        &self,
+        snapshots: &Snapshots,
+        id: CreditRequestId,
+    ) -> Result<credit_request::Model> {
+        let condition = credit_request::Column::Id.eq(id);
+        let row = self.find_row::<credit_request::Entity>(snapshots, None, condition).await?;
+        row.filter(|row| self.sees_credit_request(row)).ok_or(Error::not_found("credit request"))
+    }
+
     /// Another row of an organization the caller belongs to (any, for the operator), by a condition that
     /// names it. This checks no permission yet: whoever calls asks for the one that the row takes.
     pub async fn row<E: TenantEntity>(
@@ -219,6 +272,23 @@ impl Caller {
     /// Whether the caller may charge the credits of every department in a pool.
     pub fn may_charge_all_departments(&self, organization: OrganizationId, pool: PoolId) -> bool {
         self.allowed(organization, Action::ChargeDepartment, on_pool(pool, &BTreeMap::new()))
+    }
+
+    /// Whether the caller may see a spending cap: who sees all of the pool sees all of them, and everybody those
+    /// on the own departments and on oneself.
+    pub fn sees_cap(&self, cap: &spending_cap::Model) -> bool {
+        let organization = cap.organization_id;
+        let own = self.memberships.contains_key(&organization) && cap.user_id == Some(self.user.id);
+        let of_own = |id| self.may_in_department(organization, id, Action::ReadDepartmentCharges);
+        own || cap.department_id.is_some_and(of_own) || self.may_read_ledger(organization, cap.pool_id)
+    }
+
+    /// Whether the caller may see a credit request: who sees all of the pool sees all of them, and everybody
+    /// the own ones.
+    pub fn sees_credit_request(&self, request: &credit_request::Model) -> bool {
+        let organization = request.organization_id;
+        let own = self.memberships.contains_key(&organization) && request.requested_by == self.user.id;
+        own || self.may_read_ledger(organization, request.pool_id)
     }
 
     /// Vouches for a row that was found and checked.

@@ -12,7 +12,7 @@ use crate::db::{Tenant, Txn, padded};
 use crate::error::{Error, Result};
 
 /// The most expired holds that one batch lets go. The rest are let go by the next.
-const DUE: u64 = 500;
+const DUE: u64 = 2_000;
 
 /// Open holds that have expired in pools where something is due at the time of their commands.
 pub(super) async fn due_holds(

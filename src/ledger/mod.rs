@@ -19,6 +19,7 @@ mod books;
 mod caps;
 mod check;
 mod digest;
+mod headroom;
 mod lanes;
 mod load;
 mod load_holds;
@@ -47,6 +48,7 @@ pub use balance::{Balance, account_balance, department_balances, expiring, pool_
 pub use balance_at::balance_at;
 pub use caps::open_cap;
 pub use digest::{Line, of_pool};
+pub use headroom::cap_limit;
 pub use read::{charge_transfers, decode_lines, head, transfers_after};
 pub use write::{BOOK_DUE, REFILL, open_pool, set_allocation};
 

@@ -1,14 +1,24 @@
-//! Pools: what people set of them, who administers them, and how credits come to departments.
+//! Pools: what people set of them, who administers them, their spending caps, who asks them for credits, and
+//! how credits move between them and departments.
 //!
 //! The books of a pool are the ledger's. Settings that the ledger's decisions read are changed with
 //! the pool's head locked and its revision raised.
 
 mod administrators;
 mod allocate;
+mod caps;
+mod credit_requests;
+mod raises;
 mod settings;
 
 pub use administrators::{add_administrator, remove_administrator};
 pub use allocate::{Allocation, Direction, allocate};
+pub use caps::{NewCap, NewCapScope, create_cap, remove_cap, update_cap};
+pub use credit_requests::{
+    NewCreditRequest, lock_credit_request, request_credits, still_open, withdraw_credit_request,
+    write_credit_request,
+};
+pub use raises::{NewRaise, RaiseFields, raise_cap, raise_in};
 pub use settings::{NewPool, PoolPatch, archive, create, update};
 
 use bursar_domain::id::{Id, PoolId, ServiceId};

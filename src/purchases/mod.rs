@@ -4,11 +4,13 @@
 //! then its payments, then the pool's head, in that order, so that two tabs, two clicks and a reload
 //! come one after another and the second finds what the first did.
 
+mod answer;
 mod cancel;
 mod checkout;
 mod request;
 mod settle;
 
+pub use answer::{Answer, Given, Resolution, Resolved, resolve_credit_request};
 pub use cancel::cancel;
 pub use checkout::{
     Checkout, CheckoutLink, StartCheckout, Started, cancel_checkout, find_checkout, start_checkout,

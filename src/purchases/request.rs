@@ -1,7 +1,10 @@
 //! Requesting a package: pins what is bought and for how much.
+//!
+//! The organization is locked first, then the pool's head. [`request_in`] does it inside a transaction that
+//! has locked the organization, and what comes between the two, before.
 
 use bursar_domain::Currency;
-use bursar_domain::id::PurchaseId;
+use bursar_domain::id::{CreditRequestId, PoolId, PurchaseId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::organization::OrganizationState;
 use bursar_domain::purchase::{ApprovalBasis, PurchaseState};
@@ -10,7 +13,7 @@ use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelec
 use serde_json::json;
 
 use crate::audit::{self, Change};
-use crate::auth::Authorized;
+use crate::auth::{Actor, Authorized};
 use crate::catalog;
 use crate::clock::Clock;
 use crate::context::Context;
@@ -56,12 +59,19 @@ pub async fn request(
     form.id(pool.id).text(&request.package);
     form.option(note.as_deref(), |form, note| _ = form.text(note));
     let idempotency = Idempotency::new("requestPurchase", &request.key, &form);
-    let (tenant, dry_run) = (pool.tenant(), request.dry_run);
-    let (pool, clock) = (pool.clone(), context.clock.clone());
+    let (tenant, dry_run, clock) = (pool.tenant(), request.dry_run, context.clock.clone());
+    let wanted = Wanted {
+        pool: pool.id,
+        package: request.package,
+        field: "package",
+        note,
+        credit_request: None,
+        idempotency,
+    };
+    let actor = pool.actor().clone();
     let work = db::work(move |txn| {
-        let (pool, clock, package, note) =
-            (pool.clone(), clock.clone(), request.package.clone(), note.clone());
-        Box::pin(async move { make(txn, &clock, &pool, &package, note, idempotency).await })
+        let (clock, actor, wanted) = (clock.clone(), actor.clone(), wanted.clone());
+        Box::pin(async move { request_in(txn, (tenant, &actor), &clock, wanted).await })
     });
     if dry_run {
         return context.db.rehearse(tenant, work).await;
@@ -75,15 +85,31 @@ pub async fn request(
     }
 }
 
-async fn make(
+/// What is to be bought, checked as far as that goes without looking anything up.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// For which pool.
+    pub pool: PoolId,
+    /// The package's code.
+    pub package: String,
+    /// The field of the input that names it.
+    pub field: &'static str,
+    /// Why it is wanted.
+    pub note: Option<String>,
+    /// The credit request that it answers.
+    pub credit_request: Option<CreditRequestId>,
+    /// Its key, and what came with it.
+    pub idempotency: Idempotency,
+}
+
+/// Requests a package inside a transaction.
+pub(super) async fn request_in(
     txn: &Txn,
+    (tenant, actor): (Tenant, &Actor),
     clock: &Clock,
-    pool: &Authorized<pool::Model>,
-    package: &str,
-    note: Option<String>,
-    idempotency: Idempotency,
+    wanted: Wanted,
 ) -> Result<Requested> {
-    let tenant = pool.tenant();
+    let Wanted { pool, package, field, note, credit_request, idempotency } = wanted;
     let known = purchase::Column::IdempotencyKey.eq(idempotency.key);
     if let Some(purchase) = tenant.find::<purchase::Entity>().filter(known).one(txn).await? {
         if purchase.request_hash != idempotency.request {
@@ -91,7 +117,7 @@ async fn make(
         }
         return Ok(Requested { purchase, replayed: true });
     }
-    let Some(requested_by) = pool.actor().user_id() else {
+    let Some(requested_by) = actor.user_id() else {
         return Err(Error::Forbidden);
     };
     let organization = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
@@ -102,12 +128,12 @@ async fn make(
     not_archived(txn, tenant, pool).await?;
     let now = clock.now();
     let package = catalog::packages(txn, now).await?.into_iter().find(|known| known.row.code == package);
-    let package = package.ok_or(Error::not_found("package").at("package"))?;
+    let package = package.ok_or(Error::not_found("package").at(field))?;
     // The organization's currency is fixed by its first quote: the dollar, in which all is sold.
     let currency = organization.currency.unwrap_or(Currency::USD);
     let total = package.price(currency).filter(|_| !package.version.custom_price).ok_or_else(|| {
         let reason = format!("{} has no price in {currency}.", package.row.name);
-        Error::conflict(Conflict::PriceNotAvailable, "package", reason)
+        Error::conflict(Conflict::PriceNotAvailable, field, reason)
     })?;
     if organization.currency.is_none() {
         let row = organization::ActiveModel {
@@ -118,12 +144,12 @@ async fn make(
         organization::Entity::update(row).exec_without_returning(txn).await?;
         let (was, is) = (json!({ "currency": null }), json!({ "currency": currency.code() }));
         let change = Change::updated("fixCurrency", tenant.id(), was, is);
-        audit::record(txn, tenant, clock, pool.actor(), change).await?;
+        audit::record(txn, tenant, clock, actor, change).await?;
     }
     let purchase = purchase::Model {
         organization_id: tenant.id(),
         id: clock.new_id::<PurchaseId>(),
-        pool_id: pool.id,
+        pool_id: pool,
         package_version_id: package.version.id,
         requested_by,
         state: PurchaseState::Approved,
@@ -142,24 +168,25 @@ async fn make(
     };
     purchase::Entity::insert(purchase.clone().into_active_model()).exec_without_returning(txn).await?;
     let facts = json!({
-        "pool": global_id::encode(pool.id),
+        "pool": global_id::encode(pool),
         "package": package.row.code,
         "credits": purchase.credits.get(),
         "totalMinor": total,
         "currency": currency.code(),
         "state": purchase.state.as_str(),
         "approval": ApprovalBasis::Automatic.as_str(),
+        "creditRequest": credit_request.map(global_id::encode),
     });
     let change = Change::created("requestPurchase", purchase.id, facts);
-    audit::record(txn, tenant, clock, pool.actor(), change).await?;
+    audit::record(txn, tenant, clock, actor, change).await?;
     Ok(Requested { purchase, replayed: false })
 }
 
 /// A pool that is being archived waits for this, or this finds it archived.
-async fn not_archived(txn: &Txn, tenant: Tenant, pool: &Authorized<pool::Model>) -> Result<()> {
-    let head = tenant.find::<pool_head::Entity>().filter(pool_head::Column::PoolId.eq(pool.id));
+async fn not_archived(txn: &Txn, tenant: Tenant, pool: PoolId) -> Result<()> {
+    let head = tenant.find::<pool_head::Entity>().filter(pool_head::Column::PoolId.eq(pool));
     head.lock_exclusive().one(txn).await?;
-    let row = tenant.find::<pool::Entity>().filter(pool::Column::Id.eq(pool.id)).one(txn).await?;
+    let row = tenant.find::<pool::Entity>().filter(pool::Column::Id.eq(pool)).one(txn).await?;
     match row {
         Some(row) if row.archived_at.is_none() => Ok(()),
         Some(_) => Err(Error::conflict(Conflict::State, "poolId", "The pool has been archived.")),

@@ -112,6 +112,11 @@ impl Cap {
         }
     }
 
+    /// What it says at an instant, to nobody's use; `None` outside of what the calendar covers.
+    pub fn limit_now(&self, calendar: &Calendar, at: Timestamp) -> Option<Limit> {
+        self.limit_at(calendar, at, Credits::ZERO)
+    }
+
     /// What it says to a use of `wanted` credits.
     fn limit_at(&self, calendar: &Calendar, at: Timestamp, wanted: Credits) -> Option<Limit> {
         let (used, held) = self.counted(at);
