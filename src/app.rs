@@ -1,7 +1,7 @@
 //! The composition root: the only file that sees all rooms. It opens the database, makes the rooms and
 //! gives them to the web server.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bursar_domain::id::UserId;
 use bursar_domain::organization::normal_email;
@@ -19,13 +19,18 @@ use crate::db::{Database, Options, Scope, migrate};
 use crate::error::{Error, Result};
 use crate::graphql::{Server, Services};
 use crate::http::Web;
+use crate::ledger::verify::{Pace, Verifications, Watching};
 use crate::ledger::{Ledger, Settings};
 use crate::live::{Bus, Hub};
+use crate::schedule::Scheduler;
 use crate::{seed, telemetry};
 
 /// Bursar with everything that it is made of.
 pub struct App {
     services: Arc<Services>,
+    schedule: Scheduler,
+    /// The verification in the background, once it has begun.
+    watching: OnceLock<Watching>,
 }
 
 impl App {
@@ -54,9 +59,11 @@ impl App {
         let context = Context { db, clock, changes };
         hub.start(&context).await?;
         let ledger = Ledger::new(context.clone(), settings);
+        let schedule = Scheduler::new(ledger.clone());
         let (callers, directory) = (Callers::default(), PoolDirectory::default());
-        let services = Services { context, ledger, hub, keys, callers, directory, config };
-        Ok(App { services: Arc::new(services) })
+        let verifications = Verifications::default();
+        let services = Services { context, ledger, hub, keys, callers, directory, verifications, config };
+        Ok(App { services: Arc::new(services), schedule, watching: OnceLock::new() })
     }
 
     /// Makes the database ready: runs migrations in development (in production they are a step of their
@@ -127,8 +134,23 @@ impl App {
         bound.map_err(|error| Error::invalid("BURSAR_LISTEN", format!("{listen} cannot be bound: {error}")))
     }
 
-    /// Finishes the commands that wait and the writes that have begun, and closes the database.
+    /// Begins to do what time brings (see `schedule`), and to verify the books in the background.
+    pub fn keep_time(&self) {
+        self.schedule.start();
+        let Services { context, verifications, config, .. } = &*self.services;
+        if let Some(interval) = config.verify {
+            let begin = || Watching::start(context.clone(), verifications.clone(), Pace::every(interval));
+            self.watching.get_or_init(begin);
+        }
+    }
+
+    /// Finishes the timed work that is under way, the commands that wait and the writes that have begun, and closes
+    /// the database.
     pub async fn close(&self) -> Result<()> {
+        self.schedule.stop().await;
+        if let Some(watching) = self.watching.get() {
+            watching.stop().await;
+        }
         self.services.ledger.drain().await;
         self.services.hub.end();
         self.services.context.db.close().await

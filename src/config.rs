@@ -5,6 +5,7 @@ mod edge;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::error::Kind;
@@ -41,6 +42,7 @@ struct Raw {
     nats_url: Option<String>,
     log: Option<String>,
     log_format: Option<LogFormat>,
+    verify_seconds: Option<u64>,
 }
 
 /// What the server is used for.
@@ -110,6 +112,8 @@ pub struct Config {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// How long the background verification of all pools waits between two rounds; none: there is none.
+    pub verify: Option<Duration>,
 }
 
 /// Where the database is, and as whom to reach it.
@@ -147,6 +151,8 @@ pub struct ConfigError(String);
 
 /// How many connections read, and how many write, when nothing else is set.
 pub const CONNECTIONS: u32 = 16;
+/// How many seconds the background verification waits between two rounds, when nothing else is set.
+const VERIFY_SECONDS: u64 = 60;
 /// The most connections for reading, and the most for writing.
 const MAX_CONNECTIONS: u32 = 500;
 
@@ -217,6 +223,7 @@ impl Config {
             bus,
             log: "warn".to_owned(),
             log_format: LogFormat::Text,
+            verify: None,
         }
     }
 
@@ -314,6 +321,9 @@ impl Config {
             payments: raw.payments.unwrap_or(Payments::Sandbox),
             log: raw.log.unwrap_or_else(|| "info".to_owned()),
             log_format: raw.log_format.unwrap_or_default(),
+            verify: Some(raw.verify_seconds.unwrap_or(VERIFY_SECONDS))
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs),
         })
     }
 
@@ -326,7 +336,11 @@ impl Config {
 /// What a setting has to be.
 fn expected(key: &str) -> &'static str {
     match key.to_ascii_lowercase().as_str() {
-        "database_connections" | "cost_maximum" | "cost_restore" | "sockets_per_person" => "a whole number",
+        "database_connections"
+        | "cost_maximum"
+        | "cost_restore"
+        | "sockets_per_person"
+        | "verify_seconds" => "a whole number",
         "introspection" | "suggestions" => "true or false",
         "listen" => "an address and a port, like 127.0.0.1:8080",
         "public_url" => "a URL, like https://credits.example",

@@ -1,6 +1,6 @@
 //! Identifiers as clients see them: TypeIDs (type prefix and UUID in base32), opaque to clients.
 
-use bursar_domain::id::{Id, PoolId};
+use bursar_domain::id::{EntryId, Id, PoolId};
 use type_safe_id::{DynamicType, TypeSafeId};
 use uuid::Uuid;
 
@@ -9,6 +9,9 @@ const MAX_LENGTH: usize = 80;
 
 /// The prefix of a transfer's id.
 pub const TRANSFER_PREFIX: &str = "transfer";
+
+/// The prefix of a refund's id: a journal entry that has a name of its own.
+pub const REFUND_PREFIX: &str = "refund";
 
 /// The global id of a thing.
 pub fn encode<I: Id>(id: I) -> String {
@@ -19,6 +22,17 @@ pub fn encode<I: Id>(id: I) -> String {
 pub fn decode<I: Id>(id: &str) -> Option<I> {
     let (prefix, bits) = parse(id)?;
     (prefix == I::PREFIX).then(|| I::from_u128(bits))
+}
+
+/// The global id of a refund.
+pub fn encode_refund(entry: EntryId) -> String {
+    text(REFUND_PREFIX, entry.as_u128())
+}
+
+/// The journal entry of a refund's global id.
+pub fn decode_refund(id: &str) -> Option<EntryId> {
+    let (prefix, bits) = parse(id)?;
+    (prefix == REFUND_PREFIX).then(|| EntryId::from_u128(bits))
 }
 
 /// The type prefix of a global id, as far as it is well-formed.
@@ -87,8 +101,22 @@ mod tests {
         round::<PurchaseId>();
         round::<PaymentId>();
         round::<ChargeId>();
+        round::<HoldId>();
+        round::<CapId>();
+        round::<RaiseId>();
+        round::<CreditRequestId>();
+        round::<TaskId>();
         round::<EntryId>();
         round::<AuditEventId>();
+    }
+
+    #[test]
+    fn a_refund_is_an_entry_with_another_name() {
+        let entry = EntryId::from_u128(7);
+        let id = encode_refund(entry);
+        assert_eq!(decode_refund(&id), Some(entry));
+        assert_eq!(prefix(&id).as_deref(), Some("refund"));
+        assert_eq!((decode::<EntryId>(&id), decode_refund(&encode(entry))), (None, None));
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod organizations;
 pub mod periods;
 pub mod pools;
 pub mod purchases;
+pub mod schedule;
 pub mod seed;
 pub mod telemetry;
 mod text;

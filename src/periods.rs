@@ -79,6 +79,14 @@ mod tests {
         assert_eq!(kiritimati, (at("2026-11-30T10:00:00Z"), at("2026-12-31T10:00:00Z")));
         let kathmandu = month("Asia/Kathmandu", "2026-12-31T18:15:00Z");
         assert_eq!(kathmandu.0, at("2026-12-31T18:15:00Z"), "a quarter to six ahead");
+        // Clocks that went from midnight to one on the first of a month.
+        for (zone, within, begins) in [
+            ("America/Havana", "2012-04-15T00:00:00Z", "2012-04-01T05:00:00Z"),
+            ("America/Asuncion", "2002-09-15T00:00:00Z", "2002-09-01T04:00:00Z"),
+            ("Asia/Amman", "2011-04-15T00:00:00Z", "2011-03-31T22:00:00Z"),
+        ] {
+            assert_eq!(month(zone, within).0, at(begins), "{zone}");
+        }
         // On 1 October 1989 the clocks of Asuncion went from midnight to one.
         let asuncion = month("America/Asuncion", "1989-10-15T00:00:00Z");
         assert_eq!(asuncion.0, at("1989-10-01T04:00:00Z"));

@@ -91,6 +91,8 @@ fn describe() {
         describe_histogram!(name, unit, meaning);
     }
     describe_gauge!("bursar_ledger_queue_depth", Count, "Commands that wait for a lane");
+    let lag = "How late the timed work was that had been due for longest, when it was looked for last";
+    describe_gauge!("bursar_timed_tasks_lag_seconds", Seconds, lag);
     for (name, meaning) in [
         (
             "bursar_ledger_commands_total",
@@ -100,6 +102,9 @@ fn describe() {
         ("bursar_ledger_splits_total", "Batches split in halves to find a command that fails"),
         ("bursar_ledger_unknown_commits_total", "Commits that were cut off and looked up by their keys"),
         ("bursar_ledger_overloaded_total", "Commands turned away because too many waited"),
+        ("bursar_timed_tasks_total", "Timed work, by kind and outcome: done (or put off), failed"),
+        ("bursar_ledger_verified_transfers_total", "Transfers that the background verification has replayed"),
+        ("bursar_ledger_differences_total", "Pools that were found to be wrong and were frozen"),
     ] {
         describe_counter!(name, Count, meaning);
     }

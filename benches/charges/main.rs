@@ -3,7 +3,7 @@
 //! A PostgreSQL server of the bench's own, with its default settings, and SQLite files; the release build
 //! of Bursar as a process of its own; clients over HTTP. Everything that is compared runs in turns, several
 //! rounds; the figures are medians. SECONDS and ROUNDS in the environment change how long. An argument
-//! (`postgres`, `sqlite`, `fairness`) chooses a part.
+//! (`postgres`, `sqlite`, `fairness`, `everything`) chooses a part, ONLY in the environment one thing of it.
 
 #![allow(
     clippy::print_stdout,
@@ -14,6 +14,7 @@
     missing_docs
 )]
 
+mod everything;
 mod floor;
 #[path = "../support/mod.rs"]
 mod support;
@@ -72,6 +73,9 @@ async fn measure() -> bool {
     }
     if want("fairness") {
         met &= fairness(seconds).await;
+    }
+    if want("everything") {
+        met &= everything::measure(seconds, rounds).await;
     }
     met
 }

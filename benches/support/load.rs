@@ -1,13 +1,14 @@
 //! Clients: each has a connection of its own and charges one after the other.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
 
 use super::Measured;
 use super::process::Server;
@@ -61,19 +62,89 @@ impl Client {
         (status, response.into_body().collect().await.unwrap().to_bytes())
     }
 
-    /// Makes one charge, which must be accepted; answers the body.
-    pub async fn charge(&mut self, pool: &str, key: &str) -> Bytes {
-        // Nothing in them needs to be escaped.
-        let body = format!(
-            r#"{{"query":"{DOCUMENT}","variables":{{"input":{{"poolId":"{pool}","lines":[{{"service":"FURNITURE_REMOVAL"}}],"idempotencyKey":"{key}"}}}}}}"#
-        );
+    /// Sends a mutation, which must be accepted: the body of the answer begins so, and has no user errors.
+    pub async fn mutate(&mut self, body: String, begins: &str) -> Bytes {
         let (status, body) = self.post(body).await;
-        let accepted = status == 200
-            && body.starts_with(br#"{"data":{"chargeCredits":{"charge":{"id":"charge_"#)
-            && contains(&body, br#""userErrors":[]}}"#);
+        let accepted =
+            status == 200 && body.starts_with(begins.as_bytes()) && contains(&body, br#""userErrors":[]}}"#);
         assert!(accepted, "{status}: {}", String::from_utf8_lossy(&body));
         body
     }
+
+    /// Sends a query, whose answer must contain some text; answers the body.
+    pub async fn query(&mut self, query: &str, variables: &Value, expected: &str) -> Bytes {
+        let body = json!({ "query": query, "variables": variables }).to_string();
+        let (status, body) = self.post(body).await;
+        let answered =
+            status == 200 && contains(&body, expected.as_bytes()) && !contains(&body, br#""errors""#);
+        assert!(answered, "{query}: {status}: {}", String::from_utf8_lossy(&body));
+        body
+    }
+
+    /// Makes one charge, which must be accepted; answers the body.
+    pub async fn charge(&mut self, pool: &str, key: &str) -> Bytes {
+        self.mutate(charge_body(pool, key), CHARGED).await
+    }
+}
+
+/// How the answer to a charge begins that was accepted, up to the end of the prefix of its id.
+const CHARGED: &str = r#"{"data":{"chargeCredits":{"charge":{"id":"charge_"#;
+
+/// The body of a request for one charge. Nothing in it needs to be escaped.
+fn charge_body(pool: &str, key: &str) -> String {
+    format!(
+        r#"{{"query":"{DOCUMENT}","variables":{{"input":{{"poolId":"{pool}","lines":[{{"service":"FURNITURE_REMOVAL"}}],"idempotencyKey":"{key}"}}}}}}"#
+    )
+}
+
+/// What clients send in which turn; none when there is nothing left to do.
+pub type Bodies = Arc<dyn Fn(usize) -> Option<String> + Send + Sync>;
+
+/// Lets clients send one mutation after the other, for some seconds or until nothing is left to do. The ids of
+/// what they have made are added to `made`: they follow `begins`, with which each answer must begin.
+pub async fn mutate_for(
+    server: &Server,
+    (clients, seconds): (usize, usize),
+    begins: &'static str,
+    bodies: Bodies,
+    made: &Mutex<Vec<String>>,
+) -> Measured {
+    let (stop, turn) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut connections = Vec::new();
+    for _ in 0..clients {
+        connections.push(Client::open(&server.address, &server.token).await);
+    }
+    let began = Instant::now();
+    let tasks = connections.into_iter().map(|mut client| {
+        let (stop, turn, bodies) = (stop.clone(), turn.clone(), bodies.clone());
+        tokio::spawn(async move {
+            let (mut times, mut ids) = (Vec::new(), Vec::new());
+            while !stop.load(Ordering::Relaxed) {
+                let Some(body) = bodies(turn.fetch_add(1, Ordering::Relaxed)) else { break };
+                let began = Instant::now();
+                let answer = client.mutate(body, begins).await;
+                times.push(began.elapsed());
+                let rest = &answer[begins.len()..];
+                let end = rest.iter().position(|byte| *byte == b'"').unwrap();
+                ids.push(String::from_utf8_lossy(&rest[..end]).into_owned());
+            }
+            (times, ids)
+        })
+    });
+    let tasks: Vec<_> = tasks.collect();
+    let until = began + Duration::from_secs(seconds as u64);
+    // Whoever has nothing left to do is done earlier.
+    while Instant::now() < until && tasks.iter().any(|task| !task.is_finished()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut times = Vec::new();
+    for task in tasks {
+        let (of_one, ids) = task.await.unwrap();
+        times.extend(of_one);
+        made.lock().unwrap().extend(ids);
+    }
+    summary(times, began.elapsed())
 }
 
 /// Lets clients send the same body for some seconds; the answer must contain some text.

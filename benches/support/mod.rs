@@ -35,7 +35,7 @@ pub fn at_least(name: &str, value: f64, aim: f64, stretch: &str) -> bool {
 
 /// The same for what is to be small.
 pub fn at_most(name: &str, value: f64, aim: f64) -> bool {
-    println!("{name}: {value:.1} (aim: at most {aim:.1})");
+    println!("{name}: {value:.2} (aim: at most {aim:.1})");
     value <= aim
 }
 

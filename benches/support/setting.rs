@@ -10,23 +10,28 @@ use bursar::config::{Addresses, Config};
 use bursar::db::{Snapshots, Tenant, migrate};
 use bursar::global_id;
 use bursar::ledger::Submission;
-use bursar::organizations::{self, NewOrganization};
+use bursar::organizations::{self, NewDepartment, NewOrganization};
 use bursar::pools::{self, NewPool};
 use bursar_domain::id::{EntryId, Id, LotId, OrganizationId, PoolId, UserId};
 use bursar_domain::ledger::{
-    Command as LedgerCommand, CommandId, Instruction, IssueCredits, Key, LotClass, LotSource, RequestHash,
+    AllocateCredits, Command as LedgerCommand, CommandId, Instruction, IssueCredits, Key, LotClass,
+    LotSource, RequestHash,
 };
 use bursar_domain::permission::Action;
 use bursar_domain::{Credits, Timestamp};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use secrecy::SecretString;
+use serde_json::json;
 
-use super::load::Target;
+use super::load::{Client, Target};
 use super::postgres::{APPLICATION, Instance, OWNER};
+use super::process::Server;
 
 const SECRET: &str = "a secret for benches, 32 bytes ok";
 /// More than any run uses up.
 const CREDITS: i64 = 1_000_000_000;
+/// How many lots the department of a furnished organization has credits of.
+const LOTS: i16 = 8;
 
 /// A database with tenants.
 pub struct Setting {
@@ -76,10 +81,7 @@ impl Setting {
         (pools, organizations): (usize, usize),
     ) -> Setting {
         migrate::up(&addresses).await.unwrap();
-        let defaults = Config::for_database(addresses.clone(), "http://bursar.test".parse().unwrap());
-        let signing_secret = Some(SecretString::from(SECRET));
-        let config = Config { data_dir: dir.path().to_owned(), signing_secret, ..defaults };
-        let app = App::open(config, Clock::system()).await.unwrap();
+        let app = open(&addresses, dir.path()).await;
         app.seed().await.unwrap();
         let token = app.token("operator@bursar.test").await.unwrap();
         let filler = Filler::new(&app, &token).await;
@@ -95,6 +97,44 @@ impl Setting {
         }
         app.close().await.unwrap();
         Setting { addresses, instance, dir, token, pools: made, organizations: tenants }
+    }
+
+    /// Bursar within this process, on the same database. Whoever opens it closes it.
+    pub async fn app(&self) -> App {
+        open(&self.addresses, self.dir.path()).await
+    }
+
+    /// Makes an organization whose charges meet everything that there is: a department with credits of several
+    /// lots, and somebody on whose behalf it is charged.
+    pub async fn furnish(&self) -> Furnished {
+        let app = self.app().await;
+        let filler = Filler::new(&app, &self.token).await;
+        let (organization, owner) = filler.organization("furnished").await;
+        let pool = filler.empty_pool(organization, &owner, 0).await;
+        let now = app.services().context.clock.now();
+        for number in 0..LOTS {
+            let expires_at = Some(now.plus_days(300 + i64::from(number)));
+            filler.issue(organization, pool, (100 + number, CREDITS, expires_at)).await;
+        }
+        let snapshots = Snapshots::new(app.services().context.db.clone());
+        let room = owner.organization(&snapshots, organization, Action::ManageDepartments).await.unwrap();
+        snapshots.close().await;
+        let new = NewDepartment { code: "SALES".to_owned(), name: "Sales".to_owned(), cost_center: None };
+        let department =
+            organizations::create_department(&app.services().context, &room, new).await.unwrap().id;
+        // All but a half of the last lot.
+        let credits = Credits::new(CREDITS * i64::from(LOTS) - CREDITS / 2).unwrap();
+        let new_account = app.services().context.clock.new_id();
+        let allocate = AllocateCredits { department, new_account, credits };
+        filler.submit(organization, pool, Instruction::Allocate(allocate)).await;
+        let furnished = Furnished {
+            pool: global_id::encode(pool),
+            department: global_id::encode(department),
+            member: global_id::encode(owner.memberships[&organization].id),
+            owner: app.token("owner@furnished.test").await.unwrap(),
+        };
+        app.close().await.unwrap();
+        furnished
     }
 
     /// One pool.
@@ -171,6 +211,44 @@ impl Setting {
     }
 }
 
+async fn open(addresses: &Addresses, dir: &Path) -> App {
+    let defaults = Config::for_database(addresses.clone(), "http://bursar.test".parse().unwrap());
+    let signing_secret = Some(SecretString::from(SECRET));
+    let config = Config { data_dir: dir.to_owned(), signing_secret, ..defaults };
+    App::open(config, Clock::system()).await.unwrap()
+}
+
+/// What there is in an organization where a charge meets everything. All ids are global ones.
+pub struct Furnished {
+    /// The pool.
+    pub pool: String,
+    /// The department that is charged.
+    pub department: String,
+    /// The membership of the person on whose behalf.
+    pub member: String,
+    /// The token of that person, who owns the organization.
+    pub owner: String,
+}
+
+impl Furnished {
+    /// Limits what the department, the person and the service may use, by caps that leave enough.
+    pub async fn limit(&self, server: &Server) {
+        let mut owner = Client::open(&server.address, &self.owner).await;
+        let scopes = [
+            json!({ "departmentId": self.department }),
+            json!({ "memberId": self.member }),
+            json!({ "service": "FURNITURE_REMOVAL" }),
+        ];
+        for scope in scopes {
+            let input = json!({ "poolId": self.pool, "scope": scope, "credits": CREDITS, "period": "MONTH" });
+            let query = "mutation Cap($input: CreateSpendingCapInput!) { createSpendingCap(input: $input) { \
+                         __typename userErrors { __typename code message field } } }";
+            let body = json!({ "query": query, "variables": { "input": input } }).to_string();
+            owner.mutate(body, r#"{"data":{"createSpendingCap":{"#).await;
+        }
+    }
+}
+
 fn target((_, pool): &(OrganizationId, PoolId)) -> Target {
     Target { pool: global_id::encode(*pool) }
 }
@@ -208,38 +286,58 @@ impl<'a> Filler<'a> {
     }
 
     async fn pool(&self, organization: OrganizationId, owner: &Caller, number: usize) -> PoolId {
+        let pool = self.empty_pool(organization, owner, number).await;
+        self.issue(organization, pool, (100, CREDITS, None)).await;
+        pool
+    }
+
+    async fn empty_pool(&self, organization: OrganizationId, owner: &Caller, number: usize) -> PoolId {
         let services = self.app.services();
         let snapshots = Snapshots::new(services.context.db.clone());
         let room = owner.organization(&snapshots, organization, Action::ManagePools).await.unwrap();
         snapshots.close().await;
         let new = NewPool { name: format!("Pool {number}"), allowed_services: None };
-        let pool = pools::create(&services.context, &room, new).await.unwrap().id;
-        let clock = &services.context.clock;
+        pools::create(&services.context, &room, new).await.unwrap().id
+    }
+
+    /// Brings a lot in: with a place in the burn order, and an expiry.
+    async fn issue(
+        &self,
+        organization: OrganizationId,
+        pool: PoolId,
+        (priority, credits, expires_at): (i16, i64, Option<Timestamp>),
+    ) {
+        let clock = &self.app.services().context.clock;
         let issue = IssueCredits {
             lot: clock.new_id::<LotId>(),
             source: LotSource::Grant,
             class: LotClass::Promotional,
-            priority: 100,
-            credits: Credits::new(CREDITS).unwrap(),
+            priority,
+            credits: Credits::new(credits).unwrap(),
             cost: 0,
             currency: None,
-            expires_at: None,
+            expires_at,
             purchase: None,
             department: None,
             new_account: clock.new_id(),
         };
+        self.submit(organization, pool, Instruction::Issue(issue)).await;
+    }
+
+    async fn submit(&self, organization: OrganizationId, pool: PoolId, instruction: Instruction) {
+        let services = self.app.services();
+        let id: EntryId = services.context.clock.new_id();
         let command = LedgerCommand {
-            id: CommandId::Entry(clock.new_id::<EntryId>()),
+            id: CommandId::Entry(id),
             pool,
-            key: Key(pool.as_u128().to_be_bytes()),
+            key: Key(id.as_u128().to_be_bytes()),
             request: RequestHash([0; 16]),
             now: Timestamp::EPOCH,
-            instruction: Instruction::Issue(issue),
+            instruction,
         };
         let (actor, standing) = (Actor::system(None), Standing::default());
         let submission = Submission { command, actor, standing, subject: None, metadata: None, reason: None };
         // The bench acts for itself here.
         services.ledger.submit(Tenant::vouched(organization), submission).await.unwrap();
-        pool
     }
 }

@@ -44,6 +44,8 @@ pub struct Model {
     pub refill_shortfall: Option<Credits>,
     /// A digest of what never changes in the row; none for rows from before there were seals.
     pub seal: Option<Vec<u8>>,
+    /// A digest of how it overflows and is refilled; none for rows from before there were seals.
+    pub terms_seal: Option<Vec<u8>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -26,8 +26,9 @@ ALTER TABLE account ADD COLUMN refill_period text CHECK (refill_period IN ('MONT
 ALTER TABLE account ADD COLUMN refill_start {int};
 ALTER TABLE account ADD COLUMN refill_end {int};
 ALTER TABLE account ADD COLUMN refill_shortfall {int} CHECK (refill_shortfall >= 0);
--- A digest of what never changes in the row.
+-- Digests of what never changes in the row, and of how it overflows and is refilled.
 ALTER TABLE account ADD COLUMN seal {bytes};
+ALTER TABLE account ADD COLUMN terms_seal {bytes};
 
 -- The lot whose credits go on in it.
 ALTER TABLE lot ADD COLUMN replaces {uuid};
@@ -358,6 +359,7 @@ ALTER TABLE lot_position DROP COLUMN revoking;
 DROP INDEX lot_replaces;
 ALTER TABLE lot DROP COLUMN seal;
 ALTER TABLE lot DROP COLUMN replaces;
+ALTER TABLE account DROP COLUMN terms_seal;
 ALTER TABLE account DROP COLUMN seal;
 ALTER TABLE account DROP COLUMN refill_shortfall;
 ALTER TABLE account DROP COLUMN refill_end;

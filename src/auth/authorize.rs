@@ -14,7 +14,7 @@ use crate::db::scope::find_across;
 use crate::db::{Scope, Snapshots, Tenant, TenantEntity};
 use crate::error::{Error, Result};
 
-/// A thing that the caller may do the asked-for action with. Only this file makes one.
+/// A thing that the caller may do the asked-for action with. Only this room makes one.
 #[derive(Clone, Debug)]
 pub struct Authorized<T> {
     value: T,
@@ -292,7 +292,7 @@ impl Caller {
     }
 
     /// Vouches for a row that was found and checked.
-    fn authorized<T>(&self, organization: OrganizationId, value: T) -> Authorized<T> {
+    pub(super) fn authorized<T>(&self, organization: OrganizationId, value: T) -> Authorized<T> {
         // Every caller of this has asked the permission table before.
         let tenant = Tenant::vouched(organization);
         Authorized { value, tenant, actor: self.actor(), standing: self.standing(organization) }
@@ -359,7 +359,7 @@ impl Caller {
 
     /// Looks for a row in the organizations that the caller belongs to, one after another; the operator
     /// looks into all at once. What is in no organization of the caller's is not there.
-    async fn find_row<E: TenantEntity>(
+    pub(super) async fn find_row<E: TenantEntity>(
         &self,
         snapshots: &Snapshots,
         known: Option<OrganizationId>,

@@ -10,6 +10,7 @@ mod caller;
 mod directory;
 mod keys;
 mod token;
+mod uses;
 
 pub use authorize::Authorized;
 pub use caller::{Caller, Callers, Identity, Member};

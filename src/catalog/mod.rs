@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use bursar_domain::id::PackageVersionId;
+use bursar_domain::id::{PackageVersionId, ServiceVersionId};
 use bursar_domain::pricing::versions_at;
 use bursar_domain::{Currency, Timestamp};
 use bursar_entity::{package, package_price, package_version, service, service_version};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
-use crate::db::Txn;
+use crate::db::{Txn, padded};
 use crate::error::Result;
 
 /// A service with the version of its price that holds.
@@ -49,6 +49,12 @@ pub async fn services(txn: &Txn, at: Timestamp) -> Result<Vec<Service>> {
         Some(Service { row, version })
     };
     Ok(rows.into_iter().filter_map(current).collect())
+}
+
+/// Versions of services' prices by their ids.
+pub async fn price_versions(txn: &Txn, ids: Vec<ServiceVersionId>) -> Result<Vec<service_version::Model>> {
+    let versions = service_version::Entity::find().filter(service_version::Column::Id.is_in(padded(ids)));
+    Ok(versions.all(txn).await?)
 }
 
 /// All packages, as they are at an instant, in order of their ids.

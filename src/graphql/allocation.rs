@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use bursar_domain::Credits;
 use bursar_domain::id::{AccountId, DepartmentId};
-use bursar_domain::ledger::Overflow;
+use bursar_domain::ledger as rules;
 use bursar_domain::permission::Action;
 use bursar_entity::{account, pool};
 use sea_orm::{ColumnTrait, QueryFilter};
@@ -15,6 +15,7 @@ use super::loaders::Key;
 use super::node::decode;
 use super::pool::{Pool, pool_of};
 use super::pool_mutation::managed;
+use super::refill::{AllocationRefill, Overflow};
 use super::scalars::{CreditsScalar, IdempotencyKey};
 use super::transfer::Transfer;
 use super::{Request, request, signed_in};
@@ -66,6 +67,16 @@ impl Allocation {
             Ok(request(ctx)?.rows.load_one(key).await?.map(Department))
         });
         load.await.transpose()
+    }
+
+    /// What the department does that has not enough of its own.
+    async fn overflow(&self) -> Overflow {
+        self.0.overflow.into()
+    }
+
+    /// How it is refilled when a period begins. Null: it is not.
+    async fn refill(&self) -> Option<AllocationRefill> {
+        AllocationRefill::of(&self.0)
     }
 
     /// What the department has in the pool.
@@ -271,7 +282,7 @@ async fn allocation_after(
         posted,
         held: Credits::ZERO,
         created_at: last.created_at,
-        overflow: Overflow::Deny,
+        overflow: rules::Overflow::Deny,
         refill_amount: None,
         refill_rollover: None,
         refill_period: None,
@@ -279,5 +290,6 @@ async fn allocation_after(
         refill_end: None,
         refill_shortfall: None,
         seal: None,
+        terms_seal: None,
     })))
 }

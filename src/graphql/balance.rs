@@ -9,7 +9,7 @@ use super::scalars::{CreditsScalar, DateTime, Version};
 use super::signed_in;
 use crate::db::Tenant;
 use crate::error::Error;
-use crate::ledger;
+use crate::ledger::{self, Receipt, ReceiptRow};
 
 /// What a balance is of.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub enum BalanceOf {
     Pools(OrganizationId, Vec<PoolId>),
     /// One account of a pool.
     Account(OrganizationId, PoolId, AccountId),
+    /// Something at an instant that has passed.
+    Past,
 }
 
 /// What is there, and what of it can be spent.
@@ -36,6 +38,20 @@ impl Balance {
     /// A balance of something.
     pub fn new(amounts: ledger::Balance, of: BalanceOf) -> Balance {
         Balance { amounts, of }
+    }
+
+    /// The balances of the pool and of the account that a command was about, after it.
+    pub fn after(receipt: &Receipt) -> Result<(Balance, Balance), Error> {
+        let (organization, pool, account) = match &receipt.row {
+            ReceiptRow::Charge(row) => (row.organization_id, row.pool_id, row.account_id),
+            ReceiptRow::Hold(row) => (row.organization_id, row.pool_id, row.account_id),
+            ReceiptRow::Entry(row) => (row.organization_id, row.pool_id, row.account_id),
+            ReceiptRow::Nothing => return Err(Error::internal("a command that did nothing has no balance")),
+        };
+        let of_pool = BalanceOf::Pools(organization, vec![pool]);
+        let of_account = BalanceOf::Account(organization, pool, account);
+        let (pool, account) = (receipt.pool_balance()?, receipt.charged_balance()?);
+        Ok((Balance::new(pool, of_pool), Balance::new(account, of_account)))
     }
 
     /// The balance of pools together: amounts and versions are added.
@@ -89,7 +105,7 @@ impl Balance {
         CreditsScalar(self.amounts.debt)
     }
 
-    /// Credits that expire within some days from now.
+    /// Credits that expire within some days from now. Not told of a balance of the past.
     async fn expiring(
         &self,
         ctx: &Context<'_>,
@@ -121,6 +137,9 @@ impl Balance {
         let (organization, pools, account) = match &self.of {
             BalanceOf::Pools(organization, pools) => (*organization, pools.clone(), None),
             BalanceOf::Account(organization, pool, account) => (*organization, vec![*pool], Some(*account)),
+            BalanceOf::Past => {
+                return Err(Error::invalid("expiring", "expiring: is told of balances of now only"));
+            }
         };
         // The balance has been shown to the caller.
         let tenant = Tenant::vouched(organization);

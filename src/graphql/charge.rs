@@ -1,21 +1,24 @@
 //! Charges.
 
 use async_graphql::{Context, ID, Object, SimpleObject};
-use bursar_domain::Money;
 use bursar_domain::id::ChargeId;
 use bursar_domain::ledger::PricedLine;
 use bursar_domain::permission::Action;
-use bursar_entity::{charge, transfer};
+use bursar_domain::{Credits, Money};
+use bursar_entity::{charge, hold, journal_entry, transfer};
 use sea_orm::ColumnTrait;
 
 use super::audit::Actor;
 use super::department::Department;
 use super::errors::ApiError;
-use super::loaders::{Key, MemberOf};
+use super::explanation::{self, ChargeExplanation};
+use super::hold::Hold;
+use super::loaders::{Key, MemberOf, RefundsOf};
 use super::lot::Lot;
 use super::member::Member;
 use super::node::decode;
 use super::pool::{Pool, pool_of};
+use super::refund::Refund;
 use super::scalars::{CreditsScalar, DateTime, Json, MoneyObject, Version};
 use super::{Request, request, signed_in};
 use crate::db::Tenant;
@@ -28,18 +31,27 @@ pub struct Charge {
     row: charge::Model,
     /// Its transfers, when they are known already: a rehearsed charge's are nowhere else.
     transfers: Option<Vec<transfer::Model>>,
+    /// A refund of it that was rehearsed, which is nowhere else either.
+    rehearsed_refund: Option<journal_entry::Model>,
 }
 
 impl From<charge::Model> for Charge {
     fn from(row: charge::Model) -> Charge {
-        Charge { row, transfers: None }
+        Charge { row, transfers: None, rehearsed_refund: None }
     }
 }
 
 impl Charge {
     /// A charge that has just been booked, or rehearsed, with its transfers.
-    pub fn booked(row: charge::Model, transfers: Vec<transfer::Model>) -> Charge {
-        Charge { row, transfers: Some(transfers) }
+    pub fn booked(row: charge::Model, mut transfers: Vec<transfer::Model>) -> Charge {
+        // What followed from it, as the end of a hold follows from its last capture, is not its own.
+        transfers.retain(|transfer| (row.version - row.slices + 1..=row.version).contains(&transfer.version));
+        Charge { row, transfers: Some(transfers), rehearsed_refund: None }
+    }
+
+    /// The same charge with a refund that was rehearsed.
+    pub fn refunding(self, refund: journal_entry::Model) -> Charge {
+        Charge { rehearsed_refund: Some(refund), ..self }
     }
 
     /// The charge with a global id, when the caller may see the pool's movements or the department's
@@ -60,6 +72,32 @@ impl Charge {
     fn tenant(&self) -> Tenant {
         // Only charges that the caller may see become objects.
         Tenant::vouched(self.row.organization_id)
+    }
+
+    async fn own_transfers(&self, request: &Request) -> Result<Vec<transfer::Model>, Error> {
+        if let Some(transfers) = &self.transfers {
+            return Ok(transfers.clone());
+        }
+        let snapshot = request.snapshots.open(self.tenant()).await?;
+        ledger::charge_transfers(&snapshot, self.tenant(), &self.row).await
+    }
+
+    async fn hold_row(&self, ctx: &Context<'_>) -> Result<Option<hold::Model>, ApiError> {
+        let Some(hold) = self.row.hold_id else { return Ok(None) };
+        Ok(request(ctx)?.rows.load_one(Key(self.row.organization_id, hold)).await?)
+    }
+
+    /// The rows of its refunds, oldest first.
+    async fn refund_rows(&self, ctx: &Context<'_>) -> Result<Vec<journal_entry::Model>, ApiError> {
+        let key = Key(self.row.organization_id, RefundsOf(self.row.id));
+        let mut rows = request(ctx)?.rows.load_one(key).await?.unwrap_or_default();
+        rows.extend(self.rehearsed_refund.clone());
+        Ok(rows)
+    }
+
+    async fn refunded_credits(&self, ctx: &Context<'_>) -> Result<Credits, ApiError> {
+        let rows = self.refund_rows(ctx).await?;
+        Ok(rows.iter().fold(Credits::ZERO, |sum, row| sum.saturating_add(row.credits)))
     }
 }
 
@@ -96,9 +134,18 @@ impl Charge {
         CreditsScalar(self.row.credits)
     }
 
-    /// The job's id at the caller's, unique in the organization.
-    async fn reference(&self) -> Option<&str> {
-        self.row.reference.as_deref()
+    /// The job's id at the caller's, unique in the organization. The charges that capture a hold show the
+    /// hold's.
+    async fn reference(&self, ctx: &Context<'_>) -> Option<Result<String, ApiError>> {
+        if let Some(reference) = &self.row.reference {
+            return Some(Ok(reference.clone()));
+        }
+        Box::pin(self.hold_row(ctx)).await.map(|row| row.and_then(|row| row.reference)).transpose()
+    }
+
+    /// The hold that it captures.
+    async fn hold(&self, ctx: &Context<'_>) -> Option<Result<Hold, ApiError>> {
+        Box::pin(self.hold_row(ctx)).await.map(|row| row.map(Hold)).transpose()
     }
 
     /// The property or listing.
@@ -132,13 +179,7 @@ impl Charge {
     async fn slices(&self, ctx: &Context<'_>) -> Option<Result<Vec<LotSlice>, ApiError>> {
         let list = Box::pin(async {
             let request = signed_in(ctx)?;
-            let transfers = match &self.transfers {
-                Some(transfers) => transfers.clone(),
-                None => {
-                    let snapshot = request.snapshots.open(self.tenant()).await?;
-                    ledger::charge_transfers(&snapshot, self.tenant(), &self.row).await?
-                }
-            };
+            let transfers = self.own_transfers(request).await?;
             let keys = transfers.iter().map(|transfer| Key(self.row.organization_id, transfer.lot_id));
             let lots = request.rows.load_many(keys).await?;
             // What a department's people may see of a charge is not the whole lot.
@@ -156,6 +197,36 @@ impl Charge {
             Ok(transfers.into_iter().map(slice).collect())
         });
         Some(list.await)
+    }
+
+    /// What has been given back of it, oldest first.
+    async fn refunds(&self, ctx: &Context<'_>) -> Option<Result<Vec<Refund>, ApiError>> {
+        let list = Box::pin(async {
+            let rows = self.refund_rows(ctx).await?;
+            Ok(rows.into_iter().map(Refund::from).collect())
+        });
+        Some(list.await)
+    }
+
+    /// How many of its credits have been given back.
+    async fn refunded(&self, ctx: &Context<'_>) -> Result<CreditsScalar, ApiError> {
+        Box::pin(self.refunded_credits(ctx)).await.map(CreditsScalar)
+    }
+
+    /// How many of its credits can still be given back.
+    async fn refundable(&self, ctx: &Context<'_>) -> Result<CreditsScalar, ApiError> {
+        let refunded = Box::pin(self.refunded_credits(ctx)).await?;
+        Ok(CreditsScalar(self.row.credits.saturating_sub(refunded)))
+    }
+
+    /// Which prices it was made at, and which lots it took and why.
+    async fn explanation(&self, ctx: &Context<'_>) -> Option<Result<ChargeExplanation, ApiError>> {
+        let explain = Box::pin(async {
+            let request = signed_in(ctx)?;
+            let transfers = self.own_transfers(request).await?;
+            explanation::of_charge(request, &self.row, transfers).await
+        });
+        Some(explain.await)
     }
 
     /// When it was booked.
@@ -184,7 +255,7 @@ pub struct ChargeLine {
 
 impl From<Line> for ChargeLine {
     fn from(line: Line) -> ChargeLine {
-        let credits = |value| CreditsScalar(bursar_domain::Credits::new(value).unwrap_or_default());
+        let credits = |value| CreditsScalar(Credits::new(value).unwrap_or_default());
         ChargeLine {
             service: line.code,
             quantity: i32::try_from(line.quantity).unwrap_or(i32::MAX),

@@ -1,25 +1,28 @@
-//! Charging, and quoting a charge: inputs, payloads, root fields.
+//! Charging, and quoting or explaining a charge: inputs, payloads, root fields.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use bursar_domain::ledger::{LineRequest, ReferenceOwner, Refusal};
+use bursar_domain::Credits;
+use bursar_domain::id::{DepartmentId, MembershipId, PoolId};
+use bursar_domain::ledger::{Explanation, LineRequest, Overflow};
 use bursar_entity::{account, pool};
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, QueryFilter};
 
-use super::balance::{Balance, BalanceOf};
+use super::balance::Balance;
 use super::charge::{Charge, ChargeLine};
-use super::errors::{ApiError, UserError, refused, user_error};
+use super::errors::{ApiError, UserError, user_error};
+use super::explanation::{self, ChargeExplanation};
 use super::node::decode;
 use super::pool::Pool;
+use super::refused::{refused, with_owner};
 use super::scalars::{CreditsScalar, IdempotencyKey, Json};
 use super::{Request, signed_in};
 use crate::auth::{Authorized, Caller};
 use crate::charges::{self, ChargeRequest};
 use crate::error::Error;
-use crate::ledger::{Receipt, ReceiptRow};
-use crate::{global_id, ledger};
+use crate::ledger::{self, Receipt, ReceiptRow};
 
 /// A line of a charge.
-#[derive(InputObject)]
+#[derive(InputObject, Clone)]
 pub struct ChargeLineInput {
     /// The service's code.
     service: String,
@@ -65,6 +68,8 @@ pub struct QuoteChargeInput {
     pool_id: ID,
     /// Whose credits. Left out: those that no department has.
     department_id: Option<ID>,
+    /// On which member's behalf.
+    on_behalf_of_id: Option<ID>,
     /// What would be done: 1 to 100 lines.
     lines: Vec<ChargeLineInput>,
 }
@@ -73,13 +78,13 @@ pub struct QuoteChargeInput {
 #[derive(SimpleObject, Default)]
 pub struct ChargeCreditsPayload {
     /// The charge.
-    charge: Option<Charge>,
+    pub(super) charge: Option<Charge>,
     /// What the pool had after it, as of its commit.
-    balance: Option<Balance>,
+    pub(super) balance: Option<Balance>,
     /// What the department (or unallocated) had after it, as of its commit.
-    account_balance: Option<Balance>,
+    pub(super) account_balance: Option<Balance>,
     /// Whether it had been made before, under the same key.
-    replayed: bool,
+    pub(super) replayed: bool,
     /// Why nothing was charged. Empty when it was.
     user_errors: Vec<UserError>,
 }
@@ -101,7 +106,39 @@ pub struct ChargeQuote {
     user_errors: Vec<UserError>,
 }
 
-/// The part of the root that quotes charges.
+/// The ids that say whose credits are used, and on whose behalf.
+pub(super) struct Named<'i> {
+    pub pool: &'i ID,
+    pub department: Option<&'i ID>,
+    pub on_behalf_of: Option<&'i ID>,
+}
+
+impl Named<'_> {
+    /// What they name. An id that cannot be one names nothing that is there.
+    pub fn decode(&self) -> Result<(PoolId, Option<DepartmentId>, Option<MembershipId>), Error> {
+        let pool = decode(self.pool, "pool").map_err(|error: Error| error.at("poolId"))?;
+        let department = self.department.map(|id| decode(id, "department")).transpose();
+        let department = department.map_err(|error: Error| error.at("departmentId"))?;
+        let on_behalf_of = self.on_behalf_of.map(|id| decode(id, "member")).transpose();
+        Ok((pool, department, on_behalf_of.map_err(|error: Error| error.at("onBehalfOfId"))?))
+    }
+}
+
+impl QuoteChargeInput {
+    fn request(self) -> Result<ChargeRequest, Error> {
+        let named = Named {
+            pool: &self.pool_id,
+            department: self.department_id.as_ref(),
+            on_behalf_of: self.on_behalf_of_id.as_ref(),
+        };
+        let (pool, department, on_behalf_of) = named.decode()?;
+        let lines = self.lines.into_iter().map(LineRequest::from).collect();
+        let (reference, subject, metadata) = (None, None, None);
+        Ok(ChargeRequest { pool, department, on_behalf_of, lines, reference, subject, metadata })
+    }
+}
+
+/// The part of the root that quotes and explains charges.
 #[derive(Default)]
 pub struct ChargeQuery;
 
@@ -113,71 +150,94 @@ impl ChargeQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "What would be charged.")] input: QuoteChargeInput,
     ) -> Option<Result<ChargeQuote, ApiError>> {
-        let outcome = Box::pin(async {
+        let outcome = Box::pin(async { quote(signed_in(ctx)?, input.request()?).await });
+        let failed = |error| ChargeQuote { user_errors: vec![error], ..Default::default() };
+        Some(outcome.await.or_else(|error| user_error(error).map(failed)))
+    }
+
+    /// How a charge would be decided now: which version of each price, which lots and why, which spending caps
+    /// with what headroom. Writes nothing.
+    async fn explain_charge(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What would be charged.")] input: QuoteChargeInput,
+    ) -> Option<Result<ChargeExplanation, ApiError>> {
+        let explained = Box::pin(async {
             let request = signed_in(ctx)?;
-            let charge = ChargeRequest {
-                pool: decode(&input.pool_id, "pool").map_err(|error: Error| error.at("poolId"))?,
-                department: department(input.department_id.as_ref())?,
-                on_behalf_of: None,
-                lines: input.lines.into_iter().map(LineRequest::from).collect(),
-                reference: None,
-                subject: None,
-                metadata: None,
-            };
-            quote(request, charge).await
+            let charge = input.request()?;
+            let of_department = charge.department.is_some();
+            let (pool, explanation) = explain(request, charge).await?;
+            Ok((request, pool, explanation, of_department))
         });
-        Some(match outcome.await {
-            Ok(quote) => Ok(quote),
-            Err(error) => {
-                user_error(error).map(|error| ChargeQuote { user_errors: vec![error], ..Default::default() })
+        Some(match explained.await {
+            Ok((request, pool, explanation, of_department)) => {
+                Box::pin(explanation::of_request(request, &pool, explanation, of_department)).await
             }
+            Err(error) => user_error(error).map(ChargeExplanation::refused),
         })
     }
 }
 
+async fn explain(
+    request: &Request,
+    charge: ChargeRequest,
+) -> Result<(Authorized<pool::Model>, Explanation), Error> {
+    let (ledger, directory) = (&request.services.ledger, &request.services.directory);
+    charges::explain(ledger, &request.snapshots, directory, &request.caller()?, charge).await
+}
+
 async fn quote(request: &Request, charge: ChargeRequest) -> Result<ChargeQuote, Error> {
-    let services = &request.services;
     let department = charge.department;
-    let caller = request.caller()?;
-    let (pool, quote) =
-        charges::quote(&services.ledger, &request.snapshots, &services.directory, &caller, charge).await?;
-    let priced = !quote.lines.is_empty();
+    let (pool, explained) = explain(request, charge).await?;
     let available = available(request, &pool, department).await?;
+    let priced = !explained.lines.is_empty();
     Ok(ChargeQuote {
         pool: Some(Pool(pool.into_value())),
-        lines: quote.lines.into_iter().map(ChargeLine::from).collect(),
-        credits: priced.then_some(CreditsScalar(quote.credits)),
-        affordable: quote.refusal.is_none(),
+        lines: explained.lines.into_iter().map(ChargeLine::from).collect(),
+        credits: priced.then_some(CreditsScalar(explained.credits)),
+        affordable: explained.refusal.is_none(),
         available: Some(CreditsScalar(available)),
-        user_errors: quote.refusal.as_ref().map(refused).into_iter().collect(),
+        user_errors: explained.refusal.as_ref().map(refused).into_iter().collect(),
     })
 }
 
-/// What is available to a charge of a department (or of unallocated credits).
+/// What is available to a charge of a department (or of unallocated credits): with what unallocated has, when
+/// the department draws on that.
 async fn available(
     request: &Request,
     pool: &Authorized<pool::Model>,
-    department: Option<bursar_domain::id::DepartmentId>,
-) -> Result<bursar_domain::Credits, Error> {
+    department: Option<DepartmentId>,
+) -> Result<Credits, Error> {
     let tenant = pool.tenant();
     let snapshot = request.snapshots.open(tenant).await?;
-    let owner = match department {
-        Some(department) => account::Column::DepartmentId.eq(department),
-        None => account::Column::DepartmentId.is_null(),
+    let unallocated = account::Column::DepartmentId.is_null();
+    let owners = match department {
+        Some(department) => {
+            Condition::any().add(account::Column::DepartmentId.eq(department)).add(unallocated)
+        }
+        None => Condition::all().add(unallocated),
     };
-    let account = tenant.find::<account::Entity>().filter(account::Column::PoolId.eq(pool.id)).filter(owner);
-    let Some(account) = account.one(&*snapshot).await? else { return Ok(bursar_domain::Credits::ZERO) };
-    let balance = ledger::account_balance(&snapshot, tenant, &account, request.now()).await?;
-    Ok(balance.available())
+    let accounts =
+        tenant.find::<account::Entity>().filter(account::Column::PoolId.eq(pool.id)).filter(owners);
+    let accounts = accounts.all(&*snapshot).await?;
+    let Some(own) = accounts.iter().find(|row| row.department_id == department) else {
+        return Ok(Credits::ZERO);
+    };
+    let mut sum = Credits::ZERO;
+    for account in &accounts {
+        let drawn = own.overflow == Overflow::Unallocated && account.department_id.is_none();
+        if account.id == own.id || drawn {
+            let balance = ledger::account_balance(&snapshot, tenant, account, request.now()).await?;
+            sum = sum.saturating_add(balance.available());
+        }
+    }
+    Ok(sum)
 }
 
-fn department(id: Option<&ID>) -> Result<Option<bursar_domain::id::DepartmentId>, Error> {
-    let decoded = id.map(|id| decode(id, "department")).transpose();
-    decoded.map_err(|error: Error| error.at("departmentId"))
-}
-
-/// The mutations whose caller's permissions the ledger compares with what holds when it books.
-pub(super) const COMPARED: &[&str] = &["chargeCredits"];
+/// The mutations whose caller's permissions the ledger compares with what holds when it books. A batch is not
+/// among them: what it answers about single items is not asked again.
+pub(super) const COMPARED: &[&str] =
+    &["chargeCredits", "holdCredits", "captureHold", "voidHold", "refundCharge"];
 
 /// The part of the root that charges.
 #[derive(Default)]
@@ -185,8 +245,8 @@ pub struct ChargeMutation;
 
 #[Object]
 impl ChargeMutation {
-    /// Charges credits for services: prices the lines at the prices of this moment, checks service and
-    /// balance, and books, all or nothing.
+    /// Charges credits for services: prices the lines at the prices of this moment, checks service, spending
+    /// caps and balance, and books, all or nothing.
     async fn charge_credits(
         &self,
         ctx: &Context<'_>,
@@ -194,11 +254,16 @@ impl ChargeMutation {
     ) -> Option<Result<ChargeCreditsPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let on_behalf_of = input.on_behalf_of_id.as_ref().map(|id| decode(id, "member")).transpose();
+            let named = Named {
+                pool: &input.pool_id,
+                department: input.department_id.as_ref(),
+                on_behalf_of: input.on_behalf_of_id.as_ref(),
+            };
+            let (pool, department, on_behalf_of) = named.decode()?;
             let charge = ChargeRequest {
-                pool: decode(&input.pool_id, "pool").map_err(|error: Error| error.at("poolId"))?,
-                department: department(input.department_id.as_ref())?,
-                on_behalf_of: on_behalf_of.map_err(|error: Error| error.at("onBehalfOfId"))?,
+                pool,
+                department,
+                on_behalf_of,
                 lines: input.lines.into_iter().map(LineRequest::from).collect(),
                 reference: input.reference,
                 subject: input.subject,
@@ -216,40 +281,24 @@ impl ChargeMutation {
             };
             request.as_things_stand(create).await
         });
-        let error = match outcome.await.and_then(charged) {
-            Ok(payload) => return Some(Ok(payload)),
-            Err(error) => error,
-        };
-        let taken = match &error {
-            Error::Refused(Refusal::ReferenceTaken { owner: ReferenceOwner::Charge(charge) }) => {
-                Some(global_id::encode(*charge))
-            }
-            _ => None,
-        };
-        let shown = match (taken, signed_in(ctx)) {
-            (Some(id), Ok(request)) => Charge::find(request, &id).await.is_ok().then_some(ID(id)),
-            _ => None,
-        };
-        let named = |mut error| {
-            if let UserError::Reference(taken) = &mut error {
-                taken.charge_id = shown;
-            }
-            ChargeCreditsPayload { user_errors: vec![error], ..Default::default() }
-        };
-        Some(user_error(error).map(named))
+        let failed = |error| ChargeCreditsPayload { user_errors: vec![error], ..Default::default() };
+        Some(match outcome.await.and_then(charged) {
+            Ok(payload) => Ok(payload),
+            Err(error) => Box::pin(with_owner(ctx, error)).await.map(failed),
+        })
     }
 }
 
-fn charged(receipt: Receipt) -> Result<ChargeCreditsPayload, Error> {
-    let (balance, account_balance) = (receipt.pool_balance()?, receipt.charged_balance()?);
+/// What a charge answers that was made.
+pub(super) fn charged(receipt: Receipt) -> Result<ChargeCreditsPayload, Error> {
+    let (balance, account_balance) = Balance::after(&receipt)?;
     let ReceiptRow::Charge(row) = receipt.row else {
         return Err(Error::internal("a charge was answered by something else"));
     };
-    let (organization, pool, account) = (row.organization_id, row.pool_id, row.account_id);
     Ok(ChargeCreditsPayload {
         charge: Some(Charge::booked(row, receipt.transfers)),
-        balance: Some(Balance::new(balance, BalanceOf::Pools(organization, vec![pool]))),
-        account_balance: Some(Balance::new(account_balance, BalanceOf::Account(organization, pool, account))),
+        balance: Some(balance),
+        account_balance: Some(account_balance),
         replayed: receipt.replayed,
         user_errors: Vec::new(),
     })

@@ -29,6 +29,8 @@ const CONNECTION: u64 = 5;
 const COUNT: u64 = 20;
 /// A mutation, beside its answer.
 const MUTATION: u64 = 10;
+/// A mutation that carries many items, beside the answers to them.
+const BATCH: u64 = 100;
 /// A subscription, beside one event.
 const SUBSCRIPTION: u64 = 10;
 /// How long a list is taken to be that is not a connection.
@@ -46,7 +48,24 @@ const UNLISTED: &[(&str, u64, &str, Shape)] = &[
 const CATCHING_UP: u64 = 100;
 
 /// Types whose objects are parts of what they stand in: no row of their own has to be read for them.
-const PARTS: &[&str] = &["Money", "PageInfo", "Balance", "ChargeLine", "DepartmentBalance", "PoolBalance"];
+const PARTS: &[&str] = &[
+    "Money",
+    "PageInfo",
+    "Balance",
+    "ChargeLine",
+    "HoldLine",
+    "ExplainedLine",
+    "ExplainedLimit",
+    "PriceVersion",
+    "ChargeBatchResult",
+    "DepartmentBalance",
+    "PoolBalance",
+    "AllocationRefill",
+    "Verification",
+];
+
+/// How the names of types end that answer for the items of a batch, in their field `results`.
+pub const BATCH_PAYLOAD: &str = "BatchPayload";
 
 /// The weights of all fields of the schema.
 pub struct Costs {
@@ -71,6 +90,8 @@ pub enum Shape {
     One,
     /// A page of a list.
     Connection,
+    /// The answers to the items of a batch.
+    Batch,
     /// A list.
     List,
 }
@@ -95,10 +116,12 @@ impl Costs {
             let (leads_to, list) = named(kind);
             let shape = match leads_to.ends_with("Connection") {
                 true => Shape::Connection,
+                false if leads_to.ends_with(BATCH_PAYLOAD) => Shape::Batch,
                 false if list => Shape::List,
                 false => Shape::One,
             };
             let points = match (parent, field) {
+                ("Mutation", _) if shape == Shape::Batch => BATCH,
                 ("Mutation", _) => MUTATION,
                 ("Subscription", _) => SUBSCRIPTION,
                 (_, "totalCount") => COUNT,
@@ -333,6 +356,18 @@ mod tests {
         };
         assert_eq!(entities(100), Ok(2 + 100));
         assert_eq!(entities(101), Err(Excess::Entities));
+        let batch = |n: usize| {
+            let items = "{ poolId: \"p\", lines: [], idempotencyKey: \"k\" } ".repeat(n);
+            let input = format!("{{ mode: EACH, items: [{items}] }}");
+            points(&format!(
+                "mutation {{ chargeCreditsBatch(input: {input}) {{ results {{ charge {{ id }} }} }} }}"
+            ))
+        };
+        assert_eq!(batch(3), Ok(100 + 3 * (1 + 2 + 1)));
+        let asked = "mutation M($i: ChargeCreditsBatchInput!) { chargeCreditsBatch(input: $i) { results { charge { id } } userErrors { code } } }";
+        let given = serde_json::json!({ "i": { "items": [{}, {}] } });
+        assert_eq!(requested(asked, given).unwrap().points, 100 + 2 * (1 + 2 + 1) + 2 + 5);
+        assert_eq!(requested(asked, serde_json::json!({})).unwrap().points, 100 + 500 * (1 + 2 + 1) + 2 + 5);
         let deep = "pool { transfers(first: 100) { nodes { id } } }";
         let deep = format!("{{ pool(id: \"p\") {{ transfers(first: 100) {{ nodes {{ {deep} }} }} }} }}");
         assert_eq!(points(&deep.replace("100", "50")), Ok(2 + 5 + 50 * (2 + 2 + 5 + 50 * 3)));

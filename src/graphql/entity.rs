@@ -7,15 +7,19 @@ use super::allocation::Allocation;
 use super::audit::AuditEvent;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
+use super::credit_request::CreditRequest;
 use super::department::Department;
 use super::errors::ApiError;
+use super::hold::Hold;
 use super::lot::Lot;
 use super::member::{Member, User};
 use super::node::found;
 use super::organization::Organization;
 use super::pool::Pool;
 use super::purchase::{Payment, Purchase};
+use super::refund::Refund;
 use super::signed_in;
+use super::spending_cap::SpendingCap;
 use super::transfer::Transfer;
 
 /// The part of the root that finds entities.
@@ -112,6 +116,21 @@ impl EntityQuery {
         find.await.transpose()
     }
 
+    /// Credits that are held for charges to come. Null when there is no such hold, or none that the caller may
+    /// see.
+    #[graphql(entity)]
+    async fn find_hold_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Hold, ApiError>> {
+        let find = Box::pin(async { found(Hold::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// What has been given back of a charge. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_refund_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Refund, ApiError>> {
+        let find = Box::pin(async { found(Refund::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
     /// A movement of credits. Null when there is none, or none that the caller may see.
     #[graphql(entity)]
     async fn find_transfer_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Transfer, ApiError>> {
@@ -127,6 +146,28 @@ impl EntityQuery {
         id: ID,
     ) -> Option<Result<AuditEvent, ApiError>> {
         let find = Box::pin(async { found(AuditEvent::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A spending cap. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_spending_cap_by_id(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+    ) -> Option<Result<SpendingCap, ApiError>> {
+        let find = Box::pin(async { found(SpendingCap::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A request for credits. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_credit_request_by_id(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+    ) -> Option<Result<CreditRequest, ApiError>> {
+        let find = Box::pin(async { found(CreditRequest::find(signed_in(ctx)?, &id).await) });
         find.await.transpose()
     }
 }

@@ -3,11 +3,12 @@
 //! [`ApiError`] has no `Display`: nothing becomes a top-level error by its text, only through the
 //! conversion here, which keeps what is internal to the log.
 
-use async_graphql::{Enum, Error as GraphqlError, ErrorExtensions, ID, Interface, SimpleObject};
-use bursar_domain::ledger::{Refusal, Scope};
-use bursar_domain::pricing::{MAX_LINES, MAX_QUANTITY};
+use async_graphql::{Enum, Error as GraphqlError, ErrorExtensions, Interface, SimpleObject};
 
-use super::scalars::CreditsScalar;
+use super::refused::{
+    BatchAbortedError, CapExceededError, CaptureExceedsHoldError, GuaranteeError, HoldClosedError,
+    InsufficientCreditsError, ReferenceTakenError, RefundExceedsChargeError, refused,
+};
 use crate::db::{Fault, fault};
 use crate::error::{Conflict, Error};
 
@@ -97,8 +98,20 @@ pub enum ErrorCode {
     QuantityOutOfRange,
     /// The amount is out of range.
     AmountOutOfRange,
-    /// Another charge has this reference.
+    /// Another charge or hold has this reference.
     ReferenceTaken,
+    /// A spending cap does not leave enough.
+    CapExceeded,
+    /// The hold has come to its end.
+    HoldClosed,
+    /// More is to be captured than is held.
+    CaptureExceedsHold,
+    /// More is to be refunded than is left of the charge.
+    RefundExceedsCharge,
+    /// No guarantee covers the refund.
+    GuaranteeDoesNotCover,
+    /// Another item of the same atomic batch was refused.
+    BatchAborted,
     /// The idempotency key was used with different input before.
     IdempotencyConflict,
     /// The pool is closed to writing.
@@ -113,17 +126,8 @@ pub enum ErrorCode {
     OrganizationSuspended,
 }
 
-/// Whose credits did not suffice.
-#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CreditScope {
-    /// Credits of the pool that no department has.
-    Unallocated,
-    /// The department's allocation.
-    Department,
-}
-
 /// Something that the caller can do something about. Its data says what.
-#[derive(Interface)]
+#[derive(Interface, Clone, Debug)]
 #[graphql(
     field(name = "code", ty = "&ErrorCode", desc = "What kind of error it is."),
     field(name = "message", ty = "&String", desc = "What is wrong, as a sentence for people."),
@@ -144,6 +148,63 @@ pub enum UserError {
     Reference(ReferenceTakenError),
     /// A key that was used before.
     Idempotency(IdempotencyConflictError),
+    /// A spending cap that does not leave enough.
+    Cap(CapExceededError),
+    /// A hold that has come to its end.
+    HoldClosed(HoldClosedError),
+    /// More than is held.
+    Capture(CaptureExceedsHoldError),
+    /// More than is left of a charge.
+    Refund(RefundExceedsChargeError),
+    /// A guarantee that does not cover a refund.
+    Guarantee(GuaranteeError),
+    /// An item of a batch that was not carried out because of another.
+    Aborted(BatchAbortedError),
+}
+
+impl UserError {
+    fn field_mut(&mut self) -> &mut Option<Vec<String>> {
+        match self {
+            UserError::Input(error) => &mut error.field,
+            UserError::NotFound(error) => &mut error.field,
+            UserError::Forbidden(error) => &mut error.field,
+            UserError::Conflict(error) => &mut error.field,
+            UserError::Insufficient(error) => &mut error.field,
+            UserError::Reference(error) => &mut error.field,
+            UserError::Idempotency(error) => &mut error.field,
+            UserError::Cap(error) => &mut error.field,
+            UserError::HoldClosed(error) => &mut error.field,
+            UserError::Capture(error) => &mut error.field,
+            UserError::Refund(error) => &mut error.field,
+            UserError::Guarantee(error) => &mut error.field,
+            UserError::Aborted(error) => &mut error.field,
+        }
+    }
+
+    /// The same error, of a part of a larger input.
+    pub fn within(mut self, way: &[String]) -> UserError {
+        let field = self.field_mut();
+        let inner = field.take().unwrap_or_default();
+        *field = Some(way.iter().cloned().chain(inner).collect());
+        self
+    }
+
+    /// The same error, with the part of the input that led to it said in another way.
+    pub fn moved(mut self, say: impl FnOnce(Vec<String>) -> Vec<String>) -> UserError {
+        let field = self.field_mut();
+        *field = field.take().map(say);
+        self
+    }
+
+    /// The same error, of an input whose fields have other names: for each, the name that stands for it.
+    pub fn renamed(mut self, names: &[(&str, &str)]) -> UserError {
+        for part in self.field_mut().iter_mut().flatten() {
+            if let Some((_, name)) = names.iter().find(|(known, _)| *known == part.as_str()) {
+                *part = (*name).to_owned();
+            }
+        }
+        self
+    }
 }
 
 /// A part of the input cannot be accepted.
@@ -188,36 +249,6 @@ pub struct ConflictError {
     pub message: String,
     /// The part of the input that led to it.
     pub field: Option<Vec<String>>,
-}
-
-/// There are not enough credits.
-#[derive(SimpleObject, Clone, Debug)]
-pub struct InsufficientCreditsError {
-    /// What kind of error it is.
-    pub code: ErrorCode,
-    /// What is wrong, as a sentence for people.
-    pub message: String,
-    /// The part of the input that led to it.
-    pub field: Option<Vec<String>>,
-    /// Whose credits did not suffice.
-    pub scope: CreditScope,
-    /// How many are available there.
-    pub available: CreditsScalar,
-    /// How many more are needed.
-    pub short_by: CreditsScalar,
-}
-
-/// Another charge of the organization has this reference.
-#[derive(SimpleObject, Clone, Debug)]
-pub struct ReferenceTakenError {
-    /// What kind of error it is.
-    pub code: ErrorCode,
-    /// What is wrong, as a sentence for people.
-    pub message: String,
-    /// The part of the input that led to it.
-    pub field: Option<Vec<String>>,
-    /// That charge. Null for those who may not see it.
-    pub charge_id: Option<ID>,
 }
 
 /// The idempotency key was used with different input before.
@@ -268,90 +299,8 @@ pub fn user_error(error: Error) -> Result<UserError, ApiError> {
     })
 }
 
-fn idempotency_conflict(message: String) -> UserError {
+/// A key that was used with different input before.
+pub fn idempotency_conflict(message: String) -> UserError {
     let field = Some(vec!["idempotencyKey".to_owned()]);
     IdempotencyConflictError { code: ErrorCode::IdempotencyConflict, message, field }.into()
-}
-
-/// A refusal of the ledger as a user error.
-pub fn refused(refusal: &Refusal) -> UserError {
-    let line = |line: &usize, field: &str| Some(vec!["lines".to_owned(), line.to_string(), field.to_owned()]);
-    let field = |field: &str| Some(vec![field.to_owned()]);
-    let input = |code, message: &str, field| InputError { code, message: message.to_owned(), field }.into();
-    let missing = |message: &str, name: &str| {
-        NotFoundError { code: ErrorCode::NotFound, message: message.to_owned(), field: field(name) }.into()
-    };
-    let conflict =
-        |code, message: &str, field| ConflictError { code, message: message.to_owned(), field }.into();
-    match refusal {
-        Refusal::PoolNotFound => missing("pool was not found.", "poolId"),
-        Refusal::DepartmentNotFound => missing("department was not found.", "departmentId"),
-        Refusal::PoolArchived => {
-            conflict(ErrorCode::PoolArchived, "The pool has been archived.", field("poolId"))
-        }
-        Refusal::PoolFrozen => {
-            conflict(ErrorCode::PoolFrozen, "The pool is closed to writing.", field("poolId"))
-        }
-        Refusal::PoolInDebt { debt } => {
-            let message = format!("The pool owes {debt} credits, which have to be settled first.");
-            conflict(ErrorCode::PoolInDebt, &message, field("poolId"))
-        }
-        Refusal::OrganizationSuspended => {
-            conflict(ErrorCode::OrganizationSuspended, "The organization is suspended.", None)
-        }
-        Refusal::DepartmentArchived => conflict(
-            ErrorCode::DepartmentArchived,
-            "The department has been archived.",
-            field("departmentId"),
-        ),
-        Refusal::NoLines => input(ErrorCode::Invalid, "A charge needs at least one line.", field("lines")),
-        Refusal::TooManyLines => {
-            let message = format!("A charge has at most {MAX_LINES} lines.");
-            input(ErrorCode::Invalid, &message, field("lines"))
-        }
-        Refusal::ServiceUnknown { line: index } => {
-            input(ErrorCode::ServiceUnknown, "There is no such service.", line(index, "service"))
-        }
-        Refusal::ServiceNotAllowed { line: index } => {
-            let message = "The pool does not pay for this service.";
-            input(ErrorCode::ServiceNotAllowed, message, line(index, "service"))
-        }
-        Refusal::QuantityOutOfRange { line: index } => {
-            let message = format!("A quantity must be from 1 to {MAX_QUANTITY}.");
-            input(ErrorCode::QuantityOutOfRange, &message, line(index, "quantity"))
-        }
-        Refusal::AmountNotPositive => {
-            input(ErrorCode::AmountOutOfRange, "The amount must be at least 1.", field("credits"))
-        }
-        Refusal::AmountTooLarge => {
-            input(ErrorCode::AmountOutOfRange, "The amount is too large.", field("credits"))
-        }
-        Refusal::InsufficientCredits { scope, available, short_by } => {
-            let (scope, whose, named) = match scope {
-                Scope::Unallocated => (CreditScope::Unallocated, "The pool's unallocated credits", "poolId"),
-                Scope::Department => (CreditScope::Department, "The department's credits", "departmentId"),
-            };
-            InsufficientCreditsError {
-                code: ErrorCode::InsufficientCredits,
-                message: format!(
-                    "{whose} do not suffice: {available} are available, {short_by} more are needed."
-                ),
-                field: field(named),
-                scope,
-                available: CreditsScalar(*available),
-                short_by: CreditsScalar(*short_by),
-            }
-            .into()
-        }
-        Refusal::ReferenceTaken { .. } => ReferenceTakenError {
-            code: ErrorCode::ReferenceTaken,
-            message: "Another charge has this reference.".to_owned(),
-            field: field("reference"),
-            // Who may see it is told by the mutation, which knows who asks.
-            charge_id: None,
-        }
-        .into(),
-        Refusal::IdempotencyConflict { .. } => idempotency_conflict(Error::IdempotencyConflict.to_string()),
-        other => conflict(ErrorCode::InvalidState, &format!("{other:?}"), None),
-    }
 }

@@ -8,11 +8,14 @@ use std::time::Duration;
 use async_graphql::dataloader::{DataLoader, Loader, NoCache};
 use async_graphql::runtime::{TokioSpawner, TokioTimer};
 use bursar_domain::id::{
-    AccountId, ChargeId, DepartmentId, EntryId, LotId, MembershipId, OrganizationId, PoolId, PurchaseId,
-    UserId,
+    AccountId, CapId, ChargeId, DepartmentId, EntryId, HoldId, LotId, MembershipId, OrganizationId, PoolId,
+    PurchaseId, UserId,
 };
-use bursar_entity::{account, charge, department, journal_entry, lot, membership, pool, purchase, user};
-use sea_orm::{ColumnTrait, QueryFilter};
+use bursar_domain::ledger::TransferKind;
+use bursar_entity::{
+    account, charge, department, hold, journal_entry, lot, membership, pool, purchase, spending_cap, user,
+};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::errors::ApiError;
 use crate::db::scope::find_people;
@@ -32,6 +35,10 @@ pub struct Key<I>(pub OrganizationId, pub I);
 /// A membership by the person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MemberOf(pub UserId);
+
+/// What has been given back of a charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RefundsOf(pub ChargeId);
 
 /// Makes the loader of an operation.
 pub fn rows(snapshots: Snapshots) -> RowLoader {
@@ -74,9 +81,11 @@ macro_rules! row_loaders {
 
 row_loaders! {
     AccountId => account.Id,
+    CapId => spending_cap.Id,
     ChargeId => charge.Id,
     DepartmentId => department.Id,
     EntryId => journal_entry.Id,
+    HoldId => hold.Id,
     LotId => lot.Id,
     MembershipId => membership.Id,
     PoolId => pool.Id,
@@ -114,6 +123,33 @@ impl Loader<Key<MemberOf>> for Rows {
             let rows = tenant.find::<membership::Entity>().filter(people);
             for row in rows.all(&*snapshot).await.map_err(|error| Arc::new(error.into()))? {
                 found.insert(Key(organization, MemberOf(row.user_id)), row);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<Key<RefundsOf>> for Rows {
+    type Value = Vec<journal_entry::Model>;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        keys: &[Key<RefundsOf>],
+    ) -> Result<HashMap<Key<RefundsOf>, Self::Value>, Self::Error> {
+        let mut found: HashMap<Key<RefundsOf>, Self::Value> = HashMap::new();
+        for (organization, ids) in by_organization(keys) {
+            let tenant = Tenant::vouched(organization); // as above
+            let snapshot = self.0.open(tenant).await.map_err(Arc::new)?;
+            let charges = ids.into_iter().map(|RefundsOf(charge)| charge);
+            let rows = tenant
+                .find::<journal_entry::Entity>()
+                .filter(journal_entry::Column::ChargeId.is_in(charges))
+                .filter(journal_entry::Column::Kind.eq(TransferKind::Refund))
+                .order_by_asc(journal_entry::Column::Version);
+            for row in rows.all(&*snapshot).await.map_err(|error| Arc::new(error.into()))? {
+                let Some(charge) = row.charge_id else { continue };
+                found.entry(Key(organization, RefundsOf(charge))).or_default().push(row);
             }
         }
         Ok(found)

@@ -1,17 +1,19 @@
 //! Lots: credits that came in together.
 
 use async_graphql::{Context, Enum, ID, Object};
-use bursar_domain::id::LotId;
+use bursar_domain::id::{LotId, PoolId};
 use bursar_domain::ledger::{LotClass as Class, LotSource as Source};
 use bursar_domain::{Credits, Money};
-use bursar_entity::{lot, lot_position};
-use sea_orm::{ColumnTrait, QueryFilter};
+use bursar_entity::{lot, lot_position, transfer};
+use sea_orm::{ColumnTrait, Order, QueryFilter};
 
+use super::connection::{NodeConnection, PageArgs, connection};
 use super::errors::ApiError;
 use super::node::{decode, found};
 use super::pool::{Pool, pool_of};
 use super::purchase::Purchase;
 use super::scalars::{CreditsScalar, DateTime, MoneyObject};
+use super::transfer::Transfer;
 use super::{Request, request, signed_in};
 use crate::db::Tenant;
 use crate::error::Error;
@@ -43,7 +45,8 @@ pub enum LotClass {
 pub struct Lot(pub lot::Model);
 
 impl Lot {
-    /// The lot with a global id, when the caller may see the pool's movements.
+    /// The lot with a global id, when the caller may see the movements of the pool that it came into, or of
+    /// one that credits of it have been moved to.
     pub async fn find(request: &Request, id: &str) -> Result<Lot, Error> {
         let (caller, id) = (request.caller()?, decode::<LotId>(id, "lot")?);
         let condition = lot::Column::Id.eq(id);
@@ -51,10 +54,29 @@ impl Lot {
         let found = caller.row::<lot::Entity>(&request.snapshots, condition, organization, "lot").await?;
         let (organization, row) = found;
         if caller.may_read_ledger(organization, row.pool_id) {
-            Ok(Lot(row))
-        } else {
-            Err(Error::not_found("lot"))
+            return Ok(Lot(row));
         }
+        let administered = caller.memberships.get(&organization).map(|member| member.pools.iter().copied());
+        let administered: Vec<PoolId> = administered.into_iter().flatten().collect();
+        let tenant = Tenant::vouched(organization); // the caller is a member, or nothing is asked
+        let snapshot = request.snapshots.open(tenant).await?;
+        let moved = tenant
+            .find::<lot_position::Entity>()
+            .filter(lot_position::Column::PoolId.is_in(administered))
+            .filter(lot_position::Column::LotId.eq(id));
+        let moved = moved.one(&*snapshot).await?;
+        moved.map(|_| Lot(row)).ok_or(Error::not_found("lot"))
+    }
+
+    /// The pools whose part of it the caller sees: the one that it came into, or else those that they
+    /// administer.
+    fn seen_in(&self, request: &Request) -> Result<Vec<PoolId>, Error> {
+        let (caller, organization) = (request.caller()?, self.0.organization_id);
+        if caller.may_read_ledger(organization, self.0.pool_id) {
+            return Ok(vec![self.0.pool_id]);
+        }
+        let member = caller.memberships.get(&organization);
+        Ok(member.into_iter().flat_map(|member| member.pools.iter().copied()).collect())
     }
 }
 
@@ -91,7 +113,8 @@ impl Lot {
         CreditsScalar(self.0.credits)
     }
 
-    /// How many of them are left, in the whole pool.
+    /// How many of them are left in the pool that it came into; for who does not see that one, in those that
+    /// they administer.
     async fn remaining(&self, ctx: &Context<'_>) -> Result<CreditsScalar, ApiError> {
         let request = signed_in(ctx)?;
         // Only lots that the caller may see become objects.
@@ -99,7 +122,7 @@ impl Lot {
         let snapshot = request.snapshots.open(tenant).await?;
         let positions = tenant
             .find::<lot_position::Entity>()
-            .filter(lot_position::Column::PoolId.eq(self.0.pool_id))
+            .filter(lot_position::Column::PoolId.is_in(self.seen_in(request)?))
             .filter(lot_position::Column::LotId.eq(self.0.id));
         let positions = positions.all(&*snapshot).await.map_err(Error::from)?;
         let left: i64 = positions.iter().map(|position| position.credits.get()).sum();
@@ -124,6 +147,46 @@ impl Lot {
             found(Purchase::find(request(ctx)?, &global_id::encode(purchase)).await)
         });
         find.await.transpose()
+    }
+
+    /// The lot whose credits go on in it: one that was extended, or that lapsed before a refund.
+    async fn replaces(&self, ctx: &Context<'_>) -> Option<Result<Lot, ApiError>> {
+        let find = Box::pin(async {
+            let Some(lot) = self.0.replaces else { return Ok(None) };
+            found(Lot::find(signed_in(ctx)?, &global_id::encode(lot)).await)
+        });
+        find.await.transpose()
+    }
+
+    /// Every movement of its credits in a pool, newest first.
+    async fn uses(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "In which pool. Left out: in the one that it came into.")] pool_id: Option<ID>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Transfer>, ApiError>> {
+        let list = Box::pin(async {
+            let request = signed_in(ctx)?;
+            let pool = pool_id.as_ref().map_or(Ok(self.0.pool_id), |id| decode(id, "pool"))?;
+            if !request.caller()?.may_read_ledger(self.0.organization_id, pool) {
+                let known = pool == self.0.pool_id;
+                return Err(if known { Error::Forbidden } else { Error::not_found("pool") }.into());
+            }
+            // Only lots that the caller may see become objects.
+            let tenant = Tenant::vouched(self.0.organization_id);
+            let snapshot = request.snapshots.open(tenant).await?;
+            let select = tenant
+                .find::<transfer::Entity>()
+                .filter(transfer::Column::LotId.eq(self.0.id))
+                .filter(transfer::Column::PoolId.eq(pool));
+            let order = (transfer::Column::Version, Order::Desc);
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.version, Transfer::from).await
+        });
+        Some(list.await)
     }
 
     /// When it came in.

@@ -11,30 +11,46 @@ mod allocation;
 mod answer;
 mod audit;
 mod balance;
+mod batch_root;
 mod catalog;
 mod charge;
 mod charge_root;
 mod connection;
+mod corrections;
 mod cost;
+mod credit_request;
+mod credit_request_mutation;
 mod department;
 mod documents;
 mod entity;
 mod errors;
+mod explanation;
+mod freeze;
+mod hold;
+mod hold_root;
+mod imports;
 mod inbox;
 mod live;
 mod loaders;
 mod lot;
 mod member;
+mod money;
+mod moves;
 mod node;
 mod organization;
 mod organization_root;
 mod parameters;
+mod period;
 mod places;
 mod plan;
 mod pool;
 mod pool_mutation;
 mod purchase;
+mod refill;
+mod refund;
+mod refund_root;
 mod refusal;
+mod refused;
 mod render;
 mod scalars;
 mod scale;
@@ -42,12 +58,15 @@ mod scan;
 mod server;
 mod sight;
 mod socket;
+mod spending_cap;
+mod spending_cap_mutation;
 mod stock;
 mod streams;
 mod subscription;
 mod throttle;
 mod transfer;
 mod variables;
+mod verification;
 mod viewer;
 mod views;
 
@@ -63,6 +82,7 @@ use crate::context::Context;
 use crate::db::Snapshots;
 use crate::error::Error;
 use crate::ledger::Ledger;
+use crate::ledger::verify::Verifications;
 use crate::live::Hub;
 
 pub use answer::{Answered, Outcome};
@@ -86,6 +106,8 @@ pub struct Services {
     pub callers: Callers,
     /// Which organization a pool belongs to.
     pub directory: PoolDirectory,
+    /// What the last verifications on this node have found.
+    pub verifications: Verifications,
     /// The settings.
     pub config: Config,
 }
@@ -206,7 +228,17 @@ pub struct Mutation(
     department::DepartmentMutation,
     pool_mutation::PoolMutation,
     allocation::AllocationMutation,
+    refill::RefillMutation,
+    moves::MoveMutation,
+    spending_cap_mutation::SpendingCapMutation,
+    credit_request_mutation::CreditRequestMutation,
+    freeze::FreezeMutation,
+    corrections::CorrectionMutation,
+    imports::ImportMutation,
     charge_root::ChargeMutation,
+    batch_root::BatchMutation,
+    hold_root::HoldMutation,
+    refund_root::RefundMutation,
     purchase::PurchaseMutation,
 );
 

@@ -2,21 +2,25 @@
 
 use async_graphql::{Context, ID, Interface, Object};
 use bursar_domain::id::{
-    AccountId, AuditEventId, ChargeId, DepartmentId, Id, LotId, MembershipId, OrganizationId, PackageId,
-    PaymentId, PoolId, PurchaseId, ServiceId, UserId,
+    AccountId, AuditEventId, CapId, ChargeId, CreditRequestId, DepartmentId, HoldId, Id, LotId, MembershipId,
+    OrganizationId, PackageId, PaymentId, PoolId, PurchaseId, ServiceId, UserId,
 };
 
 use super::allocation::Allocation;
 use super::audit::AuditEvent;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
+use super::credit_request::CreditRequest;
 use super::department::Department;
 use super::errors::ApiError;
+use super::hold::Hold;
 use super::lot::Lot;
 use super::member::{Member, User};
 use super::organization::Organization;
 use super::pool::Pool;
 use super::purchase::{Payment, Purchase};
+use super::refund::Refund;
+use super::spending_cap::SpendingCap;
 use super::transfer::Transfer;
 use super::{Request, request};
 use crate::error::Error;
@@ -26,6 +30,8 @@ use crate::global_id;
 const MAX_NODES: usize = 100;
 
 /// A thing with a global id.
+// One is made for each id that is asked for, and at once put into the answer: no list of them is kept.
+#[allow(clippy::large_enum_variant)]
 #[derive(Interface)]
 #[graphql(field(name = "id", ty = "ID", desc = "The global id."))]
 pub enum Node {
@@ -53,6 +59,14 @@ pub enum Node {
     Payment(Payment),
     /// A charge.
     Charge(Charge),
+    /// Credits that are held for charges to come.
+    Hold(Hold),
+    /// What has been given back of a charge.
+    Refund(Refund),
+    /// A spending cap.
+    SpendingCap(SpendingCap),
+    /// A request for credits.
+    CreditRequest(CreditRequest),
     /// A movement of credits.
     Transfer(Transfer),
     /// An entry of the audit log.
@@ -120,6 +134,10 @@ async fn find(request: &Request, id: &str) -> Result<Option<Node>, ApiError> {
         PurchaseId::PREFIX => Purchase::find(request, id).await.map(Node::from),
         PaymentId::PREFIX => Payment::find(request, id).await.map(Node::from),
         ChargeId::PREFIX => Charge::find(request, id).await.map(Node::from),
+        HoldId::PREFIX => Hold::find(request, id).await.map(Node::from),
+        global_id::REFUND_PREFIX => Refund::find(request, id).await.map(Node::from),
+        CapId::PREFIX => SpendingCap::find(request, id).await.map(Node::from),
+        CreditRequestId::PREFIX => CreditRequest::find(request, id).await.map(Node::from),
         AuditEventId::PREFIX => AuditEvent::find(request, id).await.map(Node::from),
         global_id::TRANSFER_PREFIX => Transfer::find(request, id).await.map(Node::from),
         _ => return Ok(None),

@@ -3,7 +3,9 @@
 use async_graphql::{Context, Enum, ID, Object};
 use bursar_domain::organization::{OrganizationState as State, PaymentTerms as Terms};
 use bursar_domain::permission::Action;
-use bursar_entity::{account, audit_event, charge, department, membership, organization, pool, purchase};
+use bursar_entity::{
+    account, audit_event, charge, department, hold, membership, organization, pool, purchase,
+};
 use sea_orm::{ColumnTrait, Condition, Order, QueryFilter, QuerySelect};
 
 use super::audit::AuditEvent;
@@ -11,8 +13,10 @@ use super::balance::Balance;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
 use super::connection::{NodeConnection, PageArgs, connection, in_memory};
+use super::credit_request::{self, CreditRequest, CreditRequestFilter};
 use super::department::Department;
 use super::errors::ApiError;
+use super::hold::{Hold, HoldFilter, filtered};
 use super::member::Member;
 use super::node::decode;
 use super::pool::Pool;
@@ -188,16 +192,8 @@ impl Organization {
             let visible = self.visible_pools(request, &snapshot).await?;
             let select = self.tenant().find::<pool::Entity>().filter(visible);
             let order = (pool::Column::Id, Order::Asc);
-            connection(
-                ctx,
-                &snapshot,
-                select,
-                order,
-                PageArgs { first, after, last, before },
-                |row| row.id,
-                Pool,
-            )
-            .await
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Pool).await
         });
         Some(list.await)
     }
@@ -222,16 +218,8 @@ impl Organization {
             }
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (department::Column::Id, Order::Asc);
-            connection(
-                ctx,
-                &snapshot,
-                select,
-                order,
-                PageArgs { first, after, last, before },
-                |row| row.id,
-                Department,
-            )
-            .await
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Department).await
         });
         Some(list.await)
     }
@@ -251,16 +239,8 @@ impl Organization {
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let select = self.tenant().find::<membership::Entity>();
             let order = (membership::Column::Id, Order::Asc);
-            connection(
-                ctx,
-                &snapshot,
-                select,
-                order,
-                PageArgs { first, after, last, before },
-                |row| row.id,
-                Member,
-            )
-            .await
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Member).await
         });
         Some(list.await)
     }
@@ -332,16 +312,8 @@ impl Organization {
             }
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (purchase::Column::Id, Order::Desc);
-            connection(
-                ctx,
-                &snapshot,
-                select,
-                order,
-                PageArgs { first, after, last, before },
-                |row| row.id,
-                Purchase,
-            )
-            .await
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Purchase).await
         });
         Some(list.await)
     }
@@ -369,18 +341,55 @@ impl Organization {
             }
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (charge::Column::Id, Order::Desc);
-            connection(
-                ctx,
-                &snapshot,
-                select,
-                order,
-                PageArgs { first, after, last, before },
-                |row| row.id,
-                Charge::from,
-            )
-            .await
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Charge::from).await
         });
         Some(list.await)
+    }
+
+    /// Its holds, newest first. Who does not see all of them sees those of the own pools and departments.
+    async fn holds(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which of them. Left out: all.")] filter: Option<HoldFilter>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Hold>, ApiError>> {
+        let list = Box::pin(async {
+            let request = signed_in(ctx)?;
+            let mut select = self.tenant().find::<hold::Entity>();
+            if !self.allows(request, Action::ReadLedger)? {
+                let member = self.membership(request)?.ok_or(Error::Forbidden)?;
+                select = select.filter(
+                    Condition::any()
+                        .add(hold::Column::PoolId.is_in(member.pools.iter().copied()))
+                        .add(hold::Column::DepartmentId.is_in(member.departments.keys().copied())),
+                );
+            }
+            let select = filtered(select, filter, request.now());
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let order = (hold::Column::Id, Order::Desc);
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Hold).await
+        });
+        Some(list.await)
+    }
+
+    /// Who has asked its pools for credits, newest first. Who does not see all of them sees those to the own
+    /// pools and the own ones.
+    async fn credit_requests(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which ones. Left out: all.")] filter: Option<CreditRequestFilter>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<CreditRequest>, ApiError>> {
+        let args = PageArgs { first, after, last, before };
+        Some(Box::pin(credit_request::of_organization(ctx, self.tenant(), filter, args)).await)
     }
 
     /// The audit log, newest first: every change that is not a ledger row of its own.
@@ -398,16 +407,8 @@ impl Organization {
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let select = self.tenant().find::<audit_event::Entity>();
             let order = (audit_event::Column::Id, Order::Desc);
-            connection(
-                ctx,
-                &snapshot,
-                select,
-                order,
-                PageArgs { first, after, last, before },
-                |row| row.id,
-                AuditEvent,
-            )
-            .await
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, AuditEvent).await
         });
         Some(list.await)
     }

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, Object};
 use bursar_domain::permission::Action;
-use bursar_entity::{account, charge, lot, membership, pool, pool_administrator, transfer};
+use bursar_entity::{account, charge, hold, lot, membership, pool, pool_administrator, transfer};
 use sea_orm::{ColumnTrait, Order, QueryFilter};
 
 use super::allocation::Allocation;
@@ -10,13 +10,17 @@ use super::balance::{Balance, BalanceOf};
 use super::catalog::Service;
 use super::charge::Charge;
 use super::connection::{NodeConnection, PageArgs, connection};
+use super::credit_request::{self, CreditRequest, CreditRequestFilter};
 use super::errors::ApiError;
+use super::hold::{Hold, HoldFilter, filtered};
 use super::lot::Lot;
 use super::member::Member;
 use super::node::{decode, found};
 use super::organization::Organization;
 use super::scalars::DateTime;
+use super::spending_cap::{self, SpendingCap};
 use super::transfer::Transfer;
+use super::verification::Verification;
 use super::{Request, request, signed_in};
 use crate::auth::Authorized;
 use crate::db::Tenant;
@@ -112,9 +116,20 @@ impl Pool {
         list.await.transpose()
     }
 
+    /// Whether it is closed to writing.
+    async fn frozen(&self) -> bool {
+        self.0.frozen_at.is_some()
+    }
+
     /// Since when it is closed to writing.
     async fn frozen_at(&self) -> Option<DateTime> {
         self.0.frozen_at.map(DateTime)
+    }
+
+    /// Why it is closed to writing. Null for those who do not see its movements.
+    async fn frozen_reason(&self, ctx: &Context<'_>) -> Result<Option<String>, ApiError> {
+        let shown = self.shows_ledger(signed_in(ctx)?)?;
+        Ok(self.0.frozen_reason.clone().filter(|_| shown))
     }
 
     /// Since when it is no longer used.
@@ -133,6 +148,25 @@ impl Pool {
         let snapshot = request.snapshots.open(self.tenant()).await?;
         let balance = ledger::pool_balance(&snapshot, self.tenant(), self.0.id, request.now()).await?;
         Ok(Balance::new(balance, BalanceOf::Pools(self.0.organization_id, vec![self.0.id])))
+    }
+
+    /// What it had as a whole at an instant that has passed. What had lapsed by then is left out, and what holds
+    /// had come to their end is free, whenever that was booked.
+    async fn balance_at(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The instant, which must not be in the future.")] time: DateTime,
+    ) -> Option<Result<Balance, ApiError>> {
+        let load = Box::pin(async {
+            let request = signed_in(ctx)?;
+            if time.0 > request.now() {
+                return Err(ApiError::bad_input("time: must not be in the future."));
+            }
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let balance = ledger::balance_at(&snapshot, self.tenant(), self.0.id, time.0).await?;
+            Ok(Balance::new(balance, BalanceOf::Past))
+        });
+        Some(load.await)
     }
 
     /// Credits that no department has.
@@ -250,6 +284,45 @@ impl Pool {
         Some(list.await)
     }
 
+    /// What this node has found when it verified the books last, in the background. Null when it has not yet,
+    /// and for those who do not see the pool's movements.
+    async fn verification(&self, ctx: &Context<'_>) -> Result<Option<Verification>, ApiError> {
+        let request = signed_in(ctx)?;
+        let shown = self.shows_ledger(request)?;
+        let found = request.services.verifications.of(self.0.id).filter(|_| shown);
+        Ok(found.map(Verification::from))
+    }
+
+    /// Its spending caps, oldest first. Who does not see all of them sees those on the own departments and on
+    /// oneself.
+    async fn caps(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Whether to list those as well that have been removed.", default = false)]
+        include_removed: bool,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<SpendingCap>, ApiError>> {
+        let args = PageArgs { first, after, last, before };
+        Some(Box::pin(spending_cap::of_pool(ctx, &self.0, include_removed, args)).await)
+    }
+
+    /// Who has asked it for credits, newest first. Who does not see all of them sees the own ones.
+    async fn credit_requests(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which ones. Left out: all.")] filter: Option<CreditRequestFilter>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<CreditRequest>, ApiError>> {
+        let args = PageArgs { first, after, last, before };
+        Some(Box::pin(credit_request::of_pool(ctx, &self.0, filter, args)).await)
+    }
+
     /// Every movement of its credits, newest first.
     async fn transfers(
         &self,
@@ -308,6 +381,31 @@ impl Pool {
                 Charge::from,
             )
             .await
+        });
+        Some(list.await)
+    }
+
+    /// Its holds, newest first. Who does not see all of them sees those of the own departments.
+    async fn holds(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which of them. Left out: all.")] filter: Option<HoldFilter>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Hold>, ApiError>> {
+        let list = Box::pin(async {
+            let request = signed_in(ctx)?;
+            let mut select = self.tenant().find::<hold::Entity>().filter(hold::Column::PoolId.eq(self.0.id));
+            if let Some(own) = self.own_departments(request)? {
+                select = select.filter(hold::Column::DepartmentId.is_in(own));
+            }
+            let select = filtered(select, filter, request.now());
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let order = (hold::Column::Id, Order::Desc);
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Hold).await
         });
         Some(list.await)
     }

@@ -9,6 +9,7 @@ use bursar_entity::{lot, payment, purchase};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::catalog::Package;
+use super::credit_request::CreditRequest;
 use super::errors::{ApiError, UserError, user_error};
 use super::lot::Lot;
 use super::member::User;
@@ -32,7 +33,7 @@ pub enum PurchaseState {
     Approved,
     /// A checkout is open, or an invoice is out.
     AwaitingPayment,
-    /// Paid, and the credits are in the pool.
+    /// Paid, and the credits are in the pool, or come into it when it is opened again.
     Completed,
     /// An approver said no.
     Rejected,
@@ -153,6 +154,15 @@ impl Purchase {
     /// Why it is wanted.
     async fn note(&self) -> Option<&str> {
         self.0.note.as_deref()
+    }
+
+    /// The credit request that it answers. Null for those who may not see it.
+    async fn credit_request(&self, ctx: &Context<'_>) -> Option<Result<CreditRequest, ApiError>> {
+        let find = Box::pin(async {
+            let Some(id) = self.0.credit_request_id else { return Ok(None) };
+            found(CreditRequest::find(request(ctx)?, &global_id::encode(id)).await)
+        });
+        find.await.transpose()
     }
 
     /// Until when the price holds.

@@ -7,8 +7,9 @@ use async_graphql::parser::types::{ExecutableDocument, Field, Selection, Selecti
 use async_graphql::{Name, Value, Variables};
 
 use super::connection::DEFAULT_PAGE;
-use super::cost::{Costs, FIELD, LIST, Shape};
+use super::cost::{BATCH_PAYLOAD, Costs, FIELD, LIST, Shape};
 use super::scan::{BRACKETS, ENTITIES, Excess, NESTING};
+use crate::charges::MAX_ITEMS;
 use crate::db::page::MAX_PAGE;
 
 /// Weighs the parts of one document.
@@ -27,7 +28,7 @@ pub struct Scale<'d> {
 pub struct Sum {
     /// Once for the object that the set is of.
     pub once: u64,
-    /// Once for each node of the connection that the set is of.
+    /// Once for each node of the connection, or each item of the batch, that the set is of.
     pub each: u64,
     /// How many selections it has when its fragments are expanded.
     pub expanded: u64,
@@ -90,6 +91,7 @@ impl<'d> Scale<'d> {
         let own = weight.map_or(FIELD, |weight| weight.points);
         let parts = match weight.map(|weight| weight.shape) {
             Some(Shape::Connection) => inner.once.saturating_add(inner.each.saturating_mul(self.page(field))),
+            Some(Shape::Batch) => inner.once.saturating_add(inner.each.saturating_mul(self.items(field))),
             // The nodes of a page are counted by the field that leads to the page.
             Some(Shape::List) if is_page(parent, name) => inner.whole(),
             Some(Shape::List) => inner.whole().saturating_mul(self.given(field)?.unwrap_or(LIST)),
@@ -140,6 +142,20 @@ impl<'d> Scale<'d> {
         asked.map(|asked| asked.clamp(1, MAX_PAGE))
     }
 
+    /// How many items a batch has.
+    fn items(&mut self, field: &Field) -> u64 {
+        let items = match self.argument(field, "input") {
+            Some(Value::Object(input)) => input.get("items").cloned(),
+            _ => None,
+        };
+        match items {
+            Some(Value::List(items)) => u64::try_from(items.len()).unwrap_or(u64::MAX).max(1),
+            // A single value stands for a list of it.
+            Some(Value::Object(_)) => 1,
+            _ => u64::try_from(MAX_ITEMS).unwrap_or(u64::MAX),
+        }
+    }
+
     /// How many ids or representations a field is given.
     fn given(&mut self, field: &Field) -> Result<Option<u64>, Excess> {
         if let Some(Value::List(entities)) = self.argument(field, "representations") {
@@ -165,7 +181,11 @@ impl<'d> Scale<'d> {
     }
 }
 
-/// Whether a field is the nodes of a page.
+/// Whether a field is the nodes of a page, or the answers to the items of a batch.
 fn is_page(parent: Option<&str>, field: &str) -> bool {
-    parent.is_some_and(|parent| parent.ends_with("Connection")) && matches!(field, "nodes" | "edges")
+    match parent {
+        Some(parent) if parent.ends_with("Connection") => matches!(field, "nodes" | "edges"),
+        Some(parent) if parent.ends_with(BATCH_PAYLOAD) => field == "results",
+        _ => false,
+    }
 }

@@ -1,21 +1,24 @@
 //! Transfers: the movements of the ledger.
 
 use async_graphql::{Context, Enum, ID, Object};
-use bursar_domain::id::{AccountId, ChargeId, EntryId, Id};
-use bursar_domain::ledger::{AccountKind as Account, CauseKind, TransferKind as Kind};
-use bursar_entity::{charge, journal_entry, transfer};
-use sea_orm::{ColumnTrait, ExprTrait};
+use bursar_domain::id::{AccountId, ChargeId, EntryId, HoldId, Id};
+use bursar_domain::ledger::{AccountKind as Account, CauseKind, HoldState, TransferKind as Kind};
+use bursar_entity::{charge, hold, journal_entry, transfer};
+use sea_orm::{ColumnTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::allocation::Allocation;
 use super::audit::Actor;
 use super::charge::Charge;
 use super::errors::ApiError;
+use super::hold::Hold;
 use super::loaders::Key;
 use super::lot::Lot;
+use super::node::found;
 use super::pool::{Pool, pool_of};
 use super::purchase::Purchase;
 use super::scalars::{CreditsScalar, DateTime, Json, MoneyObject, SignedCredits, Version};
-use super::{Request, request};
+use super::{Request, request, signed_in};
+use crate::db::Tenant;
 use crate::error::Error;
 use crate::global_id;
 
@@ -112,19 +115,55 @@ impl Transfer {
     }
 
     async fn charge_row(&self, ctx: &Context<'_>) -> Result<Option<charge::Model>, ApiError> {
-        let Some(id) = self.row.cause_id.filter(|_| self.row.cause_kind == CauseKind::Charge) else {
-            return Ok(None);
-        };
-        let key = Key(self.row.organization_id, ChargeId::from_u128(id.as_u128()));
+        let Some(id) = self.caused_by(CauseKind::Charge) else { return Ok(None) };
+        let key = Key(self.row.organization_id, ChargeId::from_u128(id));
         Ok(request(ctx)?.rows.load_one(key).await?)
     }
 
     async fn entry_row(&self, ctx: &Context<'_>) -> Result<Option<journal_entry::Model>, ApiError> {
-        let Some(id) = self.row.cause_id.filter(|_| self.row.cause_kind == CauseKind::Entry) else {
-            return Ok(None);
-        };
-        let key = Key(self.row.organization_id, EntryId::from_u128(id.as_u128()));
+        let Some(id) = self.caused_by(CauseKind::Entry) else { return Ok(None) };
+        let key = Key(self.row.organization_id, EntryId::from_u128(id));
         Ok(request(ctx)?.rows.load_one(key).await?)
+    }
+
+    /// The hold that caused it, or that what caused it is about.
+    async fn hold_row(&self, ctx: &Context<'_>) -> Result<Option<hold::Model>, ApiError> {
+        let own = self.caused_by(CauseKind::Hold).map(HoldId::from_u128);
+        let id = match (own, self.row.cause_kind) {
+            (Some(id), _) => Some(id),
+            (None, CauseKind::Charge) => self.charge_row(ctx).await?.and_then(|row| row.hold_id),
+            (None, CauseKind::Entry) => self.entry_row(ctx).await?.and_then(|row| row.hold_id),
+            (None, CauseKind::Hold | CauseKind::Clock) => None,
+        };
+        let Some(id) = id else { return Ok(None) };
+        Ok(request(ctx)?.rows.load_one(Key(self.row.organization_id, id)).await?)
+    }
+
+    /// The row of a cause of a kind.
+    fn caused_by(&self, kind: CauseKind) -> Option<u128> {
+        self.row.cause_id.filter(|_| self.row.cause_kind == kind).map(|id| id.as_u128())
+    }
+
+    /// Who caused what a hold has done: whoever made it, or captured it; nobody, when its time ran out.
+    async fn actor_of_hold(&self, ctx: &Context<'_>, hold: hold::Model) -> Result<Option<Actor>, ApiError> {
+        let organization = self.row.organization_id;
+        if self.row.kind == Kind::Hold {
+            return Ok(Some(Actor::new(organization, hold.actor_kind, hold.actor_id)));
+        }
+        if hold.state == HoldState::Expired && self.row.kind != Kind::Owe {
+            return Ok(None);
+        }
+        // What a capture brings follows upon it in the pool's versions.
+        let tenant = Tenant::vouched(organization); // the transfer has been shown to the caller
+        let snapshot = request(ctx)?.snapshots.open(tenant).await?;
+        let capture = tenant
+            .find::<charge::Entity>()
+            .filter(charge::Column::HoldId.eq(hold.id))
+            .filter(charge::Column::Version.lt(self.row.version))
+            .order_by_desc(charge::Column::Version)
+            .limit(1);
+        let capture = capture.one(&*snapshot).await.map_err(Error::from)?;
+        Ok(capture.map(|row| Actor::new(organization, row.actor_kind, row.actor_id)))
     }
 }
 
@@ -213,6 +252,22 @@ impl Transfer {
         self.charge_row(ctx).await.map(|row| row.map(Charge::from)).transpose()
     }
 
+    /// The hold that it made, captured or let go.
+    async fn hold(&self, ctx: &Context<'_>) -> Option<Result<Hold, ApiError>> {
+        Box::pin(self.hold_row(ctx)).await.map(|row| row.map(Hold)).transpose()
+    }
+
+    /// The other half of the movement, between pools or from one lot to another. Null when there is none, and
+    /// for those who do not see the movements of the other pool.
+    async fn counterpart(&self, ctx: &Context<'_>) -> Option<Result<Transfer, ApiError>> {
+        let find = Box::pin(async {
+            let other = self.row.counterpart_pool_id.zip(self.row.counterpart_version);
+            let Some((pool, version)) = other.filter(|_| !self.rehearsed) else { return Ok(None) };
+            found(Transfer::find(signed_in(ctx)?, &global_id::encode_transfer(pool, version)).await)
+        });
+        find.await.transpose()
+    }
+
     /// The purchase that it came with.
     async fn purchase(&self, ctx: &Context<'_>) -> Option<Result<Purchase, ApiError>> {
         let load = Box::pin(async {
@@ -232,19 +287,29 @@ impl Transfer {
             if let Some(row) = self.charge_row(ctx).await? {
                 return Ok(Some(Actor::new(organization, row.actor_kind, row.actor_id)));
             }
-            let entry = self.entry_row(ctx).await?;
-            Ok(entry.map(|row| Actor::new(organization, row.actor_kind, row.actor_id)))
+            if let Some(row) = self.entry_row(ctx).await? {
+                return Ok(Some(Actor::new(organization, row.actor_kind, row.actor_id)));
+            }
+            match self.hold_row(ctx).await? {
+                Some(hold) => self.actor_of_hold(ctx, hold).await,
+                None => Ok(None),
+            }
         });
         load.await.transpose()
     }
 
-    /// The reference of what caused it.
+    /// The reference of what caused it, or of the hold that that is about.
     async fn reference(&self, ctx: &Context<'_>) -> Option<Result<String, ApiError>> {
         let load = Box::pin(async {
-            if let Some(row) = self.charge_row(ctx).await? {
-                return Ok(row.reference);
+            let own = match self.row.cause_kind {
+                CauseKind::Charge => self.charge_row(ctx).await?.and_then(|row| row.reference),
+                CauseKind::Entry => self.entry_row(ctx).await?.and_then(|row| row.reference),
+                CauseKind::Hold | CauseKind::Clock => None,
+            };
+            if own.is_some() {
+                return Ok(own);
             }
-            Ok(self.entry_row(ctx).await?.and_then(|row| row.reference))
+            Ok(self.hold_row(ctx).await?.and_then(|row| row.reference))
         });
         load.await.transpose()
     }
@@ -257,9 +322,11 @@ impl Transfer {
     /// What was attached to what caused it.
     async fn metadata(&self, ctx: &Context<'_>) -> Option<Result<Json, ApiError>> {
         let load = Box::pin(async {
-            let json = match self.charge_row(ctx).await? {
-                Some(row) => row.metadata,
-                None => self.entry_row(ctx).await?.and_then(|row| row.metadata),
+            let json = match self.row.cause_kind {
+                CauseKind::Charge => self.charge_row(ctx).await?.and_then(|row| row.metadata),
+                CauseKind::Entry => self.entry_row(ctx).await?.and_then(|row| row.metadata),
+                CauseKind::Hold => self.hold_row(ctx).await?.and_then(|row| row.metadata),
+                CauseKind::Clock => None,
             };
             let parsed = json.map(|json| serde_json::from_str(&json).map(Json)).transpose();
             parsed.map_err(|error| ApiError::from(Error::internal(format!("metadata: {error}"))))
@@ -272,7 +339,8 @@ impl Transfer {
         DateTime(self.row.created_at)
     }
 
-    /// When it took effect: the expiry, for what lapsed; otherwise when it was booked.
+    /// When it took effect: the expiry, for what lapsed and for holds whose time ran out; otherwise when it was
+    /// booked.
     async fn effective_at(&self) -> DateTime {
         DateTime(self.row.effective_at.unwrap_or(self.row.created_at))
     }

@@ -32,6 +32,8 @@ struct CheckoutPage {
     valid_until: String,
     reference: String,
     status: Status,
+    /// Whether it is paid and the credits wait for the pool to be opened.
+    waiting: bool,
 }
 
 /// What the page says.
@@ -140,6 +142,7 @@ fn show_page(link: &CheckoutLink, checkout: &Checkout, status: Status) -> Respon
         valid_until: date(checkout.purchase.valid_until),
         reference: link.payment.clone(),
         status,
+        waiting: !checkout.credited,
     };
     page::render(StatusCode::OK, &page)
 }

@@ -129,6 +129,20 @@ pub(super) fn of_account(row: &account::Model) -> [u8; 32] {
     sha256(form.as_bytes())
 }
 
+/// The digest of how an account overflows and is refilled.
+pub(super) fn of_account_terms(row: &account::Model) -> [u8; 32] {
+    let mut form = Canonical::of("account terms");
+    form.id(row.pool_id).id(row.id).text(row.overflow.as_str());
+    for credits in [row.refill_amount, row.refill_rollover, row.refill_shortfall] {
+        form.option(credits, |form, credits| _ = form.number(credits.get()));
+    }
+    form.option(row.refill_period, |form, period| _ = form.text(period.as_str()));
+    for at in [row.refill_start, row.refill_end] {
+        form.option(at, |form, at| _ = form.number(at.micros()));
+    }
+    sha256(form.as_bytes())
+}
+
 /// The digest of what people set of a pool.
 pub fn of_pool(row: &pool::Model) -> Vec<u8> {
     let mut form = Canonical::of("pool");

@@ -11,6 +11,8 @@
 //! It answers after the commit, and announces which pools moved to which version. Rooms that
 //! must write rows of their own in the same transaction use [`Ledger::apply`].
 //!
+//! `verify` replays what has been booked and names the first row that is wrong.
+//!
 //! This room is the only one that writes ledger tables, and `write.rs` the only file.
 
 mod balance;
@@ -32,6 +34,7 @@ mod read;
 mod repeats;
 mod rows;
 mod submit;
+pub mod verify;
 mod write;
 
 use std::sync::Arc;

@@ -131,13 +131,20 @@ pub(super) async fn process(
     Ok((processed.collect(), phases))
 }
 
-/// Books what time has brought to the pools that commands name, by the latest time of their commands.
+/// Books what time has brought to the pools that commands name, by the latest time of the batch, as of which
+/// all its commands are decided.
 fn book_what_is_due(tenant: Tenant, commands: &[&Command], loaded: &mut Loaded, booked: &mut Booked) {
+    let latest = commands.iter().map(|command| command.now).max().unwrap_or_default();
+    loaded.state.now = latest;
     let mut pools: BTreeMap<PoolId, Timestamp> = BTreeMap::new();
     for command in commands {
-        for pool in std::iter::once(command.pool).chain(command.instruction.other_pool()) {
-            let latest = pools.entry(pool).or_insert(command.now);
-            *latest = command.now.max(*latest);
+        // A movement between pools happens in both at the same time, which runs back in neither.
+        let named = std::iter::once(command.pool).chain(command.instruction.other_pool());
+        let clocks = named.clone().filter_map(|id| Some(loaded.state.pools.get(&id)?.head.clock));
+        let now = clocks.fold(latest, Timestamp::max);
+        for pool in named {
+            let at = pools.entry(pool).or_insert(now);
+            *at = now.max(*at);
         }
     }
     for (pool, now) in pools {

@@ -61,8 +61,9 @@ pub async fn open_pool(
 /// there is none. The pool's head has to be locked.
 pub async fn set_allocation(txn: &Txn, row: &account::Model) -> Result<()> {
     use account::Column as A;
-    let row = account::Model { seal: Some(digest::of_account(row).to_vec()), ..row.clone() };
+    let row = sealed(row.clone());
     let settings = [
+        A::TermsSeal,
         A::Overflow,
         A::RefillAmount,
         A::RefillRollover,
@@ -155,7 +156,7 @@ impl Booked {
         let (position_key, position_values) =
             ([P::PoolId, P::AccountId, P::LotId], [P::Credits, P::Held, P::Cost, P::Open, P::Revoking]);
         let hold_values = [O::State, O::Captured, O::CapturedUnits, O::HeldSlices, O::ClosedAt];
-        let refill_values = [A::RefillStart, A::RefillEnd, A::RefillShortfall];
+        let refill_values = [A::RefillStart, A::RefillEnd, A::RefillShortfall, A::TermsSeal];
         let tables = vec![
             Rows::insert::<charge::Entity>(self.charges)?,
             Rows::insert::<journal_entry::Entity>(self.entries)?,
@@ -300,9 +301,15 @@ fn account_row(
         refill_end: account.refill.map(|refill| refill.current.end),
         refill_shortfall: account.refill.map(|refill| refill.shortfall),
         seal: None,
+        terms_seal: None,
     };
+    sealed(row)
+}
+
+fn sealed(row: account::Model) -> account::Model {
     let seal = Some(digest::of_account(&row).to_vec());
-    account::Model { seal, ..row }
+    let terms_seal = Some(digest::of_account_terms(&row).to_vec());
+    account::Model { seal, terms_seal, ..row }
 }
 
 fn cap_periods(rows: Vec<spending_cap_period::Model>) -> Result<Rows> {

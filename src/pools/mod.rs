@@ -7,18 +7,34 @@
 mod administrators;
 mod allocate;
 mod caps;
+mod corrections;
 mod credit_requests;
+mod entry;
+mod extensions;
+mod freeze;
+mod grants;
+mod imports;
+mod moves;
 mod raises;
+mod refills;
 mod settings;
 
 pub use administrators::{add_administrator, remove_administrator};
 pub use allocate::{Allocation, Direction, allocate};
 pub use caps::{NewCap, NewCapScope, create_cap, remove_cap, update_cap};
+pub use corrections::{Correction, correct};
 pub use credit_requests::{
     NewCreditRequest, lock_credit_request, request_credits, still_open, withdraw_credit_request,
     write_credit_request,
 };
+pub use entry::{Misfit, book_due};
+pub use extensions::{Extension, extend};
+pub use freeze::{freeze, thaw};
+pub use grants::{Grant, NewCredits, PAID_PRIORITY, PROMOTIONAL_PRIORITY, grant};
+pub use imports::{Import, ImportItem, MAX_ITEMS, import};
+pub use moves::{Move, transfer};
 pub use raises::{NewRaise, RaiseFields, raise_cap, raise_in};
+pub use refills::{AllocationPatch, NewRefill, set_refill};
 pub use settings::{NewPool, PoolPatch, archive, create, update};
 
 use bursar_domain::id::{Id, PoolId, ServiceId};

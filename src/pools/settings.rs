@@ -1,6 +1,7 @@
 //! Creating, changing and archiving pools.
 
 use bursar_domain::id::{Id, ServiceId};
+use bursar_domain::ledger::Refusal;
 use bursar_domain::purchase::PurchaseState;
 use bursar_entity::{organization, pool, purchase, service};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, Set, Unchanged};
@@ -57,7 +58,7 @@ pub async fn create(
                 created_at: now,
                 seal: None,
             };
-            let row = pool::Model { seal: Some(ledger::of_pool(&row)), ..row };
+            let row = sealed(row);
             pool::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
             ledger::open_pool(txn, tenant, id, account, now).await?;
             audit::record(txn, tenant, &clock, &actor, Change::created("createPool", id, facts(&row)))
@@ -90,7 +91,7 @@ pub async fn update(
             if after == before {
                 return Ok(before);
             }
-            write(txn, &after).await?;
+            let after = write(txn, after).await?;
             let change = Change::updated("updatePool", id, facts(&before), facts(&after));
             audit::record(txn, tenant, &clock, &actor, change).await?;
             Ok(after)
@@ -99,7 +100,7 @@ pub async fn update(
     taken(context.db.write(tenant, work).await)
 }
 
-/// Archives a pool, unless it still has credits, holds, debt or a purchase under way.
+/// Archives a pool, unless it is frozen or still has credits, holds, debt or a purchase under way.
 pub async fn archive(context: &Context, pool: &Authorized<pool::Model>) -> Result<pool::Model> {
     let (tenant, actor, clock, id) = (pool.tenant(), pool.actor().clone(), context.clock.clone(), pool.id);
     let work = db::work(move |txn| {
@@ -108,6 +109,10 @@ pub async fn archive(context: &Context, pool: &Authorized<pool::Model>) -> Resul
             let (before, head) = lock(txn, tenant, id).await?;
             if before.archived_at.is_some() {
                 return Ok(before);
+            }
+            if before.frozen_at.is_some() {
+                // A payment may have arrived whose credits come when it is opened.
+                return Err(Error::Refused(Refusal::PoolFrozen));
             }
             if head.posted > 0 || head.held > 0 || head.debt < 0 {
                 let reason = "The pool still has credits, holds or debt.";
@@ -124,7 +129,7 @@ pub async fn archive(context: &Context, pool: &Authorized<pool::Model>) -> Resul
             }
             let archived_at = Some(clock.now());
             let after = pool::Model { archived_at, ..before };
-            write(txn, &after).await?;
+            let after = write(txn, after).await?;
             let (was, is) = (json!({ "archived": false }), json!({ "archived": true }));
             audit::record(txn, tenant, &clock, &actor, Change::updated("archivePool", id, was, is)).await?;
             Ok(after)
@@ -133,8 +138,10 @@ pub async fn archive(context: &Context, pool: &Authorized<pool::Model>) -> Resul
     context.db.write(tenant, work).await
 }
 
-async fn write(txn: &Txn, row: &pool::Model) -> Result<()> {
-    let (seal, row) = (ledger::of_pool(row), row.clone());
+/// Writes what can change of a pool's row, sealed, and answers it. The pool's head is locked.
+pub(super) async fn write(txn: &Txn, row: pool::Model) -> Result<pool::Model> {
+    let written = sealed(row);
+    let row = written.clone();
     let row = pool::ActiveModel {
         organization_id: Unchanged(row.organization_id),
         id: Unchanged(row.id),
@@ -143,11 +150,17 @@ async fn write(txn: &Txn, row: &pool::Model) -> Result<()> {
         frozen_at: Set(row.frozen_at),
         frozen_reason: Set(row.frozen_reason),
         archived_at: Set(row.archived_at),
-        seal: Set(Some(seal)),
+        seal: Set(row.seal),
         ..Default::default()
     };
     pool::Entity::update(row).exec_without_returning(txn).await?;
-    Ok(())
+    Ok(written)
+}
+
+/// The row with the seal that belongs to it.
+fn sealed(row: pool::Model) -> pool::Model {
+    let seal = Some(ledger::of_pool(&row));
+    pool::Model { seal, ..row }
 }
 
 /// Service codes as the list of ids that the row keeps.

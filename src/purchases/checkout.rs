@@ -4,7 +4,7 @@
 use bursar_domain::id::{OrganizationId, PaymentId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, PurchaseState};
-use bursar_entity::{organization, payment, pool, purchase};
+use bursar_entity::{lot, organization, payment, pool, purchase};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::json;
 
@@ -171,6 +171,8 @@ pub struct Checkout {
     pub organization: organization::Model,
     /// For which pool.
     pub pool: pool::Model,
+    /// Whether the credits are in it. Those that were paid for while it was frozen come in when it is opened.
+    pub credited: bool,
 }
 
 impl Checkout {
@@ -199,7 +201,10 @@ pub(super) async fn read(txn: &Txn, tenant: Tenant, id: PaymentId) -> Result<Che
     let package = catalog::package_of_version(txn, purchase.package_version_id).await?.ok_or_else(missing)?;
     let organization = tenant.find::<organization::Entity>().one(txn).await?.ok_or_else(missing)?;
     let pool = tenant.find::<pool::Entity>().filter(pool::Column::Id.eq(purchase.pool_id)).one(txn).await?;
-    Ok(Checkout { payment, purchase, package, organization, pool: pool.ok_or_else(missing)? })
+    let pool = pool.ok_or_else(missing)?;
+    let lot = tenant.find::<lot::Entity>().filter(lot::Column::PurchaseId.eq(purchase.id));
+    let credited = lot.one(txn).await?.is_some();
+    Ok(Checkout { payment, purchase, package, organization, pool, credited })
 }
 
 /// Locks the purchase of a payment and answers both, as they are with the lock.

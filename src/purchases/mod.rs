@@ -9,6 +9,7 @@ mod cancel;
 mod checkout;
 mod request;
 mod settle;
+mod unfreeze;
 
 pub use answer::{Answer, Given, Resolution, Resolved, resolve_credit_request};
 pub use cancel::cancel;
@@ -17,6 +18,7 @@ pub use checkout::{
 };
 pub use request::{PurchaseRequest, Requested, request};
 pub use settle::{Settled, pay_sandbox};
+pub use unfreeze::unfreeze;
 
 use bursar_domain::id::PurchaseId;
 use bursar_domain::purchase::PaymentState;

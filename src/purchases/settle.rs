@@ -1,8 +1,11 @@
 //! Settling: the payment is in, the purchase is complete and the lot is issued, in one transaction.
+//!
+//! Money that arrives for a pool that is frozen is taken all the same. Its lot is issued in the transaction that
+//! opens the pool again (see `unfreeze`): both hold the pool's head, so one of them issues it, and only one.
 
-use bursar_domain::id::{EntryId, LotId};
+use bursar_domain::id::{EntryId, LotId, PaymentId};
 use bursar_domain::ledger::chain::Canonical;
-use bursar_domain::ledger::{Command, CommandId, Instruction, IssueCredits, LotClass, LotSource};
+use bursar_domain::ledger::{Command, CommandId, Instruction, IssueCredits, LotClass, LotSource, Refusal};
 use bursar_domain::purchase::{PaymentState, PurchaseEvent, PurchaseState};
 use bursar_entity::{payment, purchase};
 use serde_json::json;
@@ -17,9 +20,7 @@ use crate::error::{Conflict, Error, Result};
 use crate::global_id;
 use crate::idempotency::Idempotency;
 use crate::ledger::{Ledger, Submission};
-
-/// The priority of bought credits in the burn order.
-const PAID_PRIORITY: i16 = 100;
+use crate::pools::PAID_PRIORITY;
 
 /// A settled checkout.
 #[derive(Clone, Debug)]
@@ -67,7 +68,8 @@ pub async fn pay_sandbox(
     Ok(settled)
 }
 
-/// Books a payment that has arrived: payment, purchase and lot. The purchase is locked.
+/// Books a payment that has arrived: payment, purchase and, unless the pool is frozen, lot. The purchase is
+/// locked.
 async fn settle(
     txn: &Txn,
     ledger: &Ledger,
@@ -96,8 +98,28 @@ async fn settle(
     let is = json!({ "state": state.as_str(), "paidPayment": global_id::encode(payment.id) });
     let change = audit::Change::updated("payPurchase", purchase.id, was, is);
     audit::record(txn, tenant, clock, actor, change).await?;
+    let issued = issue(txn, ledger, tenant, (&purchase, payment.id), actor).await;
+    let mut committed = match issued {
+        // The refusal has left no trace: what has been written above stands.
+        Err(Error::Refused(Refusal::PoolFrozen)) => Vec::new(),
+        issued => issued?,
+    };
+    committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(purchase.id) });
+    Ok(committed)
+}
+
+/// Issues the lot of a purchase that is paid.
+pub(super) async fn issue(
+    txn: &Txn,
+    ledger: &Ledger,
+    tenant: Tenant,
+    (purchase, payment): (&purchase::Model, PaymentId),
+    actor: &Actor,
+) -> Result<Vec<Change>> {
+    let clock = &ledger.context().clock;
+    let now = clock.now();
     let mut form = Canonical::of("issue");
-    form.id(purchase.id).id(payment.id);
+    form.id(purchase.id).id(payment);
     // One lot for each purchase: the purchase is the key.
     let idempotency = Idempotency::new("issuePurchasedCredits", &global_id::encode(purchase.id), &form);
     let issue = IssueCredits {
@@ -108,6 +130,7 @@ async fn settle(
         credits: purchase.credits,
         cost: purchase.total,
         currency: Some(purchase.currency),
+        // The lifetime is that of credits that can be used: it begins when they come in.
         expires_at: purchase.lifetime_days.map(|days| now.plus_days(days)),
         purchase: Some(purchase.id),
         department: None,
@@ -123,7 +146,6 @@ async fn settle(
     };
     let (actor, standing) = (actor.clone(), Standing::default());
     let submission = Submission { command, actor, standing, subject: None, metadata: None, reason: None };
-    let (_, mut committed) = ledger.apply(txn, tenant, submission).await?;
-    committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(purchase.id) });
+    let (_, committed) = ledger.apply(txn, tenant, submission).await?;
     Ok(committed)
 }

@@ -1,6 +1,5 @@
 //! An acknowledged charge is on the disk: counted by the system calls of whoever writes it.
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use bursar::db::Options;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
-use crate::support::postgres::Instance;
+use crate::support::postgres::{Instance, children};
 use crate::support::{Backend, DEADLINE, Process, TestDatabase, World, run};
 
 /// How many charges are made, one after the other.
@@ -59,17 +58,6 @@ impl Watch {
 fn traced(id: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
-}
-
-/// The processes that a process has started.
-fn children(id: u32) -> Vec<u32> {
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let parent = |id: &u32| {
-        let stat = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat")).ok()?;
-        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
-    };
-    ids.filter(|child| parent(child) == Some(id)).collect()
 }
 
 /// Makes charges one after the other, and compares their number with the syncs meanwhile.

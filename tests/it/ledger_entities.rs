@@ -61,6 +61,7 @@ pub async fn insert_all(txn: &Txn, organization_id: OrganizationId, service_id: 
             refill_end: Some(at),
             refill_shortfall: None,
             seal: None,
+            terms_seal: None,
         },
     )
     .await;

@@ -11,8 +11,8 @@ use bursar::db::{Options, Protections};
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
-use crate::rush::books_are_right;
 use crate::support::client::Demo;
+use crate::support::laws::books_are_right;
 use crate::support::postgres::{Instance, server};
 use crate::support::{Backend, Client, Cut, DEADLINE, Proxy, TestDatabase, World, run};
 
@@ -270,7 +270,7 @@ fn the_database_is_stopped_and_started_again() {
 }
 
 /// Waits until so many more have been counted.
-async fn reaches(counter: &AtomicU32, more: u32) {
+pub async fn reaches(counter: &AtomicU32, more: u32) {
     let (goal, began) = (counter.load(Ordering::SeqCst) + more, Instant::now());
     while counter.load(Ordering::SeqCst) < goal {
         assert!(began.elapsed() < DEADLINE, "nothing goes on");
@@ -279,7 +279,7 @@ async fn reaches(counter: &AtomicU32, more: u32) {
 }
 
 /// Waits until a database answers.
-async fn answers(url: &str) {
+pub async fn answers(url: &str) {
     let began = Instant::now();
     loop {
         if let Ok(connection) = sea_orm::Database::connect(url).await {

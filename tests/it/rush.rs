@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::on_both_databases;
 use crate::support::client::Demo;
+use crate::support::laws::books_are_right;
 use crate::support::{Backend, Client, Process, World, run};
 
 on_both_databases!(
@@ -70,38 +71,6 @@ async fn sixty_percent(world: &World, servers: &[Client]) {
         assert_eq!(servers[0].balance(&demo.pool).await.0, 0);
     }
     books_are_right(world).await;
-}
-
-/// What must hold of all books, whoever wrote them.
-pub async fn books_are_right(world: &World) {
-    for (law, sql) in [
-        (
-            "versions without gaps",
-            "SELECT count(*) AS n FROM pool_head h WHERE version <> (SELECT count(*) FROM transfer t WHERE t.pool_id = h.pool_id) OR version <> (SELECT coalesce(max(version), 0) FROM transfer t WHERE t.pool_id = h.pool_id)",
-        ),
-        (
-            "heads are the sums of transfers",
-            "SELECT count(*) AS n FROM pool_head h WHERE consumed <> (SELECT coalesce(sum(credits), 0) FROM transfer t WHERE t.pool_id = h.pool_id AND t.cause_kind = 1)",
-        ),
-        (
-            "balances are never negative",
-            "SELECT count(*) AS n FROM transfer WHERE debit_id IS NOT NULL AND debit_after < 0",
-        ),
-        (
-            "accounts are their positions",
-            "SELECT count(*) AS n FROM account a WHERE posted <> (SELECT coalesce(sum(credits), 0) FROM lot_position p WHERE p.account_id = a.id)",
-        ),
-        (
-            "pools are their accounts",
-            "SELECT count(*) AS n FROM pool_head h WHERE posted <> (SELECT sum(posted) FROM account a WHERE a.pool_id = h.pool_id)",
-        ),
-        (
-            "charges are their transfers",
-            "SELECT count(*) AS n FROM charge c WHERE credits <> (SELECT coalesce(sum(credits), 0) FROM transfer t WHERE t.cause_id = c.id)",
-        ),
-    ] {
-        assert_eq!(world.number(sql).await, 0, "{law}");
-    }
 }
 
 async fn funds_for_sixty_percent(backend: Backend) {

@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["charges", "catalog"],
     &["purchases"],
     &["live"],
+    &["schedule"],
     &["seed"],
     &["graphql"],
     &["http"],

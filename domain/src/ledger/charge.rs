@@ -149,7 +149,7 @@ pub fn explain(state: &State, command: &Command) -> Explanation {
         explanation.refusal = Some(Refusal::PoolNotFound);
         return explanation;
     };
-    let at = pool.time(command.now);
+    let at = pool.time(command.now.max(state.now));
     if let Ok((lines, credits)) = quote(state, pool, &charge.lines) {
         let parts = caps::parts(&lines);
         let usage = Usage { department: charge.department, spender: charge.spender, parts: &parts };

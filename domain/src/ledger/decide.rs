@@ -121,6 +121,12 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, Refusal>
     if let Instruction::Refund(refund) = &command.instruction {
         state.refunded(refund, applied.credits, applied.cost);
     }
+    if let Instruction::Revoke(revoke) = &command.instruction
+        && let Some(terms) = state.lots.get_mut(&revoke.lot)
+    {
+        // A refund of the same batch has to know.
+        terms.reversed = true;
+    }
     Ok(Decision::Applied(Box::new(applied)))
 }
 
@@ -143,7 +149,7 @@ pub fn decide_all(state: &mut State, commands: &[&Command]) -> Result<Vec<Decisi
 
 fn plan(state: &State, command: &Command) -> Result<Plan, Refusal> {
     let pool = open_pool(state, command)?;
-    let now = pool.time(command.now);
+    let now = pool.time(command.now.max(state.now));
     match &command.instruction {
         Instruction::Issue(issue) => plan_issue(state, pool, issue, now),
         Instruction::Allocate(allocate) => plan_allocate(state, pool, allocate),

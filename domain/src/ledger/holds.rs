@@ -297,18 +297,24 @@ fn matched(hold: &Hold, lines: &[LineRequest]) -> Result<(Vec<i64>, Vec<PricedLi
     if lines.len() > MAX_LINES {
         return Err(Refusal::TooManyLines);
     }
-    let mut units = vec![0; hold.lines.len()];
+    // What is left of each line.
+    let mut left: Vec<i64> = hold
+        .lines
+        .iter()
+        .zip(&hold.captured_units)
+        .map(|(line, captured)| line.quantity - captured)
+        .collect();
+    let before = left.clone();
     for (line, request) in lines.iter().enumerate() {
         if request.quantity < 1 {
             return Err(Refusal::QuantityOutOfRange { line });
         }
         let mut wanted = request.quantity;
         let mut known = false;
-        for (index, held) in hold.lines.iter().enumerate().filter(|(_, held)| held.code == request.service) {
+        for (_, free) in hold.lines.iter().zip(&mut left).filter(|(held, _)| held.code == request.service) {
             known = true;
-            let free = held.quantity - hold.captured_units[index] - units[index];
-            let part = free.min(wanted);
-            units[index] += part;
+            let part = wanted.min(*free);
+            *free -= part;
             wanted -= part;
         }
         if !known {
@@ -318,6 +324,7 @@ fn matched(hold: &Hold, lines: &[LineRequest]) -> Result<(Vec<i64>, Vec<PricedLi
             return Err(Refusal::CaptureExceedsHold { line, held: request.quantity - wanted });
         }
     }
+    let units: Vec<i64> = before.iter().zip(&left).map(|(before, left)| before - left).collect();
     let lines = lines_of(hold, &units);
     Ok((units, lines))
 }

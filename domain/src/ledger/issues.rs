@@ -33,12 +33,7 @@ pub(super) fn plan_issue(
     if issue.expires_at.is_some_and(|at| at <= now) {
         return Err(Refusal::ExpiryPast);
     }
-    // All that was ever issued stays in range, so no later sum of parts of it can leave it; nor does what
-    // has come in from other pools.
-    for so_far in [-pool.head.contra.issued, pool.head.posted] {
-        let so_far = Credits::new(so_far).ok_or(Refusal::AmountTooLarge)?;
-        so_far.checked_add(issue.credits).ok_or(Refusal::AmountTooLarge)?;
-    }
+    pool.takes_in(issue.credits)?;
     let kind = match issue.source {
         LotSource::Correction => TransferKind::Correct,
         LotSource::Purchase | LotSource::Grant => TransferKind::Issue,
@@ -69,6 +64,7 @@ pub(super) fn plan_issue(
 
 /// Takes credits out of a balance: of one lot, or those that would be used last.
 pub(super) fn plan_take_back(state: &State, pool: &Pool, request: &TakeBackCredits) -> Result<Plan, Refusal> {
+    not_in_debt(pool)?;
     let (scope, id) = match request.department {
         Some(department) => (Scope::Department, department_account(state, pool, department)?),
         None => (Scope::Unallocated, Some(pool.unallocated)),
@@ -171,7 +167,29 @@ pub(super) fn plan_revoke(state: &State, pool: &Pool, request: &RevokeLot) -> Re
         let (debt, revoked) = (Side::Contra(AccountKind::Debt), Side::Contra(AccountKind::Revoked));
         legs.push(Leg { cost: Cost::Given(0), ..Leg::new(TransferKind::Owe, debt, revoked, slice) });
     }
+    if legs.is_empty()
+        && let Some((id, burn, credits)) = marks.first()
+    {
+        // All of it is held. An entry needs a transfer: the first part is let go and held again.
+        let credits = Credits::new(*credits).unwrap_or_default();
+        let consumed = Side::Contra(AccountKind::Consumed);
+        let leg = |kind| Leg::new(kind, Side::Holder(*id), consumed, Slice { burn: *burn, credits });
+        legs.extend([leg(TransferKind::Release), leg(TransferKind::Hold)]);
+    }
     Ok(Plan { legs, marks, ..Plan::about(Side::Holder(pool.unallocated), request.credits) })
+}
+
+impl Pool {
+    /// Whether so many credits may come in. All that ever came in stays in range, so no later sum of parts of
+    /// it, what comes back by refunds included, can leave it.
+    pub(super) fn takes_in(&self, credits: Credits) -> Result<(), Refusal> {
+        let contra = self.head.contra;
+        for so_far in [-contra.issued, -(contra.issued + contra.clearing.min(0))] {
+            let so_far = Credits::new(so_far).ok_or(Refusal::AmountTooLarge)?;
+            so_far.checked_add(credits).ok_or(Refusal::AmountTooLarge)?;
+        }
+        Ok(())
+    }
 }
 
 /// What the pool's accounts have of a lot, unallocated first.

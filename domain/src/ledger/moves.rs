@@ -81,8 +81,7 @@ pub(super) fn plan_move(
         let plan = Plan::moving(TransferKind::Move, from, to, slices, request.credits);
         return Ok(Plan { other_account: Some(to), ..plan });
     };
-    let after = Credits::new(other.head.posted).and_then(|posted| posted.checked_add(request.credits));
-    after.ok_or_else(|| at_target(Refusal::AmountTooLarge))?;
+    other.takes_in(request.credits).map_err(at_target)?;
     let clearing = Side::Contra(AccountKind::Clearing);
     let halves = |slice: Slice| {
         let out = Leg { paired: true, ..Leg::new(TransferKind::Move, from, clearing, slice) };

@@ -132,16 +132,24 @@ pub(super) fn book(state: &mut State, command: &Command, plan: Plan) -> Result<A
     // The other pool is taken out while both are worked on.
     let mut there = other.and_then(|id| state.pools.remove_entry(&id));
     let outcome = match state.pools.get_mut(&command.pool) {
-        Some(pool) => Ok(book_in(pool, there.as_mut().map(|(_, pool)| pool), command, plan)),
+        Some(pool) => {
+            let now = command.now.max(state.now);
+            Ok(book_in(pool, there.as_mut().map(|(_, pool)| pool), (command, now), plan))
+        }
         None => Err(Refusal::PoolNotFound),
     };
     state.pools.extend(there);
     outcome
 }
 
-fn book_in(pool: &mut Pool, mut there: Option<&mut Pool>, command: &Command, plan: Plan) -> Applied {
+fn book_in(
+    pool: &mut Pool,
+    mut there: Option<&mut Pool>,
+    (command, now): (&Command, Timestamp),
+    plan: Plan,
+) -> Applied {
     // Both halves of a movement happen at the same time, and in neither pool time runs back.
-    let now = pool.time(command.now);
+    let now = pool.time(now);
     let now = there.as_ref().map_or(now, |other| other.time(now));
     let account = open(pool, plan.account, now);
     let other_account = plan.other_account.map(|side| match there.as_deref_mut() {

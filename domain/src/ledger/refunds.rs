@@ -213,42 +213,44 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// The last lot that this one was extended by, if it has not lapsed.
+    /// The first lot that this one was extended by, however often, that has not lapsed.
     fn successor(&self, terms: &LotTerms) -> Option<BurnKey> {
-        let mut found = None;
         let mut next = terms.successor;
         for _ in 0..MAX_EXTENSIONS {
-            let Some(terms) = next.and_then(|lot| self.state.lots.get(&lot)) else { break };
-            found = Some(terms.burn).filter(|burn| !burn.has_lapsed(self.at));
+            let terms = next.and_then(|lot| self.state.lots.get(&lot))?;
+            if !terms.burn.has_lapsed(self.at) {
+                return Some(terms.burn);
+            }
             next = terms.successor;
         }
-        found
+        None
     }
 
     /// The lot that goes on for a lapsed one: one for each lot, however many slices come back to it.
     fn replacement(&mut self, terms: &LotTerms, (credits, cost): (Credits, i64)) -> BurnKey {
-        let index = self.lots.iter().position(|lot| lot.replaces == Some(terms.burn.lot));
-        let index = index.unwrap_or_else(|| {
-            let number = u128::try_from(self.lots.len()).unwrap_or_default();
-            self.lots.push(NewLot {
-                id: LotId::from_u128(self.request.first_lot.as_u128().wrapping_add(number)),
-                source: terms.source,
-                class: terms.class,
-                priority: terms.burn.priority,
-                credits: Credits::ZERO,
-                cost: 0,
-                currency: terms.currency,
-                expires_at: Some(self.at.plus_days(REPLACEMENT_DAYS)),
-                purchase: None,
-                replaces: Some(terms.burn.lot),
-                created_at: self.at,
-            });
-            self.lots.len() - 1
-        });
-        let lot = &mut self.lots[index];
-        lot.credits = lot.credits.saturating_add(credits);
-        lot.cost += cost;
-        BurnKey::new(lot.priority, lot.expires_at, lot.created_at, lot.id)
+        let known = self.lots.iter_mut().find(|lot| lot.replaces == Some(terms.burn.lot));
+        if let Some(lot) = known {
+            lot.credits = lot.credits.saturating_add(credits);
+            lot.cost += cost;
+            return BurnKey::new(lot.priority, lot.expires_at, lot.created_at, lot.id);
+        }
+        let number = u128::try_from(self.lots.len()).unwrap_or_default();
+        let lot = NewLot {
+            id: LotId::from_u128(self.request.first_lot.as_u128().wrapping_add(number)),
+            source: terms.source,
+            class: terms.class,
+            priority: terms.burn.priority,
+            credits,
+            cost,
+            currency: terms.currency,
+            expires_at: Some(self.at.plus_days(REPLACEMENT_DAYS)),
+            purchase: None,
+            replaces: Some(terms.burn.lot),
+            created_at: self.at,
+        };
+        let burn = BurnKey::new(lot.priority, lot.expires_at, lot.created_at, lot.id);
+        self.lots.push(lot);
+        burn
     }
 
     fn leg(&mut self, burn: BurnKey, (credits, cost): (Credits, i64), to: Side) {

@@ -19,6 +19,9 @@ use crate::{Credits, Timestamp};
 /// Everything that a batch of commands needs to be decided.
 #[derive(Clone, Debug, Default)]
 pub struct State {
+    /// Commands are decided as of this instant, if they are older: what is due by then has been booked, so
+    /// nothing becomes due between them.
+    pub now: Timestamp,
     /// Whether the organization may only read.
     pub suspended: bool,
     /// The pools that the commands name.
@@ -341,6 +344,10 @@ impl Pool {
                 position.held = changed(position.held, credits, held);
                 position.changed = true;
             }
+        }
+        if let Some(at) = burn.expires_at().filter(|_| kind == TransferKind::Release) {
+            // It was left out of what is due while it was held.
+            self.will_be_due(at);
         }
         let pending = kind.is_pending();
         let sign = if pending { 0 } else { 1 };

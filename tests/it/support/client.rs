@@ -89,7 +89,10 @@ impl Client {
             "mutation M($input: {input_type}!) {{ {name}(input: $input) {{ {fields}
                userErrors {{ __typename code message field
                  ... on InsufficientCreditsError {{ scope available shortBy }}
-                 ... on ReferenceTakenError {{ chargeId }} }} }} }}"
+                 ... on ReferenceTakenError {{ chargeId holdId }} ... on HoldClosedError {{ state }}
+                 ... on CaptureExceedsHoldError {{ service line held }}
+                 ... on RefundExceedsChargeError {{ refundable }} ... on GuaranteeError {{ reason }}
+                 ... on CapExceededError {{ capId headroom }} ... on BatchAbortedError {{ item }} }} }} }}"
         );
         let body = self.raw(&query, json!({ "input": input })).await;
         assert!(body.get("errors").is_none(), "{name}: {body}");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bursar::config::Addresses;
 use bursar::db::migrate;
-use sea_orm::{ConnectionTrait, Database};
+use sea_orm::{ConnectionTrait, Database, EntityTrait, Statement};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::postgres::{APPLICATION, Instance, OWNER, server};
@@ -75,6 +75,27 @@ impl TestDatabase {
             }
             Backend::Postgres => postgres(None).await,
         }
+    }
+
+    /// A number that a statement answers in its column `n`, whoever's rows it counts.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let superuser = Database::connect(&self.superuser).await.unwrap();
+        let statement = Statement::from_string(superuser.get_database_backend(), sql);
+        let row = superuser.query_one_raw(statement).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let number = row.unwrap().try_get("", "n").unwrap();
+        superuser.close().await.unwrap();
+        number
+    }
+
+    /// All rows of a table, whoever's they are.
+    pub async fn rows<E: EntityTrait>(&self) -> Vec<E::Model>
+    where
+        E::Model: Send + Sync,
+    {
+        let superuser = Database::connect(&self.superuser).await.unwrap();
+        let rows = E::find().all(&superuser).await.unwrap();
+        superuser.close().await.unwrap();
+        rows
     }
 }
 

@@ -1,16 +1,24 @@
 //! What the tests stand on: a database of their own, a server, clients.
 
+pub mod acts;
+pub mod chance;
 pub mod client;
 pub mod database;
+pub mod history;
+pub mod laws;
 pub mod nats;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod recount;
 pub mod rows;
 pub mod schema;
 pub mod socket;
+pub mod tamper;
+pub mod uses;
 pub mod world;
 
+pub use chance::Chance;
 pub use client::Client;
 pub use database::{Backend, TestDatabase};
 pub use nats::Nats;
@@ -26,10 +34,18 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Runs a test to its end.
 pub fn run(test: impl Future<Output = ()>) {
+    run_within(Duration::from_secs(120), test);
+}
+
+/// Runs a test that may take so long to its end.
+pub fn run_within(limit: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(120), test).await.expect("a test took too long")
-    });
+    runtime.block_on(async { tokio::time::timeout(limit, test).await.expect("a test took too long") });
+}
+
+/// A number from the environment, for those who want a longer test.
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// Makes a test of each of the functions, on each of the databases.

@@ -118,6 +118,22 @@ impl Instance {
         }
     }
 
+    /// Kills the process that all others of the server come from, and waits until they have noticed and ended too:
+    /// before that it cannot be started again.
+    #[allow(dead_code)]
+    pub fn kill(&self) {
+        let id = self.process_id();
+        // It starts no more while they are counted.
+        assert!(Command::new("kill").args(["-STOP", &id.to_string()]).status().unwrap().success());
+        let others = children(id);
+        self.stop("KILL");
+        let began = Instant::now();
+        while others.iter().any(|id| runs(*id)) {
+            assert!(began.elapsed() < PATIENCE, "PostgreSQL's processes do not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// The process that all others of the server come from.
     pub fn process_id(&self) -> u32 {
         let file = std::fs::read_to_string(self.dir.join("data/postmaster.pid")).unwrap();
@@ -171,4 +187,24 @@ fn as_user(program: &Path) -> Command {
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().expect("id runs");
     String::from_utf8_lossy(&id.stdout).trim() == "0"
+}
+
+/// The processes that a process has started.
+#[allow(dead_code)]
+pub fn children(id: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter(|child| stat(*child).is_some_and(|(_, parent)| parent == id)).collect()
+}
+
+/// Whether a process runs. One that has ended and that nobody has asked about does not.
+fn runs(id: u32) -> bool {
+    stat(id).is_some_and(|(state, _)| state != "Z")
+}
+
+/// State and parent of a process.
+fn stat(id: u32) -> Option<(String, u32)> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }

@@ -1,4 +1,4 @@
-//! A server as a process of its own, beside the one that a test runs in itself.
+//! The binary as a process of its own, beside the server that a test runs in itself.
 
 use std::process::Stdio;
 
@@ -15,8 +15,28 @@ pub struct Process {
     _dir: tempfile::TempDir,
 }
 
+/// The binary with the settings for a database; its tokens are those of the test's own servers.
+fn bursar(database: &TestDatabase, dir: &tempfile::TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bursar"));
+    command.env_clear().current_dir(dir.path()).stdin(Stdio::null());
+    command.env("DATABASE_URL", &database.addresses.application);
+    if let Some(migration) = &database.addresses.migration {
+        command.env("BURSAR_MIGRATE_DATABASE_URL", migration);
+    }
+    command.env("BURSAR_SIGNING_SECRET", "a secret for tests, 32 bytes long").env("BURSAR_LOG", "off");
+    command
+}
+
+/// Runs `bursar verify` on a database; whether its status was 0, and what it said.
+pub async fn verify(database: &TestDatabase) -> (bool, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let output = bursar(database, &dir).arg("verify").output().await.unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    (output.status.success(), said.concat())
+}
+
 impl Process {
-    /// Starts the binary on a database; its tokens are those of the test's own servers.
+    /// Starts the binary on a database.
     pub async fn start(database: &TestDatabase) -> Process {
         Process::start_with(database, &[]).await
     }
@@ -24,15 +44,10 @@ impl Process {
     /// Starts it with more settings.
     pub async fn start_with(database: &TestDatabase, settings: &[(&str, &str)]) -> Process {
         let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bursar"));
-        command.arg("serve").env_clear().current_dir(dir.path()).stdin(Stdio::null());
-        command.env("DATABASE_URL", &database.addresses.application);
-        if let Some(migration) = &database.addresses.migration {
-            command.env("BURSAR_MIGRATE_DATABASE_URL", migration);
-        }
-        command.env("BURSAR_SIGNING_SECRET", "a secret for tests, 32 bytes long");
+        let mut command = bursar(database, &dir);
+        command.arg("serve");
         command.env("BURSAR_LISTEN", "127.0.0.1:0").env("BURSAR_PUBLIC_URL", "http://bursar.test");
-        command.env("BURSAR_LOG", "off").envs(settings.iter().copied());
+        command.envs(settings.iter().copied());
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut said = String::new();
@@ -41,6 +56,12 @@ impl Process {
         }
         let base = said.split_whitespace().find(|word| word.starts_with("http://127.0.0.1:")).unwrap();
         Process { child, base: base.to_owned(), _dir: dir }
+    }
+
+    /// Whether it says that it can serve.
+    pub async fn is_ready(&self) -> bool {
+        let anonymous = Client::new(&self.base, None);
+        anonymous.open(&anonymous.url("/health/ready")).await.0 == 200
     }
 
     /// Ends it at once, as a crash does.

@@ -62,9 +62,14 @@ impl Schema {
         }
     }
 
-    /// The fields of an input type that hold ids.
+    /// The fields of an input type that hold ids, those of the inputs in it among them.
     pub fn id_fields(&self, input: &str) -> Vec<String> {
-        self.inputs[input].iter().filter(|field| field.kind == "ID").map(|field| field.name.clone()).collect()
+        let of = |field: &InputField| match field.kind.as_str() {
+            "ID" => vec![field.name.clone()],
+            kind if self.inputs.contains_key(kind) => self.id_fields(kind),
+            _ => Vec::new(),
+        };
+        self.inputs[input].iter().flat_map(of).collect()
     }
 
     /// An input with an id for each field of ids and something plausible for every other.
@@ -75,12 +80,23 @@ impl Schema {
                 "ID" => json!(id(&field.name)),
                 "IdempotencyKey" => json!(unique),
                 "Credits" => json!(1),
+                // Nothing that is made in passing is to end while the test looks on.
+                "Int" if field.name == "ttlSeconds" => json!(3_600),
                 "Int" => json!(1),
+                "ChargeBatchMode" => json!("EACH"),
                 "Boolean" => continue,
                 "Role" => json!("MEMBER"),
                 "TimeZone" => json!("Europe/Berlin"),
                 "CurrencyCode" => json!("USD"),
                 "JSON" => json!({ "a": 1 }),
+                "PeriodKind" => json!("MONTH"),
+                "SpendingCapScope" => json!({ "service": "STYLE_CHANGE" }),
+                "CreditRequestAnswer" => json!({ "decline": true }),
+                "DateTime" => json!((chrono::Utc::now() + chrono::Duration::days(30)).to_rfc3339()),
+                "SignedCredits" => json!(1),
+                "Decimal" => json!("1.00"),
+                "LotClass" => json!("PROMOTIONAL"),
+                "Overflow" => json!("DENY"),
                 "ChargeLineInput" => json!({ "service": "FURNITURE_REMOVAL", "quantity": 1 }),
                 "String" => match field.name.as_str() {
                     "package" => json!("STARTER"),
@@ -90,6 +106,7 @@ impl Schema {
                     "allowedServices" => json!("STYLE_CHANGE"),
                     _ => json!(unique),
                 },
+                other if self.inputs.contains_key(other) => self.input(other, id, unique),
                 other => panic!("what is a plausible {other}, for {name}.{}?", field.name),
             };
             input.insert(field.name.clone(), if field.list { json!([value]) } else { value });

@@ -15,7 +15,7 @@ use bursar_domain::id::{EntryId, Id, LotId, OrganizationId};
 use bursar_domain::ledger::{
     Command, CommandId, Instruction, IssueCredits, Key, LotClass, LotSource, RequestHash,
 };
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::ConnectionTrait;
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -54,6 +54,13 @@ impl World {
         World::start_on(TestDatabase::migrated(backend).await, clock, Options::default(), None).await
     }
 
+    /// Starts a server with a clock of the test's own that does no timed work by itself.
+    pub async fn start_untimed(backend: Backend, clock: Clock) -> World {
+        let database = TestDatabase::migrated(backend).await;
+        let app = App::open(config(&database), clock.clone()).await.unwrap();
+        World::serve_untimed(database, clock, app).await
+    }
+
     /// Starts a server with settings of the test's own.
     pub async fn start_as(backend: Backend, change: impl FnOnce(&mut Config)) -> World {
         let database = TestDatabase::migrated(backend).await;
@@ -75,6 +82,12 @@ impl World {
     }
 
     async fn serve(database: TestDatabase, clock: Clock, app: App) -> World {
+        let world = World::serve_untimed(database, clock, app).await;
+        world.app.keep_time();
+        world
+    }
+
+    async fn serve_untimed(database: TestDatabase, clock: Clock, app: App) -> World {
         app.seed().await.unwrap();
         let web = app.bind().await.unwrap();
         let base = format!("http://{}", web.address().unwrap());
@@ -133,12 +146,7 @@ impl World {
 
     /// A number that a statement answers in its column `n`, whoever's rows it counts.
     pub async fn number(&self, sql: &str) -> i64 {
-        let superuser = sea_orm::Database::connect(&self.database.superuser).await.unwrap();
-        let statement = Statement::from_string(superuser.get_database_backend(), sql);
-        let row = superuser.query_one_raw(statement).await.unwrap().unwrap();
-        let number = row.try_get("", "n").unwrap();
-        superuser.close().await.unwrap();
-        number
+        self.database.number(sql).await
     }
 
     /// A client who is the person with an address.

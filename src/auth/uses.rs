@@ -1,0 +1,58 @@
+//! Looking uses of credits up: holds and charges, which are known by their ids alone.
+//!
+//! Grants on the pool count, and those on the department whose credits are used, but not those on other
+//! departments of the pool.
+
+use bursar_domain::id::{ChargeId, DepartmentId, HoldId, OrganizationId, PoolId};
+use bursar_domain::permission::Action;
+use bursar_entity::{charge, hold};
+use sea_orm::ColumnTrait;
+
+use super::{Authorized, Caller};
+use crate::db::Snapshots;
+use crate::error::{Error, Result};
+
+impl Caller {
+    /// A hold, to charge what it holds or to let it go: whoever may charge those credits may.
+    pub async fn hold(&self, snapshots: &Snapshots, id: HoldId) -> Result<Authorized<hold::Model>> {
+        let row = self.find_row::<hold::Entity>(snapshots, None, hold::Column::Id.eq(id)).await?;
+        let row = row.ok_or(Error::not_found("hold"))?;
+        let action = match row.department_id {
+            Some(_) => Action::ChargeDepartment,
+            None => Action::ChargeUnallocated,
+        };
+        self.check_use((row.organization_id, row.pool_id, row.department_id), &[action], "hold")?;
+        Ok(self.authorized(row.organization_id, row))
+    }
+
+    /// A charge, for one of some actions on it.
+    pub async fn charge(
+        &self,
+        snapshots: &Snapshots,
+        id: ChargeId,
+        actions: &[Action],
+    ) -> Result<Authorized<charge::Model>> {
+        let row = self.find_row::<charge::Entity>(snapshots, None, charge::Column::Id.eq(id)).await?;
+        let row = row.ok_or(Error::not_found("charge"))?;
+        self.check_use((row.organization_id, row.pool_id, row.department_id), actions, "charge")?;
+        Ok(self.authorized(row.organization_id, row))
+    }
+
+    /// Answers "not found" to those who may not even see a use, "forbidden" to those who may do none of the
+    /// actions with it.
+    fn check_use(
+        &self,
+        (organization, pool, department): (OrganizationId, PoolId, Option<DepartmentId>),
+        actions: &[Action],
+        what: &'static str,
+    ) -> Result<()> {
+        let own = |action| department.is_some_and(|id| self.may_in_department(organization, id, action));
+        let by_pool = |action| self.may_in_pool(organization, pool, std::iter::empty(), action);
+        let may = |action: &Action| own(*action) || by_pool(*action);
+        if actions.iter().any(may) {
+            return Ok(());
+        }
+        let seen = self.may_read_ledger(organization, pool) || own(Action::ReadDepartmentCharges);
+        Err(if seen { Error::Forbidden } else { Error::not_found(what) })
+    }
+}

@@ -1,0 +1,123 @@
+//! What tests of balances do often, and ask often.
+
+use bursar::app::App;
+use bursar::clock::Clock;
+use bursar_domain::Timestamp;
+use serde_json::{Value, json};
+
+use super::world::config;
+use super::{Client, World};
+
+/// An instant.
+pub fn at(text: &str) -> Timestamp {
+    let instant: chrono::DateTime<chrono::Utc> = text.parse().unwrap();
+    Timestamp::from_micros(instant.timestamp_micros())
+}
+
+/// Another node on the same database, with a clock of its own. It serves nobody and does no timed work by itself.
+pub async fn node(world: &World, clock: Clock) -> App {
+    App::open(config(&world.database), clock).await.unwrap()
+}
+
+/// Creates a pool.
+pub async fn pool(owner: &Client, organization: &str, name: &str) -> String {
+    let input = json!({ "organizationId": organization, "name": name });
+    let made = owner.mutate("createPool", "CreatePoolInput", input, "pool { id }").await;
+    made["pool"]["id"].as_str().unwrap().to_owned()
+}
+
+/// Where credits are, as input.
+pub fn holder(pool: &str, department: Option<&str>) -> Value {
+    json!({ "poolId": pool, "departmentId": department })
+}
+
+/// Moves credits, and answers the payload whatever it says.
+pub async fn transfer(client: &Client, from: Value, to: Value, credits: i64, key: &str) -> Value {
+    let input = json!({ "from": from, "to": to, "credits": credits, "idempotencyKey": key });
+    let fields = "from { id } to { id } balance { posted available version } toBalance { posted available version }
+        transfers { version kind credits cost { amount } lot { id } pool { id } debit { kind } credit { kind } } replayed";
+    client.try_mutate("transferCredits", "TransferCreditsInput", input, fields).await
+}
+
+/// Gives credits as the operator, and answers the payload whatever it says.
+pub async fn grant(operator: &Client, pool: &str, credits: i64, more: Value, key: &str) -> Value {
+    let mut input =
+        json!({ "poolId": pool, "credits": credits, "reason": "For a test", "idempotencyKey": key });
+    input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let fields = "lot { id source class priority credits cost { amount currency } expiresAt }
+        balance { posted available version } transfers { version kind credits reason } replayed";
+    operator.try_mutate("grantCredits", "GrantCreditsInput", input, fields).await
+}
+
+/// Code and field of a payload's first error; "none" when there is none.
+pub fn refusal(payload: &Value) -> (String, String) {
+    let error = &payload["userErrors"][0];
+    let field = error["field"]
+        .as_array()
+        .map(|parts| parts.iter().map(|part| part.as_str().unwrap()).collect::<Vec<_>>().join("."));
+    (error["code"].as_str().unwrap_or("none").to_owned(), field.unwrap_or_default())
+}
+
+/// What is available without a department.
+pub async fn unallocated(client: &Client, pool: &str) -> i64 {
+    let query = "query P($id: ID!) { pool(id: $id) { unallocated { available } } }";
+    let data = client.query(query, json!({ "id": pool })).await;
+    data["pool"]["unallocated"]["available"].as_i64().unwrap()
+}
+
+/// What a department has in a pool: all of it, what is held, what is available.
+pub async fn allocated(client: &Client, pool: &str, department: &str) -> (i64, i64, i64) {
+    let query = "query P($id: ID!) { pool(id: $id) { allocations { nodes { department { id } balance { posted held available } } } } }";
+    let data = client.query(query, json!({ "id": pool })).await;
+    let nodes = data["pool"]["allocations"]["nodes"].as_array().unwrap().clone();
+    let Some(node) = nodes.iter().find(|node| node["department"]["id"] == department) else {
+        return (0, 0, 0);
+    };
+    let number = |name: &str| node["balance"][name].as_i64().unwrap();
+    (number("posted"), number("held"), number("available"))
+}
+
+/// Holds credits for charges to come, and answers the hold's id.
+pub async fn hold(
+    client: &Client,
+    pool: &str,
+    department: Option<&str>,
+    credits: i64,
+    seconds: i64,
+) -> String {
+    let lines = json!([{ "service": "FURNITURE_REMOVAL", "quantity": credits }]);
+    let key = uuid::Uuid::now_v7().to_string();
+    let input = json!({ "poolId": pool, "departmentId": department, "lines": lines, "ttlSeconds": seconds, "idempotencyKey": key });
+    let made = client.mutate("holdCredits", "HoldCreditsInput", input, "hold { id }").await;
+    made["hold"]["id"].as_str().unwrap().to_owned()
+}
+
+/// What must hold of all balances at any time, whoever wrote them: nothing is on its way between pools, accounts
+/// are their positions, pools are their accounts, and versions have no gaps.
+pub async fn balances_are_right(world: &World) {
+    for (law, sql) in [
+        ("clearing is empty", "SELECT CAST(coalesce(sum(clearing), 0) AS bigint) AS n FROM pool_head"),
+        (
+            "accounts are their positions",
+            "SELECT count(*) AS n FROM account a WHERE posted <> (SELECT coalesce(sum(credits), 0) FROM lot_position p WHERE p.account_id = a.id)
+                OR held <> (SELECT coalesce(sum(held), 0) FROM lot_position p WHERE p.account_id = a.id)",
+        ),
+        (
+            "pools are their accounts",
+            "SELECT count(*) AS n FROM pool_head h WHERE posted <> (SELECT sum(posted) FROM account a WHERE a.pool_id = h.pool_id)",
+        ),
+        (
+            "versions have no gaps",
+            "SELECT count(*) AS n FROM pool_head h WHERE version <> (SELECT count(*) FROM transfer t WHERE t.pool_id = h.pool_id)
+                OR version <> (SELECT coalesce(max(version), 0) FROM transfer t WHERE t.pool_id = h.pool_id)",
+        ),
+        (
+            "halves name each other",
+            "SELECT count(*) AS n FROM transfer t WHERE t.counterpart_pool_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM transfer o
+                WHERE o.pool_id = t.counterpart_pool_id AND o.version = t.counterpart_version AND o.counterpart_pool_id = t.pool_id
+                  AND o.counterpart_version = t.version AND o.credits = t.credits AND o.cost = t.cost)",
+        ),
+    ] {
+        assert_eq!(world.number(sql).await, 0, "{law}");
+    }
+}
