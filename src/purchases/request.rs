@@ -164,7 +164,7 @@ pub(super) async fn request_in(
         request_hash: idempotency.request,
         created_at: now,
         completed_at: None,
-        credit_request_id: None,
+        credit_request_id: credit_request,
     };
     purchase::Entity::insert(purchase.clone().into_active_model()).exec_without_returning(txn).await?;
     let facts = json!({

@@ -37,15 +37,8 @@ async fn rival(world: &World) -> Rival {
     let (pool, department) = (pool.as_str().unwrap(), department["department"]["id"].as_str().unwrap());
     let (_, url) = owner.checkout(pool, "k").await;
     owner.submit(&format!("{url}/pay")).await;
-    owner.allocate(pool, department, 50, "k").await;
-    let lines = json!([{ "service": "STYLE_CHANGE", "quantity": 1 }]);
-    let input = json!({ "poolId": pool, "departmentId": department, "lines": lines, "idempotencyKey": "k" });
-    let charged = owner.charge(input.clone()).await;
-    owner.mutate("holdCredits", "HoldCreditsInput", input, "hold { id }").await;
-    let input = json!({ "poolId": pool, "scope": { "departmentId": department }, "credits": 40 });
-    owner.mutate("createSpendingCap", "CreateSpendingCapInput", input, "cap { id }").await;
-    let input = json!({ "poolId": pool, "departmentId": department, "credits": 5 });
-    owner.mutate("requestCredits", "RequestCreditsInput", input, "creditRequest { id }").await;
+    owner.allocate(pool, department, 40, "k").await;
+    let charged = some_of_everything(&owner, pool, department).await;
     let operator = world.client("operator@bursar.test").await;
     let input = json!({ "chargeId": charged["charge"]["id"], "idempotencyKey": "k" });
     operator.mutate("refundCharge", "RefundChargeInput", input, "refund { id }").await;
@@ -58,6 +51,20 @@ async fn rival(world: &World) -> Rival {
     collect(&owner.query(query, json!({})).await, &mut ids);
     assert_eq!(ids.len(), 16, "{ids:?}");
     Rival { owner, organization: global_id::decode(&id).unwrap(), ids }
+}
+
+/// A charge, a hold, a cap and a request for credits of a department that has some. Answers the charge.
+async fn some_of_everything(client: &Client, pool: &str, department: &str) -> Value {
+    client.allocate(pool, department, 10, "some").await;
+    let lines = json!([{ "service": "STYLE_CHANGE", "quantity": 1 }]);
+    let input = json!({ "poolId": pool, "departmentId": department, "lines": lines, "idempotencyKey": "k" });
+    let charged = client.charge(input.clone()).await;
+    client.mutate("holdCredits", "HoldCreditsInput", input, "hold { id }").await;
+    let input = json!({ "poolId": pool, "scope": { "departmentId": department }, "credits": 40 });
+    client.mutate("createSpendingCap", "CreateSpendingCapInput", input, "cap { id }").await;
+    let input = json!({ "poolId": pool, "departmentId": department, "credits": 5 });
+    client.mutate("requestCredits", "RequestCreditsInput", input, "creditRequest { id }").await;
+    charged
 }
 
 fn collect(value: &Value, ids: &mut BTreeMap<String, String>) {
@@ -96,8 +103,11 @@ async fn the_other_tenant_is_not_there(backend: Backend) {
     let theirs = rival(&world).await;
     let me = world.client("owner@demo.test").await;
     let mut mine = BTreeMap::new();
+    let demo = me.demo().await;
+    some_of_everything(&me, &demo.pool, &demo.sales).await;
     let query = r#"{ organization(by: { slug: "demo" }) { id members(last: 1) { nodes { id } } departments(first: 1) { nodes { id } }
-        pools { nodes { id lots { nodes { id } } transfers { nodes { id } } } } purchases { nodes { id } } } }"#;
+        pools { nodes { id lots { nodes { id } } transfers { nodes { id } } caps { nodes { id } } creditRequests { nodes { id } } } }
+        purchases { nodes { id } } charges { nodes { id } } holds { nodes { id } } } }"#;
     collect(&me.query(query, json!({})).await, &mut mine);
     let db = Database::connect(&world.database.addresses).await.unwrap();
     let before = rows::of(&db, theirs.organization).await;
@@ -232,7 +242,17 @@ async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>,
                 let ids = if foreign.iter().any(|name| *name == field) { &theirs.ids } else { mine };
                 ids[prefix_of(field)].clone()
             };
-            let input = schema.input(input_type, &id, &format!("isolation-{number}"));
+            let mut input = schema.input(input_type, &id, &format!("isolation-{number}"));
+            if mutation == "createSpendingCap"
+                && let Some(field) = foreign.iter().find(|field| field.as_str() != "poolId")
+            {
+                // A cap is about one thing only.
+                input["scope"] = json!({ field.as_str(): id(field) });
+            } else if mutation == "resolveCreditRequest" && foreign.len() == 1 && foreign[0] == "capId" {
+                let until = input["until"].clone();
+                let until = if until.is_null() { json!("2099-01-01T00:00:00Z") } else { until };
+                input["answer"] = json!({ "raiseCap": { "capId": id("capId"), "credits": 1, "until": until } });
+            }
             let payload = me.try_mutate(mutation, input_type, input, "").await;
             let error = &payload["userErrors"][0];
             // What only the vendor may do is forbidden where the thing itself is mine, whatever else is named.

@@ -88,13 +88,15 @@ impl<'w> Story<'w> {
         owner.allocate(&demo.pool, &demo.sales, 400, "sales").await;
         owner.allocate(&demo.pool, &demo.marketing, 200, "marketing").await;
         let member = member(&owner, &demo.organization).await;
+        // Nobody sets a cap on themselves.
+        let admin = world.client("admin@demo.test").await;
         for (scope, credits) in [
             (json!({ "departmentId": demo.sales }), 150),
             (json!({ "memberId": member }), 120),
             (json!({ "service": "STYLE_CHANGE" }), 100),
         ] {
             let input = json!({ "poolId": demo.pool, "scope": scope, "credits": credits, "period": "MONTH" });
-            owner.mutate("createSpendingCap", "CreateSpendingCapInput", input, "__typename").await;
+            admin.mutate("createSpendingCap", "CreateSpendingCapInput", input, "__typename").await;
         }
         let people = world.database.rows::<user::Entity>().await;
         let person = people.into_iter().find(|person| person.email == "owner@demo.test").unwrap().id;

@@ -158,6 +158,7 @@ async fn refunds_never_exceed_their_charge(backend: Backend) {
 async fn guarantees_cover_so_much(backend: Backend) {
     let (start, clock) = standing();
     let world = World::start_at(backend, clock.clone()).await;
+    world.sql("UPDATE service SET guarantee_days = NULL, guarantee_quota = NULL").await;
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
     owner.allocate(&demo.pool, &demo.sales, 40, "a").await;

@@ -75,7 +75,8 @@ async fn every_mutation_as_everybody(backend: Backend) {
             let unique = format!("roles-{number}");
             let target = fresh_member(&owner, &demo.organization, &unique).await;
             let (purchase, _) = owner.checkout(&demo.pool, &unique).await;
-            let lines = json!([{ "service": "FURNITURE_REMOVAL" }]);
+            // Whoever may change the pool has it pay for this alone.
+            let lines = json!([{ "service": "STYLE_CHANGE" }]);
             let used = json!({ "poolId": demo.pool, "departmentId": demo.sales, "lines": lines, "idempotencyKey": format!("{unique}-used") });
             let (mut hold, mut charge) = (String::new(), String::new());
             if ["captureHold", "voidHold"].contains(&mutation.as_str()) {

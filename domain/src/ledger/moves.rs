@@ -53,9 +53,6 @@ pub(super) fn plan_move(
         Some(id) if id == command.pool => return Err(Refusal::SamePlace),
         Some(id) => Some(state.pools.get(&id).ok_or(Refusal::Target(Box::new(Refusal::PoolNotFound)))?),
     };
-    if there.is_none() && request.from == request.to {
-        return Err(Refusal::SamePlace);
-    }
     let at_target = |refusal| Refusal::Target(Box::new(refusal));
     if let Some(other) = there {
         super::decide::usable(other).and_then(|()| not_in_debt(other)).map_err(at_target)?;
@@ -71,6 +68,9 @@ pub(super) fn plan_move(
             .map_err(at_target)?
             .map_or(Side::New(request.new_account, department), Side::Holder),
     };
+    if there.is_none() && request.from == request.to {
+        return Err(Refusal::SamePlace);
+    }
     if request.credits.is_zero() {
         return Err(Refusal::AmountNotPositive);
     }

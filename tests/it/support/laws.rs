@@ -220,7 +220,19 @@ pub async fn broken(database: &TestDatabase) -> Vec<String> {
     broken
 }
 
+/// How often the books are looked at before a law counts as broken. The tables are read one after another, and
+/// timed work may book something in between; what is broken stays broken.
+const LOOKS: usize = 3;
+
 /// What must hold of all books, whoever wrote them.
 pub async fn books_are_right(world: &World) {
-    assert_eq!(broken(&world.database).await, Vec::<String>::new());
+    let mut found = Vec::new();
+    for _ in 0..LOOKS {
+        found = broken(&world.database).await;
+        if found.is_empty() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    panic!("{found:#?}");
 }

@@ -90,7 +90,7 @@ impl Schema {
                 "CurrencyCode" => json!("USD"),
                 "JSON" => json!({ "a": 1 }),
                 "PeriodKind" => json!("MONTH"),
-                "SpendingCapScope" => json!({ "service": "STYLE_CHANGE" }),
+                "SpendingCapScope" => json!({ "service": "OUTDOOR_STAGING" }),
                 "CreditRequestAnswer" => json!({ "decline": true }),
                 "DateTime" => json!((chrono::Utc::now() + chrono::Duration::days(30)).to_rfc3339()),
                 "SignedCredits" => json!(1),
