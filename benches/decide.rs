@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::float_arithmetic, missing_docs)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -39,6 +39,7 @@ fn pool(lots: u128) -> State {
         accounts,
         caps: Vec::new(),
         holds: BTreeMap::new(),
+        touched: BTreeSet::new(),
         next_hold: None,
         changed: false,
         due_changed: false,

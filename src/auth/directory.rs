@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bursar_domain::id::{DepartmentId, MembershipId, OrganizationId, PoolId, UserId};
+use bursar_domain::id::{ChargeId, DepartmentId, HoldId, MembershipId, OrganizationId, PoolId, UserId};
 use quick_cache::sync::Cache;
 
 /// How many facts of each kind are remembered.
@@ -17,6 +17,19 @@ struct Facts {
     organizations: Cache<PoolId, OrganizationId>,
     accounts: Cache<(PoolId, DepartmentId), ()>,
     members: Cache<(OrganizationId, MembershipId), (UserId, i64)>,
+    holds: Cache<HoldId, UsePlace>,
+    charges: Cache<ChargeId, UsePlace>,
+}
+
+/// Whose credits a hold or a charge uses. That never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsePlace {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// The pool.
+    pub pool: PoolId,
+    /// The department; none: the credits that no department has.
+    pub department: Option<DepartmentId>,
 }
 
 impl Default for PoolDirectory {
@@ -25,6 +38,8 @@ impl Default for PoolDirectory {
             organizations: Cache::new(CAPACITY),
             accounts: Cache::new(CAPACITY),
             members: Cache::new(CAPACITY),
+            holds: Cache::new(CAPACITY),
+            charges: Cache::new(CAPACITY),
         }))
     }
 }
@@ -51,6 +66,26 @@ impl PoolDirectory {
     /// The person of a membership, and the revision of the organization at which that was so.
     pub fn member(&self, organization: OrganizationId, member: MembershipId) -> Option<(UserId, i64)> {
         self.0.members.get(&(organization, member))
+    }
+
+    /// Whose credits a hold uses, when it is known.
+    pub(super) fn hold(&self, hold: HoldId) -> Option<UsePlace> {
+        self.0.holds.get(&hold)
+    }
+
+    /// Remembers whose credits a hold uses that is committed.
+    pub fn remember_hold(&self, hold: HoldId, place: UsePlace) {
+        self.0.holds.insert(hold, place);
+    }
+
+    /// Whose credits a charge uses, when it is known.
+    pub(super) fn charge(&self, charge: ChargeId) -> Option<UsePlace> {
+        self.0.charges.get(&charge)
+    }
+
+    /// Remembers whose credits a charge uses that is committed.
+    pub fn remember_charge(&self, charge: ChargeId, place: UsePlace) {
+        self.0.charges.insert(charge, place);
     }
 
     /// Forgets a membership that may no longer be as it was.

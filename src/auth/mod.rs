@@ -14,7 +14,7 @@ mod uses;
 
 pub use authorize::Authorized;
 pub use caller::{Caller, Callers, Identity, Member};
-pub use directory::PoolDirectory;
+pub use directory::{PoolDirectory, UsePlace};
 pub use keys::{Keys, load_or_create_secret};
 pub use token::{Claims, TOKEN_LIFETIME_SECONDS, issue, verify};
 

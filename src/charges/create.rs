@@ -4,12 +4,12 @@ use bursar_domain::id::ChargeId;
 use bursar_domain::ledger::{CommandId, Instruction};
 
 use super::request::{Allowed, ChargeRequest, forget};
-use crate::auth::{Caller, PoolDirectory};
+use crate::auth::{Caller, PoolDirectory, UsePlace};
 use crate::clock::Clock;
 use crate::db::Snapshots;
 use crate::error::Result;
 use crate::idempotency::Idempotency;
-use crate::ledger::{Ledger, Receipt, Submission};
+use crate::ledger::{Ledger, Receipt, ReceiptRow, Submission};
 
 /// Makes a charge, or with `dry_run` rehearses it: the whole answer, and nothing stays.
 pub async fn create(
@@ -30,6 +30,10 @@ pub async fn create(
         false => ledger.submit(tenant, submission).await,
     };
     forget(directory, tenant, member, &outcome);
+    if let (false, Ok(Receipt { row: ReceiptRow::Charge(row), .. })) = (dry_run, &outcome) {
+        let (organization, pool, department) = (row.organization_id, row.pool_id, row.department_id);
+        directory.remember_charge(row.id, UsePlace { organization, pool, department });
+    }
     outcome
 }
 

@@ -6,11 +6,11 @@ use bursar_domain::{Credits, Timestamp};
 use bursar_entity::hold;
 
 use super::request::{Allowed, ChargeRequest, forget};
-use crate::auth::{Caller, PoolDirectory};
+use crate::auth::{Caller, PoolDirectory, UsePlace};
 use crate::db::Snapshots;
 use crate::error::{Error, Result};
 use crate::idempotency::Idempotency;
-use crate::ledger::{Ledger, Line, Receipt};
+use crate::ledger::{Ledger, Line, Receipt, ReceiptRow};
 
 /// What is to be held.
 #[derive(Clone, Debug)]
@@ -47,6 +47,10 @@ pub async fn hold(
         false => ledger.submit(tenant, submission).await,
     };
     forget(directory, tenant, member, &outcome);
+    if let (false, Ok(Receipt { row: ReceiptRow::Hold(row), .. })) = (dry_run, &outcome) {
+        let (organization, pool, department) = (row.organization_id, row.pool_id, row.department_id);
+        directory.remember_hold(row.id, UsePlace { organization, pool, department });
+    }
     outcome
 }
 

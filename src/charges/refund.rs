@@ -9,7 +9,7 @@ use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{Command, CommandId, Instruction, RefundCharge};
 use bursar_domain::permission::Action;
 
-use crate::auth::Caller;
+use crate::auth::{Caller, PoolDirectory};
 use crate::db::Snapshots;
 use crate::error::Result;
 use crate::idempotency::Idempotency;
@@ -35,28 +35,30 @@ pub struct RefundRequest {
 pub async fn refund(
     ledger: &Ledger,
     snapshots: &Snapshots,
+    directory: &PoolDirectory,
     caller: &Caller,
     request: RefundRequest,
     (key, dry_run): (&str, bool),
 ) -> Result<Receipt> {
-    let RefundRequest { charge, credits, provider_fault, guaranteed, reason } = request;
+    let RefundRequest { charge: id, credits, provider_fault, guaranteed, reason } = request;
     // Who is at fault is for the operator to say.
     let actions: &[Action] = match guaranteed && !provider_fault {
         true => &[Action::RefundCharges, Action::RefundUnderGuarantee],
         false => &[Action::RefundCharges],
     };
-    let charge = caller.charge(snapshots, charge, actions).await.map_err(|error| error.at("chargeId"))?;
+    let place = caller.charge(snapshots, directory, id, actions).await;
+    let place = place.map_err(|error| error.at("chargeId"))?;
     let reason = text::optional_note("reason", reason.as_deref())?;
     let mut form = Canonical::of("refund");
-    form.id(charge.id);
+    form.id(id);
     form.option(credits, |form, credits| _ = form.number(credits.get()));
     form.number(i64::from(provider_fault)).number(i64::from(guaranteed));
     form.option(reason.as_deref(), |form, reason| _ = form.text(reason));
     let idempotency = Idempotency::new("refundCharge", key, &form);
     let clock = &ledger.context().clock;
     let refund = RefundCharge {
-        charge: charge.id,
-        department: charge.department_id,
+        charge: id,
+        department: place.department,
         credits,
         provider_fault,
         guaranteed,
@@ -64,18 +66,18 @@ pub async fn refund(
     };
     let command = Command {
         id: CommandId::Entry(clock.new_id::<EntryId>()),
-        pool: charge.pool_id,
+        pool: place.pool,
         key: idempotency.key,
         request: idempotency.request,
         now: clock.now(),
         instruction: Instruction::Refund(refund),
     };
-    let (actor, standing) = (charge.actor().clone(), charge.standing());
+    let (actor, standing) = (place.actor().clone(), place.standing());
     let submission = Submission { command, actor, standing, subject: None, metadata: None, reason };
     // As for a charge: nobody waits for the writer while holding a reader.
     snapshots.close().await;
     match dry_run {
-        true => ledger.rehearse(charge.tenant(), submission).await,
-        false => ledger.submit(charge.tenant(), submission).await,
+        true => ledger.rehearse(place.tenant(), submission).await,
+        false => ledger.submit(place.tenant(), submission).await,
     }
 }

@@ -195,11 +195,14 @@ impl HoldMutation {
                 subject: input.subject,
                 metadata: input.metadata.map(|json| json.0),
             };
-            let ledger = &request.services.ledger;
+            let (ledger, directory) = (&request.services.ledger, &request.services.directory);
             let (key, dry_run) = (input.idempotency_key.0.as_str(), input.dry_run);
             let make = |caller: Caller| {
                 let capture = capture.clone();
-                async move { charges::capture(ledger, &request.snapshots, &caller, capture, (key, dry_run)).await }
+                async move {
+                    charges::capture(ledger, &request.snapshots, directory, &caller, capture, (key, dry_run))
+                        .await
+                }
             };
             request.as_things_stand(make).await
         });
@@ -221,11 +224,13 @@ impl HoldMutation {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let void = VoidRequest { hold: hold_id(&input.hold_id)?, reason: input.reason };
-            let ledger = &request.services.ledger;
+            let (ledger, directory) = (&request.services.ledger, &request.services.directory);
             let (key, dry_run) = (input.idempotency_key.0.as_str(), input.dry_run);
             let make = |caller: Caller| {
                 let void = void.clone();
-                async move { charges::void(ledger, &request.snapshots, &caller, void, (key, dry_run)).await }
+                async move {
+                    charges::void(ledger, &request.snapshots, directory, &caller, void, (key, dry_run)).await
+                }
             };
             request.as_things_stand(make).await
         });

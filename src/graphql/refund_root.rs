@@ -72,11 +72,14 @@ impl RefundMutation {
                 guaranteed: input.guaranteed,
                 reason: input.reason,
             };
-            let ledger = &request.services.ledger;
+            let (ledger, directory) = (&request.services.ledger, &request.services.directory);
             let (key, dry_run) = (input.idempotency_key.0.as_str(), input.dry_run);
             let make = |caller: Caller| {
                 let refund = refund.clone();
-                async move { charges::refund(ledger, &request.snapshots, &caller, refund, (key, dry_run)).await }
+                async move {
+                    charges::refund(ledger, &request.snapshots, directory, &caller, refund, (key, dry_run))
+                        .await
+                }
             };
             request.as_things_stand(make).await
         });

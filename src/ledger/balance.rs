@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 
 use bursar_domain::id::{AccountId, PoolId};
-use bursar_domain::ledger::HoldState;
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{account, hold, pool_head, transfer};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, Statement};
@@ -249,7 +248,7 @@ pub(super) async fn overdue(
     let mut rows: Vec<Overdue> = free.into_iter().map(lapse).collect();
     let mut select = tenant
         .find::<hold::Entity>()
-        .filter(hold::Column::State.eq(HoldState::Open))
+        .filter(super::load_holds::is_open())
         .filter(hold::Column::ExpiresAt.lte(at));
     if let Some(pool) = pool {
         select = select.filter(hold::Column::PoolId.eq(pool));

@@ -25,7 +25,7 @@ use crate::error::Result;
 /// The most departments of a pool whose accounts are kept.
 const DEPARTMENTS: usize = 1_000;
 /// The most open holds of a pool that are kept.
-const HOLDS: usize = 4_096;
+const HOLDS: usize = 16_384;
 /// The most pools of an organization that are kept.
 const POOLS: usize = 4_096;
 /// How many accounts and lot positions are kept of all organizations together.
@@ -74,12 +74,16 @@ impl Books {
 
     /// Keeps a pool after a batch.
     pub fn keep(&mut self, mut kept: Kept) {
-        kept.pool.settle();
-        if kept.pool.holds.len() > HOLDS {
-            kept.pool.holds.clear();
-        }
         let Kept { pool, margin, .. } = &mut kept;
-        margin.holds.retain(|id, _| pool.holds.contains_key(id));
+        let touched = pool.touched.clone();
+        pool.settle();
+        if pool.holds.len() > HOLDS {
+            pool.holds.clear();
+            margin.holds.clear();
+        }
+        for id in touched.iter().filter(|id| !pool.holds.contains_key(id)) {
+            margin.holds.remove(id);
+        }
         if self.pools.len() >= POOLS {
             self.pools.clear();
         }

@@ -5,7 +5,7 @@
 //! itself (see the machine's `caps`).
 
 use bursar_domain::id::{ChargeId, HoldId, Id};
-use bursar_domain::ledger::{CapScope, HoldState};
+use bursar_domain::ledger::CapScope;
 use bursar_domain::period::Period;
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{charge, hold, journal_entry, spending_cap};
@@ -133,7 +133,7 @@ async fn open_holds(txn: &Txn, tenant: Tenant, cap: &spending_cap::Model) -> Res
     let select = tenant
         .find::<hold::Entity>()
         .filter(hold::Column::PoolId.eq(cap.pool_id))
-        .filter(hold::Column::State.eq(HoldState::Open));
+        .filter(super::load_holds::is_open());
     Ok(select.all(txn).await?)
 }
 

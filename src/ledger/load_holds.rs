@@ -4,6 +4,7 @@ use bursar_domain::id::{AccountId, HoldId, Id, LotId, PoolId};
 use bursar_domain::ledger::{Command, Hold, HoldState, Pool, Slice};
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{hold, pool_head};
+use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
@@ -13,6 +14,12 @@ use crate::error::{Error, Result};
 
 /// The most expired holds that one batch lets go. The rest are let go by the next.
 const DUE: u64 = 2_000;
+
+/// The condition of the index on open holds, word for word: with a parameter in it the planner would not know
+/// that they are the same.
+pub(super) fn is_open() -> SimpleExpr {
+    Expr::cust("state = 'OPEN'")
+}
 
 /// Open holds that have expired in pools where something is due at the time of their commands.
 pub(super) async fn due_holds(
@@ -39,7 +46,7 @@ pub(super) async fn due_holds(
     }
     let select = tenant
         .find::<hold::Entity>()
-        .filter(hold::Column::State.eq(HoldState::Open))
+        .filter(is_open())
         .filter(any)
         .order_by_asc(hold::Column::ExpiresAt)
         .limit(DUE);
@@ -59,10 +66,7 @@ pub(super) async fn next_expiry(
     pool: PoolId,
     known: &[HoldId],
 ) -> Result<Option<Timestamp>> {
-    let mut select = tenant
-        .find::<hold::Entity>()
-        .filter(hold::Column::PoolId.eq(pool))
-        .filter(hold::Column::State.eq(HoldState::Open));
+    let mut select = tenant.find::<hold::Entity>().filter(hold::Column::PoolId.eq(pool)).filter(is_open());
     if !known.is_empty() {
         select = select.filter(hold::Column::Id.is_not_in(padded(known.to_vec())));
     }
@@ -99,7 +103,6 @@ pub(super) fn decode(pool: &Pool, row: &hold::Model) -> Option<Hold> {
         state: row.state,
         created_at: row.created_at,
         expires_at: row.expires_at,
-        changed: false,
     })
 }
 

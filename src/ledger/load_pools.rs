@@ -12,6 +12,7 @@ use bursar_domain::period::Period;
 use bursar_entity::{
     account, lot, lot_position, pool, pool_head, spending_cap, spending_cap_period, spending_cap_raise,
 };
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
@@ -125,6 +126,7 @@ fn empty_pool(row: pool::Model, head: &pool_head::Model) -> Pool {
         accounts: BTreeMap::new(),
         caps: Vec::new(),
         holds: BTreeMap::new(),
+        touched: BTreeSet::new(),
         next_hold: None,
         changed: false,
         due_changed: false,
@@ -178,7 +180,8 @@ async fn load_accounts(
             .find::<lot_position::Entity>()
             .filter(lot_position::Column::PoolId.is_in(padded(pools.to_vec())))
             .filter(lot_position::Column::AccountId.is_in(padded(some.to_vec())))
-            .filter(lot_position::Column::Open.eq(true));
+            // The condition of its index, word for word.
+            .filter(Expr::cust("open"));
         positions.extend(select.all(txn).await?);
     }
     let lots: BTreeSet<LotId> = positions.iter().map(|row| row.lot_id).collect();

@@ -84,6 +84,8 @@ pub struct Receipt {
     pub there: Vec<transfer::Model>,
     /// The lots that came in with it.
     pub lots: Vec<lot::Model>,
+    /// The hold that was captured or let go, after it; none for what repeats a command.
+    pub hold: Option<hold::Model>,
     /// Whether it had been carried out before, under the same key.
     pub replayed: bool,
 }

@@ -26,7 +26,7 @@ pub(super) fn earlier(loaded: &Loaded, command: &Command, prior: CommandId) -> R
     };
     let row = row.ok_or_else(|| Error::internal("the row of a repeated command is missing"))?;
     let (transfers, there, lots) = (Vec::new(), Vec::new(), Vec::new());
-    Ok(Receipt { row, transfers, there, lots, replayed: prior != command.id })
+    Ok(Receipt { row, transfers, there, lots, hold: None, replayed: prior != command.id })
 }
 
 impl ReceiptRow {

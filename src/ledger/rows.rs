@@ -98,7 +98,8 @@ impl Booked {
             if row.pool_id == applied.command.pool { transfers.push(row) } else { there.push(row) }
         }
         self.transfers.extend(transfers.iter().chain(&there).cloned());
-        Ok(Receipt { row, transfers, there, lots, replayed: false })
+        let hold = hold_after(&applied, loaded)?;
+        Ok(Receipt { row, transfers, there, lots, hold, replayed: false })
     }
 
     fn claim(&mut self, tenant: Tenant, reference: Option<&String>, owner: CommandId) {
@@ -117,8 +118,18 @@ impl Receipt {
     /// Nothing had to be moved.
     fn nothing() -> Receipt {
         let (transfers, there, lots) = (Vec::new(), Vec::new(), Vec::new());
-        Receipt { row: ReceiptRow::Nothing, transfers, there, lots, replayed: false }
+        Receipt { row: ReceiptRow::Nothing, transfers, there, lots, hold: None, replayed: false }
     }
+}
+
+/// The hold that a command was about, as it has left it.
+fn hold_after(applied: &Applied, loaded: &Loaded) -> Result<Option<hold::Model>> {
+    let command = &applied.command;
+    let Some(id) = command.instruction.hold() else { return Ok(None) };
+    let hold = loaded.state.pools.get(&command.pool).and_then(|pool| pool.holds.get(&id));
+    let row = loaded.margins.get(&command.pool).and_then(|margin| margin.holds.get(&id));
+    let both = hold.zip(row).map(|(hold, row)| super::load_holds::encode(row, hold, applied.created_at));
+    both.transpose()
 }
 
 /// The seal that a row has just been given.
@@ -198,6 +209,7 @@ fn charge_row(
     loaded: &Loaded,
 ) -> Result<charge::Model> {
     let command = &applied.command;
+    let mut subject = submission.subject.clone();
     let (department_id, on_behalf_of, reference, hold_id) = match &command.instruction {
         Instruction::Charge(charge) => {
             (charge.department, charge.on_behalf_of, charge.reference.clone(), None)
@@ -206,6 +218,7 @@ fn charge_row(
             let margin = loaded.margins.get(&command.pool);
             let hold = margin.and_then(|margin| margin.holds.get(&capture.hold));
             let hold = hold.ok_or_else(|| Error::internal("a hold was captured that is not there"))?;
+            subject = subject.or_else(|| hold.subject.clone());
             // The hold owns its reference; its captures show it.
             (hold.department_id, hold.on_behalf_of, None, Some(capture.hold))
         }
@@ -224,7 +237,7 @@ fn charge_row(
         lines: lines(&applied.lines)?,
         credits: applied.credits,
         reference,
-        subject: submission.subject.clone(),
+        subject,
         metadata: submission.metadata.clone(),
         idempotency_key: command.key,
         request_hash: command.request,

@@ -201,7 +201,7 @@ impl Changed {
             if pool.due_changed {
                 self.tasks.push(task(tenant, BOOK_DUE, pool.id, pool.head.due.unwrap_or(NEVER)));
             }
-            for (id, hold) in pool.holds.iter().filter(|(_, hold)| hold.changed) {
+            for (id, hold) in pool.touched.iter().filter_map(|id| pool.holds.get_key_value(id)) {
                 let row = margin.holds.get_mut(id);
                 let row = row.ok_or_else(|| Error::internal("a hold without its row"))?;
                 *row = load_holds::encode(row, hold, pool.head.clock)?;

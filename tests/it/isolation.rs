@@ -251,7 +251,8 @@ async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>,
             } else if mutation == "resolveCreditRequest" && foreign.len() == 1 && foreign[0] == "capId" {
                 let until = input["until"].clone();
                 let until = if until.is_null() { json!("2099-01-01T00:00:00Z") } else { until };
-                input["answer"] = json!({ "raiseCap": { "capId": id("capId"), "credits": 1, "until": until } });
+                input["answer"] =
+                    json!({ "raiseCap": { "capId": id("capId"), "credits": 1, "until": until } });
             }
             let payload = me.try_mutate(mutation, input_type, input, "").await;
             let error = &payload["userErrors"][0];

@@ -39,6 +39,9 @@ pub fn book_due(state: &mut State, pool: PoolId, now: Timestamp) -> Vec<Transfer
         return Vec::new();
     };
     let now = loaded.time(now);
+    if loaded.head.due.is_none_or(|due| now < due) {
+        return Vec::new();
+    }
     let mut transfers = Vec::new();
     let ended = |hold: &super::Hold| hold.state == HoldState::Open && hold.expires_at <= now;
     let mut expired: Vec<_> = loaded

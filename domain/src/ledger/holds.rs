@@ -55,8 +55,6 @@ pub struct Hold {
     pub created_at: Timestamp,
     /// From when it holds no more.
     pub expires_at: Timestamp,
-    /// Whether it has to be written.
-    pub changed: bool,
 }
 
 impl Hold {
@@ -109,7 +107,6 @@ pub(super) fn plan_hold(
         state: HoldState::Open,
         created_at: at,
         expires_at: at.plus_seconds(request.seconds),
-        changed: true,
     };
     let hold = HoldChange::Open(id, Box::new(hold));
     Ok(Plan { legs, lines, counts, hold, ..Plan::about(Side::Holder(account), credits) })
@@ -344,6 +341,7 @@ impl Pool {
             HoldChange::None => return,
             HoldChange::Open(id, hold) => {
                 self.will_be_due(hold.expires_at);
+                self.touched.insert(id);
                 self.holds.insert(id, *hold);
                 return;
             }
@@ -352,7 +350,7 @@ impl Pool {
             HoldChange::Close(id, state) => (id, None, Some(state)),
         };
         let Some(hold) = self.holds.get_mut(&id) else { return };
-        hold.changed = true;
+        self.touched.insert(id);
         if let Some((units, credits)) = captured {
             for (captured, units) in hold.captured_units.iter_mut().zip(units) {
                 *captured += units;

@@ -145,6 +145,8 @@ pub struct Pool {
     pub caps: Vec<Cap>,
     /// Its holds, as far as loaded.
     pub holds: BTreeMap<HoldId, Hold>,
+    /// The holds that have to be written.
+    pub touched: BTreeSet<HoldId>,
     /// When the first of its open holds expires that are not loaded.
     pub next_hold: Option<Timestamp>,
     /// Whether its head has to be written.
@@ -262,9 +264,10 @@ impl Pool {
                 position.changed = false;
             }
         }
-        self.holds.retain(|_, hold| hold.state == HoldState::Open);
-        for hold in self.holds.values_mut() {
-            hold.changed = false;
+        for id in std::mem::take(&mut self.touched) {
+            if self.holds.get(&id).is_some_and(|hold| hold.state != HoldState::Open) {
+                self.holds.remove(&id);
+            }
         }
         for window in self.caps.iter_mut().flat_map(|cap| &mut cap.windows) {
             window.changed = false;

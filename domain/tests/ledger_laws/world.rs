@@ -140,6 +140,7 @@ pub fn fresh(caps: &[CapRow]) -> State {
             accounts: once((unallocated(index), Account::empty(None))).collect(),
             caps: caps.map(cap).collect(),
             holds: BTreeMap::new(),
+            touched: BTreeSet::new(),
             next_hold: None,
             changed: false,
             due_changed: false,
