@@ -48,6 +48,12 @@ pub fn encode_transfer(pool: PoolId, version: i64) -> String {
     format!("{}_{version}", text(TRANSFER_PREFIX, pool.as_u128()))
 }
 
+/// The id of a transfer that was only rehearsed: of its own, and of nothing that there is or will be.
+pub fn encode_rehearsed_transfer(pool: PoolId, version: i64) -> String {
+    // No version begins with a zero.
+    format!("{}_0{version}", text(TRANSFER_PREFIX, pool.as_u128()))
+}
+
 /// The pool and version of a transfer's global id.
 pub fn decode_transfer(id: &str) -> Option<(PoolId, i64)> {
     let (transfer, version) = id.rsplit_once('_')?;

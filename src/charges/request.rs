@@ -4,7 +4,7 @@ use bursar_domain::id::{DepartmentId, MembershipId, PoolId, UserId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{ChargeCredits, Command, CommandId, Instruction, LineRequest};
 use bursar_domain::permission::Action;
-use bursar_entity::{membership, organization};
+use bursar_entity::{department_member, membership, organization};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::Value;
 
@@ -161,6 +161,15 @@ async fn authorize(
     }
     let mut standing = pool.standing();
     let Some(member) = request.on_behalf_of else { return Ok((pool, None, standing)) };
+    let for_all = caller.may_charge_all_departments(organization, *pool);
+    let managed = request
+        .department
+        .filter(|id| caller.may_in_department(organization, *id, Action::ManageDepartmentMembers));
+    let own = caller.memberships.get(&organization).is_some_and(|own| own.id == member);
+    if !for_all && !own && managed.is_none() {
+        // What is charged on somebody's behalf counts as theirs: nobody spends in the name of a colleague.
+        return Err(Error::Forbidden);
+    }
     let (person, revision) = match directory.member(organization, member) {
         Some((person, revision)) if standing.organization.is_none_or(|known| known == revision) => {
             (person, revision)
@@ -171,9 +180,30 @@ async fn authorize(
             found
         }
     };
+    if let Some(department) = managed.filter(|_| !for_all && !own) {
+        of_department(snapshots, pool.tenant(), department, person).await?;
+    }
     // Of the two revisions the older counts: what was read first may have changed since.
     standing.organization = Some(standing.organization.map_or(revision, |known| known.min(revision)));
     Ok((pool, Some(person), standing))
+}
+
+/// Whoever manages a department charges on behalf of the people in it.
+async fn of_department(
+    snapshots: &Snapshots,
+    tenant: Tenant,
+    department: DepartmentId,
+    person: UserId,
+) -> Result<()> {
+    let snapshot = snapshots.open(tenant).await?;
+    let row = tenant
+        .find::<department_member::Entity>()
+        .filter(department_member::Column::DepartmentId.eq(department))
+        .filter(department_member::Column::UserId.eq(person));
+    match row.one(&*snapshot).await? {
+        Some(_) => Ok(()),
+        None => Err(Error::Forbidden),
+    }
 }
 
 /// The person of a membership, and the revision of the organization at which that is so.

@@ -20,6 +20,7 @@
 mod bulk;
 mod connect;
 mod fault;
+mod lookup;
 pub mod migrate;
 mod notify;
 pub mod page;

@@ -251,7 +251,8 @@ async fn move_credits(request: &Request, pool: &str, movement: Movement) -> Resu
     let balance = receipt.pool_balance()?;
     let allocation = allocation_after(request, &pool, department, &receipt).await?;
     let balance = Balance::new(balance, BalanceOf::Pools(pool.organization_id, vec![pool.id]));
-    let transfers = receipt.transfers.into_iter().map(|row| Transfer::of(row, rehearsed)).collect();
+    let transfers =
+        receipt.transfers.into_iter().map(|row| Transfer::of(row, rehearsed && !receipt.replayed)).collect();
     Ok(Moved { allocation, balance, transfers, replayed: receipt.replayed })
 }
 

@@ -26,6 +26,9 @@ use crate::error::Error;
 use crate::ledger::Line;
 use crate::{global_id, ledger};
 
+/// The most refunds of a charge that are listed.
+const MOST_REFUNDS: usize = 100;
+
 /// A charge.
 pub struct Charge {
     row: charge::Model,
@@ -199,11 +202,11 @@ impl Charge {
         Some(list.await)
     }
 
-    /// What has been given back of it, oldest first.
+    /// What has been given back of it, oldest first, at most 100.
     async fn refunds(&self, ctx: &Context<'_>) -> Option<Result<Vec<Refund>, ApiError>> {
         let list = Box::pin(async {
             let rows = self.refund_rows(ctx).await?;
-            Ok(rows.into_iter().map(Refund::from).collect())
+            Ok(rows.into_iter().take(MOST_REFUNDS).map(Refund::from).collect())
         });
         Some(list.await)
     }

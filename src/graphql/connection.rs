@@ -99,11 +99,13 @@ macro_rules! id_keys {
         $(
             impl PageKey for $id {
                 fn encode(&self) -> String {
-                    format!("{:x}", self.as_u128())
+                    format!("{:032x}", self.as_u128())
                 }
 
                 fn decode(text: &str) -> Option<Self> {
-                    u128::from_str_radix(text, 16).ok().map(<$id>::from_u128)
+                    // A version is no id, however it reads.
+                    let id = Some(text).filter(|text| text.len() == 32)?;
+                    u128::from_str_radix(id, 16).ok().map(<$id>::from_u128)
                 }
             }
         )+

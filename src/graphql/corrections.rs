@@ -266,7 +266,7 @@ impl CorrectionMutation {
                 let lots =
                     receipts.iter().flat_map(|receipt| receipt.lots.iter().cloned().map(Lot)).collect();
                 let transfers = receipts.into_iter().flat_map(|receipt| receipt.transfers);
-                let transfers = transfers.map(|row| Transfer::of(row, dry_run)).collect();
+                let transfers = transfers.map(|row| Transfer::of(row, dry_run && !replayed)).collect();
                 Ok(ExtendLotPayload { lots, transfers, replayed, user_errors: Vec::new() })
             }
             Err(error) => user_error(error).map(|error| ExtendLotPayload {
@@ -293,7 +293,11 @@ impl Corrected {
             balance: Balance::new(receipt.pool_balance()?, of),
             lot: receipt.lots.into_iter().next().map(Lot),
             pool: Pool(pool.into_value()),
-            transfers: receipt.transfers.into_iter().map(|row| Transfer::of(row, dry_run)).collect(),
+            transfers: receipt
+                .transfers
+                .into_iter()
+                .map(|row| Transfer::of(row, dry_run && !receipt.replayed))
+                .collect(),
             replayed: receipt.replayed,
         })
     }

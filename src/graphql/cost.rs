@@ -13,6 +13,7 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Value, Variables};
 
+use super::lengths;
 use super::scale::Scale;
 use super::scan::{Excess, SCHEMA_LISTS};
 
@@ -47,23 +48,6 @@ const UNLISTED: &[(&str, u64, &str, Shape)] = &[
 /// The transfers of a live event: up to a thousand, when a client comes back.
 const CATCHING_UP: u64 = 100;
 
-/// Types whose objects are parts of what they stand in: no row of their own has to be read for them.
-const PARTS: &[&str] = &[
-    "Money",
-    "PageInfo",
-    "Balance",
-    "ChargeLine",
-    "HoldLine",
-    "ExplainedLine",
-    "ExplainedLimit",
-    "PriceVersion",
-    "ChargeBatchResult",
-    "DepartmentBalance",
-    "PoolBalance",
-    "AllocationRefill",
-    "Verification",
-];
-
 /// How the names of types end that answer for the items of a batch, in their field `results`.
 pub const BATCH_PAYLOAD: &str = "BatchPayload";
 
@@ -94,6 +78,8 @@ pub enum Shape {
     Batch,
     /// A list.
     List,
+    /// A list that may be as long as this.
+    Long(u64),
 }
 
 impl Costs {
@@ -117,7 +103,7 @@ impl Costs {
             let shape = match leads_to.ends_with("Connection") {
                 true => Shape::Connection,
                 false if leads_to.ends_with(BATCH_PAYLOAD) => Shape::Batch,
-                false if list => Shape::List,
+                false if list => lengths::long(parent, field).map_or(Shape::List, Shape::Long),
                 false => Shape::One,
             };
             let points = match (parent, field) {
@@ -126,10 +112,11 @@ impl Costs {
                 ("Subscription", _) => SUBSCRIPTION,
                 (_, "totalCount") => COUNT,
                 ("PoolBalanceEvent", "transfers") => CATCHING_UP,
-                _ if leaves.contains(&leads_to) || PARTS.contains(&leads_to) => FIELD,
+                _ if leaves.contains(&leads_to) || lengths::PARTS.contains(&leads_to) => FIELD,
                 _ if shape == Shape::Connection => CONNECTION,
                 _ => LOOKUP,
             };
+            let points = lengths::dear(parent, field).unwrap_or(points);
             Weight { points, leads_to: leads_to.to_owned(), shape }
         };
         let of_type = |(name, fields): (&str, &Vec<_>)| {

@@ -271,7 +271,7 @@ async fn resolve(
     let balance = balance.map(|balance| Balance::new(balance, BalanceOf::Pools(organization, vec![pool])));
     Ok(ResolveCreditRequestPayload {
         credit_request: Some(CreditRequest(row)),
-        transfers: given.transfers.into_iter().map(|row| Transfer::of(row, rehearsed)).collect(),
+        transfers: given.transfers.into_iter().map(|row| Transfer::of(row, rehearsed && !replayed)).collect(),
         balance,
         raise: given.raise.map(SpendingCapRaise),
         purchase: given.purchase.map(Purchase),

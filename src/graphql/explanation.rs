@@ -182,7 +182,12 @@ pub async fn of_request(
     let lines: Vec<Line> = explanation.lines.iter().map(Line::from).collect();
     let caps = explanation.limits.iter().map(|limit| Key(organization, limit.cap));
     let caps = request.rows.load_many(caps).await?;
-    let limit = |limit: &Limit| Some(explain_limit(limit, caps.get(&Key(organization, limit.cap))?));
+    let caller = request.caller()?;
+    let limit = |limit: &Limit| {
+        // What a caller may not see does not exist; should it refuse the charge, the refusal says so.
+        let row = caps.get(&Key(organization, limit.cap)).filter(|row| caller.sees_cap(row))?;
+        Some(explain_limit(limit, row))
+    };
     Ok(ChargeExplanation {
         credits: (!lines.is_empty()).then_some(CreditsScalar(explanation.credits)),
         lines: explain_lines(request, tenant, lines).await?,

@@ -108,7 +108,7 @@ impl ImportMutation {
                 Ok(ImportBalancesPayload {
                     organization: Some(Organization(organization)),
                     lots,
-                    transfers: transfers.map(|row| Transfer::of(row, dry_run)).collect(),
+                    transfers: transfers.map(|row| Transfer::of(row, dry_run && !replayed)).collect(),
                     replayed,
                     user_errors: Vec::new(),
                 })

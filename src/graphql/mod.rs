@@ -30,6 +30,7 @@ mod hold;
 mod hold_root;
 mod imports;
 mod inbox;
+mod lengths;
 mod live;
 mod loaders;
 mod lot;

@@ -124,7 +124,7 @@ async fn move_credits(
         to_balance: Some(Balance::new(to_balance, of(&to))),
         from: Some(Pool(from.into_value())),
         to: Some(Pool(to.into_value())),
-        transfers: transfers.map(|row| Transfer::of(row, dry_run)).collect(),
+        transfers: transfers.map(|row| Transfer::of(row, dry_run && !receipt.replayed)).collect(),
         replayed: receipt.replayed,
         user_errors: Vec::new(),
     })
@@ -134,6 +134,10 @@ async fn move_credits(
 fn user_error_of(error: Error) -> Result<UserError, ApiError> {
     let (side, error) = match error {
         Error::Refused(Refusal::Target(refusal)) => ("to", Error::Refused(*refusal)),
+        // Both sides are where the credits are: the second is one too many.
+        Error::Refused(Refusal::SamePlace) => {
+            return Ok(user_error(error)?.within(&["to".to_owned()]));
+        }
         error => ("from", error),
     };
     let within = |mut path: Vec<String>| {

@@ -95,6 +95,7 @@ impl<'d> Scale<'d> {
             // The nodes of a page are counted by the field that leads to the page.
             Some(Shape::List) if is_page(parent, name) => inner.whole(),
             Some(Shape::List) => inner.whole().saturating_mul(self.given(field)?.unwrap_or(LIST)),
+            Some(Shape::Long(length)) => inner.whole().saturating_mul(length),
             Some(Shape::One) => inner.whole(),
             // A field that is not in the schema is left to validation, which names it.
             None => inner.whole().saturating_mul(self.length(field).unwrap_or(1)),

@@ -15,7 +15,7 @@ use super::department::Department;
 use super::errors::ApiError;
 use super::loaders::{Key, MemberOf};
 use super::member::Member;
-use super::node::{decode, found};
+use super::node::decode;
 use super::period::PeriodKind;
 use super::pool::{Pool, pool_of};
 use super::scalars::{CreditsScalar, DateTime};
@@ -230,8 +230,10 @@ impl SpendingCapRaise {
     /// The cap. Null for those who may not see it.
     async fn cap(&self, ctx: &Context<'_>) -> Option<Result<SpendingCap, ApiError>> {
         let find = Box::pin(async {
-            let id = global_id::encode(self.0.cap_id);
-            found(SpendingCap::find(request(ctx)?, &id).await)
+            let request = request(ctx)?;
+            let row = request.rows.load_one(Key(self.0.organization_id, self.0.cap_id)).await?;
+            let caller = request.caller()?;
+            Ok(row.filter(|row| caller.sees_cap(row)).map(SpendingCap::from))
         });
         find.await.transpose()
     }

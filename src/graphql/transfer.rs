@@ -173,9 +173,9 @@ impl Transfer {
 impl Transfer {
     /// The global id.
     pub(crate) async fn id(&self) -> ID {
-        // No transfer has the version 0.
-        let version = if self.rehearsed { 0 } else { self.row.version };
-        ID(global_id::encode_transfer(self.row.pool_id, version))
+        let encode =
+            if self.rehearsed { global_id::encode_rehearsed_transfer } else { global_id::encode_transfer };
+        ID(encode(self.row.pool_id, self.row.version))
     }
 
     /// The pool.

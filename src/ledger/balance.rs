@@ -71,7 +71,8 @@ impl Receipt {
         };
         // A department that had nothing of its own may have drawn on unallocated alone.
         let own = self.transfers.iter().rev().find_map(|row| after(row, account?));
-        let (posted, held) = own.unwrap_or((0, 0));
+        let known = self.account_after.map(|(posted, held)| (posted.get(), held.get()));
+        let (posted, held) = known.or(own).unwrap_or((0, 0));
         Ok(Balance {
             posted: credits(posted)?,
             held: credits(held)?,

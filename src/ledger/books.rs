@@ -60,7 +60,13 @@ impl Books {
             && margin.revision == head.revision
             && complete
             && needed.caps_from.is_none_or(|from| margin.caps_from <= from);
-        if holds { self.pools.remove(&head.pool_id) } else { None }
+        if !holds {
+            return None;
+        }
+        let mut kept = self.pools.remove(&head.pool_id)?;
+        // When something is due next may have been found out elsewhere, without a movement.
+        kept.pool.head.due = head.due_at;
+        Some(kept)
     }
 
     /// What is to be loaded of a pool: what is needed, and what was kept, as long as that is not too much.

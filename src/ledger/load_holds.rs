@@ -55,8 +55,7 @@ pub(super) async fn due_holds(
 
 /// Holds by their ids.
 pub(super) async fn holds_by_id(txn: &Txn, tenant: Tenant, ids: Vec<HoldId>) -> Result<Vec<hold::Model>> {
-    let select = tenant.find::<hold::Entity>().filter(hold::Column::Id.is_in(padded(ids)));
-    Ok(select.all(txn).await?)
+    tenant.lookup::<hold::Entity, _>(txn, hold::Column::Id, ids).await
 }
 
 /// When the first open hold of a pool expires, besides those that are known.

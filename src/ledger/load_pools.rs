@@ -202,12 +202,8 @@ pub(super) async fn lots_by_id(
     tenant: Tenant,
     ids: BTreeSet<LotId>,
 ) -> Result<HashMap<LotId, lot::Model>> {
-    let (ids, mut lots): (Vec<LotId>, _) = (ids.into_iter().collect(), HashMap::new());
-    for some in ids.chunks(LIST) {
-        let select = tenant.find::<lot::Entity>().filter(lot::Column::Id.is_in(padded(some.to_vec())));
-        lots.extend(select.all(txn).await?.into_iter().map(|row| (row.id, row)));
-    }
-    Ok(lots)
+    let rows = tenant.lookup::<lot::Entity, _>(txn, lot::Column::Id, ids).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
 /// The place of a lot in the burn order.

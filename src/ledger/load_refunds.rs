@@ -7,11 +7,11 @@ use bursar_domain::id::{ChargeId, HoldId, LotId, PoolId, ServiceId};
 use bursar_domain::ledger::{
     Charged, ChargedSlice, Command, Guarantee, Instruction, LotTerms, State, TransferKind,
 };
-use bursar_domain::period::PeriodKind;
+use bursar_domain::period::{Period, PeriodKind};
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{charge, guarantee_use, hold, journal_entry, lot, transfer};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::books::Prices;
 use super::digest::Line;
@@ -22,6 +22,8 @@ use super::write::open_guarantees;
 use crate::db::{Tenant, Txn, padded};
 use crate::error::{Error, Result};
 
+/// By how many days the beginnings of the same month differ, at most, between time zones.
+const NEAR_DAYS: i64 = 3;
 /// The most steps from a lot to the last one that it was extended by.
 const MAX_EXTENSIONS: usize = 1_000;
 
@@ -80,6 +82,17 @@ pub(super) async fn load_guarantees(
         return Ok(());
     }
     let services: Vec<ServiceId> = state.guarantees.keys().copied().collect();
+    // The same month began a little earlier or later in the time zone that the organization had before.
+    let near = tenant
+        .find::<guarantee_use::Entity>()
+        .filter(guarantee_use::Column::MonthStart.gt(month.start.plus_days(-NEAR_DAYS)))
+        .filter(guarantee_use::Column::MonthStart.lt(month.start.plus_days(NEAR_DAYS)))
+        .order_by_asc(guarantee_use::Column::MonthStart);
+    let known = near.all(txn).await?.first().map(|row| row.month_start);
+    let month = Period { start: known.unwrap_or(month.start), ..month };
+    for guarantee in state.guarantees.values_mut() {
+        guarantee.month = month;
+    }
     if locking == Locking::Exclusive {
         open_guarantees(txn, tenant, &services, month.start).await?;
     }
@@ -96,23 +109,13 @@ pub(super) async fn load_guarantees(
 }
 
 async fn load_charges(txn: &Txn, tenant: Tenant, ids: BTreeSet<ChargeId>, state: &mut State) -> Result<()> {
-    let ids: Vec<ChargeId> = padded(ids.into_iter().collect());
-    let select = tenant.find::<charge::Entity>().filter(charge::Column::Id.is_in(ids.clone()));
-    let rows = select.all(txn).await?;
-    let mut any = Condition::any();
-    let mut versions: BTreeMap<PoolId, Vec<i64>> = BTreeMap::new();
-    for row in &rows {
-        versions.entry(row.pool_id).or_default().extend(row.version - row.slices + 1..=row.version);
-    }
-    for (pool, versions) in versions {
-        let of_pool = transfer::Column::PoolId.eq(pool);
-        let versions = transfer::Column::Version.is_in(padded(versions));
-        any = any.add(Condition::all().add(of_pool).add(versions));
-    }
-    let select = tenant.find::<transfer::Entity>().filter(any).order_by_asc(transfer::Column::Version);
-    let transfers = if rows.is_empty() { Vec::new() } else { select.all(txn).await? };
-    let of = journal_entry::Column::ChargeId.is_in(ids);
-    let refunds = tenant.find::<journal_entry::Entity>().filter(of).all(txn).await?;
+    let rows = tenant.lookup::<charge::Entity, _>(txn, charge::Column::Id, ids.iter().copied()).await?;
+    let versions = rows.iter().flat_map(|row| {
+        (row.version - row.slices + 1..=row.version).map(move |version| (row.pool_id, version))
+    });
+    let transfers = tenant.lookup_transfers(txn, versions.collect::<Vec<_>>()).await?;
+    let of = journal_entry::Column::ChargeId;
+    let refunds = tenant.lookup::<journal_entry::Entity, _>(txn, of, ids).await?;
     let holds: BTreeSet<HoldId> = rows.iter().filter_map(|row| row.hold_id).collect();
     let holds = match holds.is_empty() {
         true => Vec::new(),
@@ -203,8 +206,8 @@ async fn load_lots(
 
 /// The lots that others were extended by (not those that replaced them after a refund).
 async fn extensions(txn: &Txn, tenant: Tenant, lots: Vec<LotId>) -> Result<Vec<lot::Model>> {
-    let select = tenant.find::<lot::Entity>().filter(lot::Column::Replaces.is_in(padded(lots)));
-    let rows = select.order_by_asc(lot::Column::Id).all(txn).await?;
+    let mut rows = tenant.lookup::<lot::Entity, _>(txn, lot::Column::Replaces, lots).await?;
+    rows.sort_by_key(|row| row.id);
     if rows.is_empty() {
         return Ok(rows);
     }

@@ -39,6 +39,7 @@ mod write;
 
 use std::sync::Arc;
 
+use bursar_domain::Credits;
 use bursar_domain::ledger::Command;
 use bursar_entity::{charge, hold, journal_entry, lot, transfer};
 
@@ -86,6 +87,8 @@ pub struct Receipt {
     pub lots: Vec<lot::Model>,
     /// The hold that was captured or let go, after it; none for what repeats a command.
     pub hold: Option<hold::Model>,
+    /// What the account that it was about had after it, and had held; none for what repeats a command.
+    pub account_after: Option<(Credits, Credits)>,
     /// Whether it had been carried out before, under the same key.
     pub replayed: bool,
 }

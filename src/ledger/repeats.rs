@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bursar_domain::id::{EntryId, HoldId, Id, PoolId};
 use bursar_domain::ledger::{CauseKind, Command, CommandId, TransferKind};
 use bursar_entity::{lot, transfer};
-use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
 use super::load::Loaded;
@@ -26,7 +26,15 @@ pub(super) fn earlier(loaded: &Loaded, command: &Command, prior: CommandId) -> R
     };
     let row = row.ok_or_else(|| Error::internal("the row of a repeated command is missing"))?;
     let (transfers, there, lots) = (Vec::new(), Vec::new(), Vec::new());
-    Ok(Receipt { row, transfers, there, lots, hold: None, replayed: prior != command.id })
+    Ok(Receipt {
+        row,
+        transfers,
+        there,
+        lots,
+        hold: None,
+        account_after: None,
+        replayed: prior != command.id,
+    })
 }
 
 impl ReceiptRow {
@@ -49,9 +57,9 @@ impl ReceiptRow {
     }
 }
 
-/// The most transfers that follow the last slice of a capture: what it owes, and for each of a hold's slices
-/// what is let go, taken back, or lapses.
-const FOLLOWERS: i64 = 64;
+/// The most transfers that follow the last slice of a capture for each of its hold's slices: what is owed, let
+/// go, taken back, and lapses.
+const FOLLOWERS: i64 = 4;
 
 /// Whether a receipt is one of [`earlier`]'s that lacks its transfers.
 fn bare(receipt: &Receipt) -> bool {
@@ -63,9 +71,19 @@ pub(super) async fn complete(txn: &Txn, tenant: Tenant, outcomes: &mut [Outcomes
     let mut wanted: BTreeMap<PoolId, BTreeSet<i64>> = BTreeMap::new();
     let mut entries: BTreeSet<EntryId> = BTreeSet::new();
     let receipts = || outcomes.iter().flatten().filter_map(|outcome| outcome.as_ref().ok());
+    let captured: BTreeSet<HoldId> =
+        receipts().filter(|receipt| bare(receipt)).filter_map(|receipt| receipt.row.captured()).collect();
+    let holds = match captured.is_empty() {
+        true => Vec::new(),
+        false => super::load_holds::holds_by_id(txn, tenant, captured.into_iter().collect()).await?,
+    };
+    let followers = |id: HoldId| {
+        let hold = holds.iter().find(|hold| hold.id == id);
+        hold.map_or(0, |hold| hold.slices.saturating_mul(FOLLOWERS))
+    };
     for receipt in receipts().filter(|receipt| bare(receipt)) {
         let Some((pool, after, until)) = receipt.row.versions() else { continue };
-        let until = if receipt.row.captured().is_some() { until + FOLLOWERS } else { until };
+        let until = until + receipt.row.captured().map_or(0, followers);
         wanted.entry(pool).or_default().extend(after + 1..=until);
         if let ReceiptRow::Entry(row) = &receipt.row {
             entries.insert(row.id);
@@ -128,12 +146,8 @@ async fn by_versions(
     tenant: Tenant,
     wanted: BTreeMap<PoolId, BTreeSet<i64>>,
 ) -> Result<Vec<transfer::Model>> {
-    let mut any = Condition::any();
-    for (pool, versions) in wanted {
-        let of_pool = transfer::Column::PoolId.eq(pool);
-        let versions = transfer::Column::Version.is_in(padded(versions.into_iter().collect()));
-        any = any.add(Condition::all().add(of_pool).add(versions));
-    }
-    let select = tenant.find::<transfer::Entity>().filter(any).order_by_asc(transfer::Column::Version);
-    Ok(select.all(txn).await?)
+    let keys = wanted.into_iter().flat_map(|(pool, all)| all.into_iter().map(move |version| (pool, version)));
+    let mut rows = tenant.lookup_transfers(txn, keys.collect::<Vec<_>>()).await?;
+    rows.sort_by_key(|row| row.version);
+    Ok(rows)
 }

@@ -99,7 +99,8 @@ impl Booked {
         }
         self.transfers.extend(transfers.iter().chain(&there).cloned());
         let hold = hold_after(&applied, loaded)?;
-        Ok(Receipt { row, transfers, there, lots, hold, replayed: false })
+        let account_after = Some(applied.account_after);
+        Ok(Receipt { row, transfers, there, lots, hold, account_after, replayed: false })
     }
 
     fn claim(&mut self, tenant: Tenant, reference: Option<&String>, owner: CommandId) {
@@ -118,7 +119,15 @@ impl Receipt {
     /// Nothing had to be moved.
     fn nothing() -> Receipt {
         let (transfers, there, lots) = (Vec::new(), Vec::new(), Vec::new());
-        Receipt { row: ReceiptRow::Nothing, transfers, there, lots, hold: None, replayed: false }
+        Receipt {
+            row: ReceiptRow::Nothing,
+            transfers,
+            there,
+            lots,
+            hold: None,
+            account_after: None,
+            replayed: false,
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Departments and who is in them.
 
 use bursar_domain::id::{DepartmentId, MembershipId};
+use bursar_domain::ledger::HoldState;
 use bursar_domain::organization::valid_code;
-use bursar_entity::{account, department, department_member, organization};
+use bursar_entity::{account, department, department_member, hold, organization};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect, Set, Unchanged,
@@ -131,6 +132,14 @@ pub async fn archive_department(
             let accounts = tenant.find::<account::Entity>().filter(account::Column::DepartmentId.eq(id));
             if accounts.filter(account::Column::Posted.gt(0)).count(txn).await? > 0 {
                 let reason = "The department still has credits; reclaim them first.";
+                return Err(Error::conflict(Conflict::NotEmpty, "departmentId", reason));
+            }
+            let holds = tenant
+                .find::<hold::Entity>()
+                .filter(hold::Column::DepartmentId.eq(id))
+                .filter(hold::Column::State.eq(HoldState::Open));
+            if holds.count(txn).await? > 0 {
+                let reason = "The department still has credits held; wait until they are charged or let go.";
                 return Err(Error::conflict(Conflict::NotEmpty, "departmentId", reason));
             }
             let after = department::Model { archived_at: Some(clock.now()), ..before.clone() };

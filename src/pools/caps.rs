@@ -5,13 +5,14 @@
 //! made in the middle of a period counts what has been used in it so far. Nobody sets a cap on themselves.
 
 use bursar_domain::id::{CapId, DepartmentId, MembershipId, PoolId, ServiceId, UserId};
+use bursar_domain::ledger::Refusal;
 use bursar_domain::period::{Period, PeriodKind};
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{department, membership, organization, pool, service, spending_cap};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, Unchanged};
 use serde_json::{Value, json};
 
-use super::lock;
+use super::{active, lock};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Authorized};
 use crate::context::Context;
@@ -56,8 +57,9 @@ pub async fn create_cap(
         let (actor, clock, new) = (actor.clone(), clock.clone(), new.clone());
         Box::pin(async move {
             let (settings, head) = lock(txn, tenant, pool).await?;
+            active(txn, tenant).await?;
             if settings.archived_at.is_some() {
-                return Err(Error::conflict(Conflict::State, "poolId", "The pool has been archived."));
+                return Err(Error::Refused(Refusal::PoolArchived));
             }
             // In a pool time never runs back.
             let now = clock.now().max(head.clock);
@@ -99,6 +101,7 @@ pub async fn update_cap(
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
             lock(txn, tenant, pool).await?;
+            active(txn, tenant).await?;
             let before = find(txn, tenant, (pool, id)).await.map_err(|error| error.at("capId"))?;
             not_on_oneself(&actor, &before)?;
             not_removed(&before)?;
@@ -126,6 +129,7 @@ pub async fn remove_cap(
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
             lock(txn, tenant, pool).await?;
+            active(txn, tenant).await?;
             let before = find(txn, tenant, (pool, id)).await.map_err(|error| error.at("capId"))?;
             not_on_oneself(&actor, &before)?;
             if before.removed_at.is_some() {
@@ -162,7 +166,7 @@ pub(super) fn not_on_oneself(actor: &Actor, row: &spending_cap::Model) -> Result
 
 pub(super) fn not_removed(row: &spending_cap::Model) -> Result<()> {
     match row.removed_at {
-        Some(_) => Err(Error::conflict(Conflict::State, None, "The cap has been removed.")),
+        Some(_) => Err(Error::conflict(Conflict::State, "capId", "The cap has been removed.")),
         None => Ok(()),
     }
 }

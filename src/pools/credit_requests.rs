@@ -5,12 +5,14 @@
 
 use bursar_domain::Credits;
 use bursar_domain::id::{CreditRequestId, DepartmentId};
+use bursar_domain::ledger::Refusal;
 use bursar_domain::permission::Action;
 use bursar_domain::request::CreditRequestState;
 use bursar_entity::{credit_request, department, pool};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, Set, Unchanged};
 use serde_json::json;
 
+use super::active;
 use crate::audit::{self, Change};
 use crate::auth::{Authorized, Caller};
 use crate::context::Context;
@@ -64,7 +66,20 @@ pub async fn request_credits(
     let work = db::work(move |txn| {
         let (row, actor, clock) = (row.clone(), actor.clone(), clock.clone());
         Box::pin(async move {
+            active(txn, tenant).await?;
             both_in_use(txn, tenant, &row).await?;
+            // The same open request by the same person is no second one: one that comes again changes nothing.
+            let known = tenant
+                .find::<credit_request::Entity>()
+                .filter(credit_request::Column::PoolId.eq(row.pool_id))
+                .filter(credit_request::Column::DepartmentId.eq(row.department_id))
+                .filter(credit_request::Column::RequestedBy.eq(row.requested_by))
+                .filter(credit_request::Column::State.eq(CreditRequestState::Open));
+            let equal =
+                |known: &credit_request::Model| (known.credits, &known.reason) == (row.credits, &row.reason);
+            if let Some(known) = known.all(txn).await?.into_iter().find(equal) {
+                return Ok(known);
+            }
             credit_request::Entity::insert(row.clone().into_active_model())
                 .exec_without_returning(txn)
                 .await?;
@@ -169,12 +184,12 @@ async fn both_in_use(txn: &Txn, tenant: Tenant, row: &credit_request::Model) -> 
     let pool = tenant.find::<pool::Entity>().filter(pool::Column::Id.eq(row.pool_id));
     let pool = pool.one(txn).await?.ok_or(Error::not_found("pool").at("poolId"))?;
     if pool.archived_at.is_some() {
-        return Err(Error::conflict(Conflict::State, "poolId", "The pool has been archived."));
+        return Err(Error::Refused(Refusal::PoolArchived));
     }
     let department = tenant.find::<department::Entity>().filter(department::Column::Id.eq(row.department_id));
     let department = department.one(txn).await?.ok_or(Error::not_found("department").at("departmentId"))?;
     if department.archived_at.is_some() {
-        return Err(Error::conflict(Conflict::State, "departmentId", "The department has been archived."));
+        return Err(Error::Refused(Refusal::DepartmentArchived));
     }
     Ok(())
 }

@@ -38,7 +38,9 @@ pub use refills::{AllocationPatch, NewRefill, set_refill};
 pub use settings::{NewPool, PoolPatch, archive, create, update};
 
 use bursar_domain::id::{Id, PoolId, ServiceId};
-use bursar_entity::{pool, pool_head};
+use bursar_domain::ledger::Refusal;
+use bursar_domain::organization::OrganizationState;
+use bursar_entity::{organization, pool, pool_head};
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
@@ -51,6 +53,15 @@ async fn lock(txn: &Txn, tenant: Tenant, id: PoolId) -> Result<(pool::Model, poo
     let head = head.lock_exclusive().one(txn).await?;
     let row = tenant.find::<pool::Entity>().filter(pool::Column::Id.eq(id)).one(txn).await?;
     row.zip(head).ok_or(Error::not_found("pool").at("poolId"))
+}
+
+/// Refuses what an organization may not do that may only read.
+async fn active(txn: &Txn, tenant: Tenant) -> Result<()> {
+    let row = tenant.find::<organization::Entity>().one(txn).await?;
+    match row.ok_or(Error::not_found("organization"))?.state {
+        OrganizationState::Active => Ok(()),
+        OrganizationState::Suspended => Err(Error::Refused(Refusal::OrganizationSuspended)),
+    }
 }
 
 /// The services that a pool pays for; none: all.

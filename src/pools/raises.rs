@@ -6,11 +6,11 @@
 use bursar_domain::id::{CapId, PoolId, RaiseId};
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{spending_cap, spending_cap_raise};
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::json;
 
 use super::caps::{find, not_on_oneself, not_removed};
-use super::lock;
+use super::{active, lock};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Authorized};
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ use crate::{global_id, text};
 /// For how many days at most a cap is raised.
 const MAX_DAYS: i64 = 366;
 /// The most raises of a cap that hold at the same time.
-const MAX_RAISES: u64 = 100;
+const MAX_RAISES: usize = 100;
 
 /// A raise that is asked for.
 #[derive(Clone, Debug)]
@@ -75,6 +75,7 @@ pub async fn raise_in(
     (new, fields): (&NewRaise, RaiseFields),
 ) -> Result<(spending_cap::Model, spending_cap_raise::Model)> {
     lock(txn, tenant, pool).await?;
+    active(txn, tenant).await?;
     let row = find(txn, tenant, (pool, cap)).await.map_err(|error| error.at(fields.cap))?;
     not_on_oneself(actor, &row)?;
     not_removed(&row)?;
@@ -92,7 +93,16 @@ pub async fn raise_in(
         .find::<spending_cap_raise::Entity>()
         .filter(spending_cap_raise::Column::CapId.eq(cap))
         .filter(spending_cap_raise::Column::Until.gt(now));
-    if holding.count(txn).await? >= MAX_RAISES {
+    let holding = holding.all(txn).await?;
+    // The same raise by the same person is no second one: a request that comes again changes nothing.
+    let equal = |row: &&spending_cap_raise::Model| {
+        (row.credits, row.until, &row.reason) == (new.credits, new.until, &new.reason)
+            && (row.actor_kind, row.actor_id) == (actor.kind, actor.id)
+    };
+    if let Some(known) = holding.iter().find(equal) {
+        return Ok((row, known.clone()));
+    }
+    if holding.len() >= MAX_RAISES {
         let reason = format!("A cap has at most {MAX_RAISES} raises at the same time.");
         return Err(Error::conflict(Conflict::State, fields.cap, reason));
     }

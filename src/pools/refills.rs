@@ -11,7 +11,7 @@ use bursar_entity::{account, department, organization, pool};
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use serde_json::json;
 
-use super::lock;
+use super::{active, lock};
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
 use crate::context::Context;
@@ -46,12 +46,16 @@ pub async fn set_refill(
     department: DepartmentId,
     patch: AllocationPatch,
 ) -> Result<account::Model> {
+    if patch.overflow.is_none() && patch.refill.is_none() {
+        return Err(Error::invalid("overflow", "or refill must say what is to change"));
+    }
     let (tenant, actor, clock, id) = (pool.tenant(), pool.actor().clone(), context.clock.clone(), pool.id);
     let account: AccountId = clock.new_id();
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
             let (row, head) = lock(txn, tenant, id).await?;
+            active(txn, tenant).await?;
             writable(&row)?;
             receiver(txn, tenant, department).await?;
             let now = clock.now().max(head.clock);

@@ -12,7 +12,8 @@ on_both_databases!(
     funds_are_never_exceeded,
     a_dry_run_leaves_nothing,
     what_a_charge_shows,
-    reclaim_and_lots
+    reclaim_and_lots,
+    nobody_spends_in_the_name_of_a_colleague,
 );
 
 fn charge(pool: &str, key: &str, quantity: i64) -> Value {
@@ -258,4 +259,40 @@ async fn reclaim_and_lots(backend: Backend) {
         json!({ "poolId": demo.pool, "departmentId": demo.sales, "credits": 1, "idempotencyKey": "x" });
     let refused = owner.try_mutate("allocateCredits", "AllocateCreditsInput", input, "").await;
     assert_eq!(refused["userErrors"][0]["code"], "DEPARTMENT_ARCHIVED");
+}
+
+/// What is charged on somebody's behalf counts as theirs: a cap on a member cannot be passed by naming another.
+async fn nobody_spends_in_the_name_of_a_colleague(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    owner.allocate(&demo.pool, &demo.sales, 40, "a").await;
+    let id = async |email: &str| {
+        let client = world.client(email).await;
+        let mine = client.query("{ viewer { memberships { id } } }", json!({})).await;
+        mine["viewer"]["memberships"][0]["id"].as_str().unwrap().to_owned()
+    };
+    let (milo, mona) = (id("member@demo.test").await, id("manager@demo.test").await);
+    let aubrey = id("auditor@demo.test").await;
+    let input = json!({ "poolId": demo.pool, "scope": { "memberId": milo }, "credits": 0 });
+    owner.mutate("createSpendingCap", "CreateSpendingCapInput", input, "cap { id }").await;
+    for (caller, on_behalf_of, expected) in [
+        ("member@demo.test", None, "CAP_EXCEEDED"),
+        ("member@demo.test", Some(&milo), "CAP_EXCEEDED"),
+        ("member@demo.test", Some(&mona), "FORBIDDEN"),
+        ("member@demo.test", Some(&aubrey), "FORBIDDEN"),
+        ("manager@demo.test", Some(&milo), "CAP_EXCEEDED"),
+        ("manager@demo.test", Some(&mona), "none"),
+        // Not in the department that the manager manages.
+        ("manager@demo.test", Some(&aubrey), "FORBIDDEN"),
+        ("admin@demo.test", Some(&aubrey), "none"),
+        ("operator@bursar.test", Some(&milo), "CAP_EXCEEDED"),
+    ] {
+        let client = world.client(caller).await;
+        let mut input = charge(&demo.pool, &format!("{caller} {on_behalf_of:?}"), 1);
+        (input["departmentId"], input["onBehalfOfId"]) = (json!(demo.sales), json!(on_behalf_of));
+        let outcome = client.charge(input).await;
+        let code = outcome["userErrors"][0]["code"].as_str().unwrap_or("none");
+        assert_eq!(code, expected, "{caller} on behalf of {on_behalf_of:?}: {outcome}");
+    }
 }

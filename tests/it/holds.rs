@@ -114,8 +114,8 @@ async fn wrong_captures_change_nothing(backend: Backend) {
     let before = rows::of(db, organization).await;
     let line = |service: &str, quantity: i64| json!([{ "service": service, "quantity": quantity }]);
     for (lines, code, field) in [
-        (line("STYLE_CHANGE", 1), "SERVICE_UNKNOWN", "lines.0.service"),
-        (line("NO_SUCH", 1), "SERVICE_UNKNOWN", "lines.0.service"),
+        (line("STYLE_CHANGE", 1), "CAPTURE_EXCEEDS_HOLD", "lines.0.quantity"),
+        (line("NO_SUCH", 1), "CAPTURE_EXCEEDS_HOLD", "lines.0.quantity"),
         (line("FURNITURE_REMOVAL", 0), "QUANTITY_OUT_OF_RANGE", "lines.0.quantity"),
         (line("FURNITURE_REMOVAL", -1), "QUANTITY_OUT_OF_RANGE", "lines.0.quantity"),
         (line("FURNITURE_REMOVAL", 6), "CAPTURE_EXCEEDS_HOLD", "lines.0.quantity"),

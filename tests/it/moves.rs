@@ -118,7 +118,7 @@ async fn what_stands_in_the_way(backend: Backend) {
     let refused = |code: &str, field: &str| (code.to_owned(), field.to_owned());
     let nobody = "dept_00000000000000000000000000";
     for (from, to, credits, code, field) in [
-        (here(), here(), 1, "INVALID", ""),
+        (here(), here(), 1, "INVALID", "to"),
         (here(), there(), 0, "AMOUNT_OUT_OF_RANGE", "credits"),
         (here(), there(), 101, "INSUFFICIENT_CREDITS", "from.poolId"),
         (holder("pool_x", None), there(), 1, "NOT_FOUND", "from.poolId"),

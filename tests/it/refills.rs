@@ -221,7 +221,10 @@ async fn settings_stay_or_go(backend: Backend) {
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
     // A department without credits gets an account, which others know of at once.
-    let made = set(&owner, &demo.pool, &demo.sales, json!({})).await["allocation"].clone();
+    let nothing = set(&owner, &demo.pool, &demo.sales, json!({})).await;
+    assert_eq!(refusal(&nothing), ("INVALID".to_owned(), "overflow".to_owned()), "{nothing}");
+    let deny = json!({ "overflow": "DENY" });
+    let made = set(&owner, &demo.pool, &demo.sales, deny).await["allocation"].clone();
     assert_eq!(
         (&made["overflow"], &made["refill"], &made["balance"]["available"]),
         (&json!("DENY"), &Value::Null, &json!(0))
@@ -257,12 +260,13 @@ async fn settings_stay_or_go(backend: Backend) {
     for (department, code, field) in
         [("dept_00000000000000000000000000", "NOT_FOUND", "departmentId"), ("x", "NOT_FOUND", "departmentId")]
     {
-        let payload = set(&owner, &demo.pool, department, json!({})).await;
+        let payload = set(&owner, &demo.pool, department, json!({ "overflow": "DENY" })).await;
         assert_eq!(refusal(&payload), (code.to_owned(), field.to_owned()));
     }
     let input = json!({ "departmentId": demo.marketing });
     owner.mutate("archiveDepartment", "ArchiveDepartmentInput", input, "department { id }").await;
-    assert_eq!(refusal(&set(&owner, &demo.pool, &demo.marketing, json!({})).await).0, "DEPARTMENT_ARCHIVED");
+    let payload = set(&owner, &demo.pool, &demo.marketing, json!({ "overflow": "DENY" })).await;
+    assert_eq!(refusal(&payload).0, "DEPARTMENT_ARCHIVED");
     balances_are_right(&world).await;
 }
 

@@ -19,6 +19,7 @@ on_both_databases!(
     what_fails_is_tried_again,
     a_closed_pool_waits,
     the_past_is_told_as_it_was,
+    what_another_node_has_found_due_stays_due,
 );
 
 const MARCH: &str = "2026-03-10T12:00:00Z";
@@ -287,4 +288,30 @@ async fn the_past_is_told_as_it_was(backend: Backend) {
     let expiring = query.replace("asOf", "expiring");
     let body = owner.raw(&expiring, json!({ "id": pools[0], "time": "2026-03-21T12:00:00Z" })).await;
     assert_eq!(body["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{body}");
+}
+
+/// One node lets a hold go by the clock and remembers when something was due; another finds out that nothing is
+/// any more. What the first does next must not bring the old time back, or nothing would be booked in time again.
+async fn what_another_node_has_found_due_stays_due(backend: Backend) {
+    let (world, _, clock) = start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    let charge = |key: &str| json!({ "poolId": demo.pool, "lines": [{ "service": "FURNITURE_REMOVAL" }], "idempotencyKey": key });
+    hold(&owner, &demo.pool, None, 5, 60).await;
+    clock.turn(at(MARCH).plus_seconds(61));
+    owner.charge(charge("lets it go")).await;
+    // SQLite has one process; there the other node is another ledger in it.
+    let other = node(&world, clock.clone()).await;
+    schedule::run_once(&other.services().ledger).await.unwrap();
+    owner.charge(charge("goes on")).await;
+    hold(&owner, &demo.pool, None, 5, 60).await;
+    let due = at(MARCH).plus_seconds(61 + 60).micros();
+    assert_eq!(world.number("SELECT max(due_at) AS n FROM pool_head").await, due);
+    let task = "SELECT max(due_at) AS n FROM timed_task WHERE kind = 'BOOK_DUE'";
+    assert_eq!(world.number(task).await, due);
+    clock.turn(at(MARCH).plus_seconds(200));
+    assert_eq!(schedule::run_once(&other.services().ledger).await.unwrap(), 1);
+    assert_eq!(world.number("SELECT count(*) AS n FROM hold WHERE state = 'EXPIRED'").await, 2);
+    other.close().await.unwrap();
+    balances_are_right(&world).await;
 }

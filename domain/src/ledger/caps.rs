@@ -91,9 +91,18 @@ impl Cap {
         if let Some(window) = self.windows.iter().find(|window| window.period.contains(at)) {
             return Some(window.period);
         }
-        let Period { start, end } = calendar.period(kind, at)?;
+        let period = calendar.period(kind, at)?;
         let before = self.windows.iter().map(|window| window.period.end).filter(|end| *end <= at).max();
-        Some(Period { start: before.map_or(start, |before| before.max(start)), end })
+        match before {
+            Some(start) if start > period.start => {
+                // The rest of a period that was counted as another zone has it is no period of its own.
+                let half = (period.end.micros() - period.start.micros()) / 2;
+                let counted = start.micros() > period.start.micros().saturating_add(half);
+                let end = if counted { calendar.period(kind, period.end)?.end } else { period.end };
+                Some(Period { start, end })
+            }
+            _ => Some(period),
+        }
     }
 
     /// What has been used and what is held in the period of an instant.

@@ -173,8 +173,10 @@ fn plan(state: &State, command: &Command) -> Result<Plan, Refusal> {
 
 /// The command's pool, if the organization and the pool can be written.
 pub(super) fn open_pool<'s>(state: &'s State, command: &Command) -> Result<&'s Pool, Refusal> {
-    // Time goes on for those who may only read.
-    if state.suspended && !matches!(command.instruction, Instruction::BookDue) {
+    // Time goes on for those who may only read, and what was agreed on before is brought to its end.
+    let ends =
+        matches!(command.instruction, Instruction::BookDue | Instruction::Capture(_) | Instruction::Void(_));
+    if state.suspended && !ends {
         return Err(Refusal::OrganizationSuspended);
     }
     let pool = state.pools.get(&command.pool).ok_or(Refusal::PoolNotFound)?;

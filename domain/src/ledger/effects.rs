@@ -129,6 +129,8 @@ pub struct Applied {
     pub cost: i64,
     /// The account that the command is about: that was charged, allocated to, received the lot.
     pub account: AccountRef,
+    /// What that account has after it, and has held.
+    pub account_after: (Credits, Credits),
     /// The account in the other pool.
     pub other_account: Option<AccountRef>,
     /// The lots that came in with it.

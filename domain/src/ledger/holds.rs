@@ -315,7 +315,7 @@ fn matched(hold: &Hold, lines: &[LineRequest]) -> Result<(Vec<i64>, Vec<PricedLi
             wanted -= part;
         }
         if !known {
-            return Err(Refusal::ServiceUnknown { line });
+            return Err(Refusal::CaptureExceedsHold { line, held: 0 });
         }
         if wanted > 0 {
             return Err(Refusal::CaptureExceedsHold { line, held: request.quantity - wanted });

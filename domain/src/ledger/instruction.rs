@@ -57,7 +57,8 @@ impl Instruction {
         one.into_iter().chain(other)
     }
 
-    /// The department that credits go to, here or in the other pool: it must not be archived meanwhile.
+    /// The department that credits go to, here or in the other pool, or are held for: it must not be archived
+    /// meanwhile.
     pub fn receiver(&self) -> Option<DepartmentId> {
         match self {
             Instruction::Issue(issue) => issue.department,
@@ -65,6 +66,7 @@ impl Instruction {
             Instruction::Move(m) => m.to,
             Instruction::Refill(refill) => Some(refill.department),
             Instruction::Refund(refund) => refund.department,
+            Instruction::Hold(hold) => hold.charge.department,
             _ => None,
         }
     }

@@ -183,6 +183,10 @@ fn book_in(
         credits: plan.credits,
         cost: transfers.iter().filter(own).map(|transfer| transfer.cost).sum(),
         account,
+        account_after: account
+            .id
+            .and_then(|id| pool.accounts.get(&id))
+            .map_or((Credits::ZERO, Credits::ZERO), |account| (account.posted, account.held)),
         other_account,
         lots: plan.lots,
         transfers,

@@ -254,7 +254,12 @@ impl Model {
 
     /// Carries a command out, or refuses it; answers when it was carried out.
     pub fn decide(&mut self, command: &Command) -> Result<i64, No> {
-        if self.suspended && !matches!(command.instruction, Instruction::BookDue) {
+        // What was agreed on before is brought to its end.
+        let ends = matches!(
+            command.instruction,
+            Instruction::BookDue | Instruction::Capture(_) | Instruction::Void(_)
+        );
+        if self.suspended && !ends {
             return no("suspended");
         }
         let (at, pool) = (self.time(command), command.pool);

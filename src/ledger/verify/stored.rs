@@ -361,7 +361,7 @@ async fn surplus(txn: &Txn, place: Place, kind: Option<CauseKind>, what: String)
     };
     let sql = format!(
         "SELECT r.id FROM {table} r WHERE r.organization_id = $1 AND r.pool_id = $2 AND NOT EXISTS
-            (SELECT 1 FROM transfer t WHERE t.organization_id = $1 AND t.pool_id = $2 AND {named}) LIMIT 1"
+            (SELECT 1 FROM transfer t WHERE t.organization_id = $1 AND t.pool_id = $2 AND {named}) ORDER BY r.id LIMIT 1"
     );
     let values: [sea_orm::Value; 2] = [place.tenant.id().into(), place.pool.into()];
     let statement = Statement::from_sql_and_values(txn.get_database_backend(), sql, values);

@@ -183,7 +183,6 @@ impl Model {
             let taken = purse.take_of(holder, left, false, |of| *of == place).len() as i64;
             left -= taken;
             purse.revoked += taken;
-            purse.clock = if taken > 0 { at } else { purse.clock };
         }
         for holder in purse.holders() {
             let held = purse.held(holder, &place);
@@ -194,7 +193,7 @@ impl Model {
         }
         purse.debt += left;
         purse.revoked += left;
-        purse.clock = if left > 0 { at } else { purse.clock };
+        purse.clock = at;
         Ok(())
     }
 }

@@ -1,0 +1,57 @@
+//! What costs less or more than its type tells: parts of objects that are there already, lists that may be long,
+//! and fields whose value takes work to find.
+
+/// Types whose objects are parts of what they stand in: no row of their own has to be read for them.
+pub const PARTS: &[&str] = &[
+    "Money",
+    "PageInfo",
+    "Balance",
+    "ChargeLine",
+    "HoldLine",
+    "ExplainedLine",
+    "ExplainedLimit",
+    "PriceVersion",
+    "ChargeBatchResult",
+    "DepartmentBalance",
+    "PoolBalance",
+    "AllocationRefill",
+    "Verification",
+];
+
+/// Lists that are not connections and may be as long as this: type, field, how many.
+const LONG: &[(&str, &str, u64)] = &[
+    ("SpendingCap", "raises", 100),
+    ("Charge", "refunds", 100),
+    ("ImportBalancesPayload", "lots", 500),
+    ("ImportBalancesPayload", "transfers", 500),
+];
+
+/// Fields that cost so many points by themselves: type, field, points.
+const DEAR: &[(&str, &str, u64)] = &[
+    // Some twenty lookups, one after another.
+    ("CreditPool", "balanceAt", 20),
+    // Half of what charging takes.
+    ("Query", "explainCharge", 20),
+    ("Query", "quoteCharge", 20),
+    // The cap's head, periods and raises are read for each.
+    ("SpendingCap", "used", 4),
+    ("SpendingCap", "held", 4),
+    ("SpendingCap", "raised", 4),
+    ("SpendingCap", "headroom", 4),
+    ("SpendingCap", "periodStart", 4),
+    ("SpendingCap", "periodEnd", 4),
+];
+
+/// How long a list may be that is longer than others.
+pub fn long(parent: &str, field: &str) -> Option<u64> {
+    find(LONG, parent, field)
+}
+
+/// What a field costs that costs more than others.
+pub fn dear(parent: &str, field: &str) -> Option<u64> {
+    find(DEAR, parent, field)
+}
+
+fn find(table: &[(&str, &str, u64)], parent: &str, field: &str) -> Option<u64> {
+    table.iter().find(|(of, name, _)| *of == parent && *name == field).map(|(_, _, number)| *number)
+}
