@@ -6,6 +6,7 @@
 
 use bursar_domain::id::{Id, PoolId};
 use bursar_entity::transfer;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DatabaseBackend, EntityTrait, FromQueryResult, IdenStatic,
     QueryFilter, Statement, Value,
@@ -28,6 +29,17 @@ impl Tenant {
         column: E::Column,
         ids: impl IntoIterator<Item = I>,
     ) -> Result<Vec<E::Model>> {
+        self.lookup_where::<E, I>(txn, column, ids, "TRUE").await
+    }
+
+    /// Those of them that meet a condition, which is that of an index, word for word.
+    pub async fn lookup_where<E: TenantEntity, I: Id>(
+        self,
+        txn: &Txn,
+        column: E::Column,
+        ids: impl IntoIterator<Item = I>,
+        condition: &'static str,
+    ) -> Result<Vec<E::Model>> {
         let mut ids: Vec<Uuid> = ids.into_iter().map(|id| Uuid::from_u128(id.as_u128())).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -37,14 +49,15 @@ impl Tenant {
         if txn.get_database_backend() != DatabaseBackend::Postgres {
             let mut rows = Vec::new();
             for some in ids.chunks(SQLITE_KEYS) {
-                rows.extend(self.find::<E>().filter(column.is_in(padded(some.to_vec()))).all(txn).await?);
+                let wanted = column.is_in(padded(some.to_vec())).and(Expr::cust(condition));
+                rows.extend(self.find::<E>().filter(wanted).all(txn).await?);
             }
             return Ok(rows);
         }
         let (table, organization) = (E::default().table_name(), E::organization_column());
         let sql = format!(
             "SELECT r.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (SELECT * FROM \"{table}\" t
-                 WHERE t.{} = $1 AND t.{} = wanted.id OFFSET 0) r",
+                 WHERE t.{} = $1 AND t.{} = wanted.id AND {condition} OFFSET 0) r",
             organization.as_str(),
             column.as_str()
         );

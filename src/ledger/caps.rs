@@ -1,11 +1,14 @@
 //! What a spending cap has to count when it begins: what has been used, and is held, in its period so far.
 //!
-//! A cap that is made in the middle of a period counts what was before it, so it is found out once, from the
-//! charges, refunds and holds of the period, with the pool's head locked. Later every command counts for
-//! itself (see the machine's `caps`).
+//! A cap that is made in the middle of a period counts what was before it: once, from the charges, refunds and
+//! holds of the period. That may be a lot, so nearly all of it is counted from a snapshot, before the pool's
+//! head is locked ([`count_cap`]); with the lock only what has been booked since is looked at ([`open_cap`]).
+//! Later every command counts for itself (see the machine's `caps`).
 
-use bursar_domain::id::{ChargeId, HoldId, Id};
-use bursar_domain::ledger::CapScope;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bursar_domain::id::{ChargeId, EntryId, HoldId, Id};
+use bursar_domain::ledger::{CapScope, CauseKind, TransferKind};
 use bursar_domain::period::Period;
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{charge, hold, journal_entry, spending_cap};
@@ -20,31 +23,103 @@ use crate::error::{Error, Result};
 /// How many charges are read at once.
 const PAGE: u64 = 1_000;
 
-/// Counts what has been used and is held of a new cap in the period so far, and writes it. The pool's head
-/// has to be locked, and the cap's row written.
-pub async fn open_cap(txn: &Txn, row: &spending_cap::Model, period: Period) -> Result<()> {
-    // The cap's row was made by whoever calls, for an organization that they may change.
+/// What has been used of a cap in a period, up to a version of its pool.
+#[derive(Clone, Copy, Debug)]
+pub struct CapCount {
+    period: Period,
+    version: i64,
+    used: Credits,
+}
+
+/// Counts what has been used of a cap to come in a period so far, from a snapshot.
+pub async fn count_cap(txn: &Txn, row: &spending_cap::Model, period: Period) -> Result<CapCount> {
+    // For an organization that whoever calls may change.
     let tenant = Tenant::vouched(row.organization_id);
+    let version = super::read::head(txn, tenant, row.pool_id).await?.version;
     let scope = cap(row)?.scope;
-    let (mut used, mut held) = (Credits::ZERO, Credits::ZERO);
-    let mut after = None;
+    let (mut used, mut after) = (Credits::ZERO, None);
     loop {
         let page = charges(txn, tenant, row, period, after).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         for (charge, counts_at, spender, refunded) in with_terms(txn, tenant, &page).await? {
             if period.contains(counts_at) {
-                let left = counted(scope, charge, spender, refunded)?;
-                used = used.saturating_add(left);
+                used = used.saturating_add(counted(scope, charge, spender, refunded)?);
             }
         }
     }
+    Ok(CapCount { period, version, used })
+}
+
+/// Writes what has been used and is held of a new cap in the period so far, of which some has been counted
+/// before. The pool's head has to be locked, and the cap's row written.
+pub async fn open_cap(
+    txn: &Txn,
+    row: &spending_cap::Model,
+    period: Period,
+    before: Option<CapCount>,
+) -> Result<()> {
+    // The cap's row was made by whoever calls, for an organization that they may change.
+    let tenant = Tenant::vouched(row.organization_id);
+    let scope = cap(row)?.scope;
+    let used = match before.filter(|before| before.period == period) {
+        Some(before) => since(txn, (tenant, row), scope, before).await?,
+        None => count_cap(txn, row, period).await?.used,
+    };
+    let mut held = Credits::ZERO;
     for hold in open_holds(txn, tenant, row).await? {
         if period.contains(hold.created_at) {
             held = held.saturating_add(counted_hold(scope, &hold)?);
         }
     }
     write_cap_period(txn, row, period, (used, held)).await
+}
+
+/// What has been used of a cap once what was booked after a count is added to it.
+async fn since(
+    txn: &Txn,
+    (tenant, row): (Tenant, &spending_cap::Model),
+    scope: CapScope,
+    before: CapCount,
+) -> Result<Credits> {
+    let (mut made, mut entries) = (BTreeSet::new(), BTreeSet::new());
+    let mut version = before.version;
+    loop {
+        let page = super::read::transfers_after(txn, tenant, row.pool_id, version, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        version = last.version;
+        for transfer in &page {
+            let Some(cause) = transfer.cause_id.map(|id| id.as_u128()) else { continue };
+            match (transfer.cause_kind, transfer.kind) {
+                (CauseKind::Charge, _) => _ = made.insert(ChargeId::from_u128(cause)),
+                (CauseKind::Entry, TransferKind::Refund) => _ = entries.insert(EntryId::from_u128(cause)),
+                _ => {}
+            }
+        }
+    }
+    let entries = tenant.lookup::<journal_entry::Entity, _>(txn, journal_entry::Column::Id, entries).await?;
+    let mut back: BTreeMap<ChargeId, Credits> = BTreeMap::new();
+    for entry in entries {
+        if let Some(charge) = entry.charge_id {
+            let sum = back.entry(charge).or_default();
+            *sum = sum.saturating_add(entry.credits);
+        }
+    }
+    let touched: BTreeSet<ChargeId> = made.iter().chain(back.keys()).copied().collect();
+    let rows = tenant.lookup::<charge::Entity, _>(txn, charge::Column::Id, touched).await?;
+    let mut used = before.used;
+    for (charge, counts_at, spender, refunded) in with_terms(txn, tenant, &rows).await? {
+        if !before.period.contains(counts_at) {
+            continue;
+        }
+        let now = counted(scope, charge, spender, refunded)?;
+        if !made.contains(&charge.id) {
+            let earlier = refunded.saturating_sub(back.get(&charge.id).copied().unwrap_or_default());
+            used = used.saturating_sub(counted(scope, charge, spender, earlier)?);
+        }
+        used = used.saturating_add(now);
+    }
+    Ok(used)
 }
 
 /// The next charges of the cap's pool that may count in a period.

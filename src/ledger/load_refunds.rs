@@ -10,7 +10,6 @@ use bursar_domain::ledger::{
 use bursar_domain::period::{Period, PeriodKind};
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{charge, guarantee_use, hold, journal_entry, lot, transfer};
-use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::books::Prices;
@@ -168,12 +167,10 @@ async fn load_lots(
     latest: Timestamp,
     state: &mut State,
 ) -> Result<()> {
-    let revoked = tenant
-        .find::<journal_entry::Entity>()
-        .filter(journal_entry::Column::LotId.is_in(padded(ids.iter().copied().collect())))
-        // The condition of its index, word for word: kinds REVOKE and OWE.
-        .filter(Expr::cust("kind IN (14, 15)"));
-    let reversed: BTreeSet<LotId> = revoked.all(txn).await?.iter().filter_map(|row| row.lot_id).collect();
+    // The condition of the index on what was taken back: kinds REVOKE and OWE.
+    let (of, condition) = (journal_entry::Column::LotId, "kind IN (14, 15)");
+    let revoked = tenant.lookup_where::<journal_entry::Entity, _>(txn, of, ids.iter().copied(), condition);
+    let reversed: BTreeSet<LotId> = revoked.await?.iter().filter_map(|row| row.lot_id).collect();
     let mut next: Vec<lot::Model> = lots_by_id(txn, tenant, ids).await?.into_values().collect();
     for _ in 0..MAX_EXTENSIONS {
         let mut lapsed = Vec::new();

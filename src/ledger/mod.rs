@@ -50,7 +50,7 @@ use crate::context::Context;
 
 pub use balance::{Balance, account_balance, department_balances, expiring, pool_balance, pool_balances};
 pub use balance_at::balance_at;
-pub use caps::open_cap;
+pub use caps::{CapCount, count_cap, open_cap};
 pub use digest::{Line, of_pool};
 pub use headroom::cap_limit;
 pub use read::{charge_transfers, decode_lines, head, transfers_after};

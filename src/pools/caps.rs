@@ -53,6 +53,14 @@ pub async fn create_cap(
 ) -> Result<spending_cap::Model> {
     let (tenant, actor, clock, pool) = (pool.tenant(), pool.actor().clone(), context.clock.clone(), pool.id);
     let id: CapId = clock.new_id();
+    // Nearly all of what counts is counted before anybody has to wait.
+    let before = {
+        let snapshot = context.db.read(tenant).await?;
+        let limited = limited(&snapshot, tenant, &new.scope).await?;
+        let row = row((tenant, pool, id), limited, &new, clock.now());
+        let period = period_at(&snapshot, tenant, new.period, row.created_at).await?;
+        ledger::count_cap(&snapshot, &row, period).await?
+    };
     let work = db::work(move |txn| {
         let (actor, clock, new) = (actor.clone(), clock.clone(), new.clone());
         Box::pin(async move {
@@ -63,30 +71,40 @@ pub async fn create_cap(
             }
             // In a pool time never runs back.
             let now = clock.now().max(head.clock);
-            let (department_id, user_id, service_id) = limited(txn, tenant, &new.scope).await?;
-            let row = spending_cap::Model {
-                organization_id: tenant.id(),
-                id,
-                pool_id: pool,
-                department_id,
-                user_id,
-                service_id,
-                credits: new.credits,
-                period: new.period,
-                removed_at: None,
-                created_at: now,
-            };
+            let limited = limited(txn, tenant, &new.scope).await?;
+            let row = row((tenant, pool, id), limited, &new, now);
             not_on_oneself(&actor, &row)?;
             not_taken(txn, tenant, &row).await?;
             spending_cap::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
             let period = period_at(txn, tenant, row.period, now).await?;
-            ledger::open_cap(txn, &row, period).await?;
+            ledger::open_cap(txn, &row, period, Some(before)).await?;
             let change = Change::created("createSpendingCap", id, facts(&row));
             audit::record(txn, tenant, &clock, &actor, change).await?;
             Ok(row)
         })
     });
     context.db.write(tenant, work).await
+}
+
+/// The row of a cap to come.
+fn row(
+    (tenant, pool_id, id): (Tenant, PoolId, CapId),
+    (department_id, user_id, service_id): Limited,
+    new: &NewCap,
+    created_at: Timestamp,
+) -> spending_cap::Model {
+    spending_cap::Model {
+        organization_id: tenant.id(),
+        id,
+        pool_id,
+        department_id,
+        user_id,
+        service_id,
+        credits: new.credits,
+        period: new.period,
+        removed_at: None,
+        created_at,
+    }
 }
 
 /// Changes how much may be used. What has been used stays used.

@@ -9,12 +9,14 @@ use serde_json::{Value, json};
 
 use crate::on_both_databases;
 use crate::support::client::Demo;
+use crate::support::laws::books_are_right;
 use crate::support::{Backend, Client, World, rows};
 
 on_both_databases!(
     limits_admit_what_is_equal_to_them,
     concurrent_use_never_passes_a_cap,
     a_new_cap_counts_what_was_before,
+    a_cap_that_comes_in_the_middle_of_it_misses_nothing,
     a_raise_holds_until_it_ends,
     periods_end_in_the_zone_of_the_organization,
     a_removed_cap_limits_nothing,
@@ -180,6 +182,42 @@ async fn a_new_cap_counts_what_was_before(backend: Backend) {
     // Sales has 3 left, Milo 4.
     assert_eq!(spend(&owner, "charge", &pool, &demo.sales, for_milo.clone(), 4).await, "CAP_EXCEEDED");
     assert_eq!(spend(&owner, "charge", &pool, &demo.sales, for_milo, 3).await, "none");
+}
+
+/// Caps are made while others charge, hold and refund: what is counted before the lock and what comes after it
+/// are together everything, once.
+async fn a_cap_that_comes_in_the_middle_of_it_misses_nothing(backend: Backend) {
+    let world = World::start(backend).await;
+    let (owner, operator) =
+        (world.client("owner@demo.test").await, world.client("operator@bursar.test").await);
+    let demo = owner.demo().await;
+    world.grant(&demo.organization, &demo.pool, 2_000).await;
+    owner.allocate(&demo.pool, &demo.sales, 2_000, "a").await;
+    let use_up = async |worker: usize| {
+        for turn in 0..12 {
+            let key = format!("{worker}-{turn}");
+            let lines =
+                json!([{ "service": "STYLE_CHANGE" }, { "service": "FURNITURE_REMOVAL", "quantity": 2 }]);
+            let input = json!({ "poolId": demo.pool, "departmentId": demo.sales, "lines": lines, "idempotencyKey": key });
+            if turn % 4 == 3 {
+                owner.mutate("holdCredits", "HoldCreditsInput", input, "hold { id }").await;
+                continue;
+            }
+            let charge = owner.charge(input).await["charge"]["id"].clone();
+            let input = json!({ "chargeId": charge, "credits": 1 + turn % 3, "idempotencyKey": key });
+            operator.mutate("refundCharge", "RefundChargeInput", input, "refund { id }").await;
+        }
+    };
+    let make_caps = async {
+        for period in [None, Some("MONTH"), Some("QUARTER"), Some("YEAR")] {
+            cap(&owner, &demo.pool, json!({ "departmentId": demo.sales }), 1_000_000, period).await;
+            cap(&owner, &demo.pool, json!({ "service": "STYLE_CHANGE" }), 1_000_000, period).await;
+        }
+    };
+    tokio::join!(join_all((0..8).map(use_up)), make_caps);
+    books_are_right(&world).await;
+    let used = "SELECT CAST(sum(used) AS bigint) AS n FROM spending_cap_period";
+    assert!(world.number(used).await > 0);
 }
 
 fn at(text: &str) -> Timestamp {
