@@ -151,7 +151,7 @@ pub async fn give_back(context: &Context, task: &Leased, done: Result<Next>) -> 
 
 /// How many seconds a task waits that has failed so often.
 fn pause(attempts: i64) -> i64 {
-    let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(20);
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(20);
     FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
 }
 
