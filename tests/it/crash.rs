@@ -86,7 +86,9 @@ impl Customer {
                 return id.to_owned();
             }
             let code = answer["errors"][0]["extensions"]["code"].as_str();
-            let passes = matches!(code, Some("UNAVAILABLE" | "UNKNOWN_OUTCOME" | "OVERLOADED"));
+            // Each of them says to send the same again.
+            let again = ["UNAVAILABLE", "UNKNOWN_OUTCOME", "OVERLOADED", "TIMEOUT"];
+            let passes = code.is_some_and(|code| again.contains(&code));
             assert!(answer.is_null() || passes, "{body}: {answer}");
             assert!(began.elapsed() < PATIENCE, "never answered: {body}");
             self.counts.again.fetch_add(1, Ordering::SeqCst);

@@ -109,10 +109,11 @@ impl Instance {
 
     /// Stops it by a signal (`INT`: connections are cut off; `QUIT`: like a crash) and waits until it has.
     pub fn stop(&self, signal: &str) {
-        let id = self.process_id().to_string();
-        assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+        let id = self.process_id();
+        let kill = Command::new("kill").args([format!("-{signal}"), id.to_string()]).status();
+        assert!(kill.unwrap().success());
         let began = Instant::now();
-        while Path::new("/proc").join(&id).exists() {
+        while runs(id) {
             assert!(began.elapsed() < PATIENCE, "PostgreSQL did not stop");
             std::thread::sleep(Duration::from_millis(10));
         }
