@@ -12,6 +12,7 @@ mod m20261122_000004_purchases;
 mod m20261122_000005_audit;
 mod m20261124_000006_revisions;
 mod m20261125_000007_full_ledger;
+mod m20261125_000008_refunds_of_charges;
 pub mod privileges;
 
 use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_audit::Migration),
             Box::new(m20261124_000006_revisions::Migration),
             Box::new(m20261125_000007_full_ledger::Migration),
+            Box::new(m20261125_000008_refunds_of_charges::Migration),
         ]
     }
 }

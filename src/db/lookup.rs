@@ -21,6 +21,16 @@ use crate::error::Result;
 /// The most keys of one statement on SQLite, which takes 32,766 parameters.
 const SQLITE_KEYS: usize = 8_192;
 
+/// What makes one index of a table the only one to look keys up in: of several that begin alike, the planner
+/// may take any while the table is nearly empty, and stays with it when it has grown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Index {
+    /// The condition of its rows, word for word.
+    pub condition: Option<&'static str>,
+    /// The column that follows the one that is looked up: it is asked for in that order.
+    pub then: Option<&'static str>,
+}
+
 impl Tenant {
     /// The organization's rows that have one of some ids in a column, in no order.
     pub async fn lookup<E: TenantEntity, I: Id>(
@@ -29,16 +39,15 @@ impl Tenant {
         column: E::Column,
         ids: impl IntoIterator<Item = I>,
     ) -> Result<Vec<E::Model>> {
-        self.lookup_where::<E, I>(txn, column, ids, "TRUE").await
+        self.lookup_along::<E, I>(txn, (column, Index::default()), ids).await
     }
 
-    /// Those of them that meet a condition, which is that of an index, word for word.
-    pub async fn lookup_where<E: TenantEntity, I: Id>(
+    /// Those of them that an index holds, looked up by that index and no other.
+    pub async fn lookup_along<E: TenantEntity, I: Id>(
         self,
         txn: &Txn,
-        column: E::Column,
+        (column, index): (E::Column, Index),
         ids: impl IntoIterator<Item = I>,
-        condition: &'static str,
     ) -> Result<Vec<E::Model>> {
         let mut ids: Vec<Uuid> = ids.into_iter().map(|id| Uuid::from_u128(id.as_u128())).collect();
         ids.sort_unstable();
@@ -49,15 +58,18 @@ impl Tenant {
         if txn.get_database_backend() != DatabaseBackend::Postgres {
             let mut rows = Vec::new();
             for some in ids.chunks(SQLITE_KEYS) {
-                let wanted = column.is_in(padded(some.to_vec())).and(Expr::cust(condition));
+                let held = index.condition.unwrap_or("TRUE");
+                let wanted = column.is_in(padded(some.to_vec())).and(Expr::cust(held));
                 rows.extend(self.find::<E>().filter(wanted).all(txn).await?);
             }
             return Ok(rows);
         }
         let (table, organization) = (E::default().table_name(), E::organization_column());
+        let held = index.condition.map_or_else(String::new, |condition| format!("AND {condition}"));
+        let order = index.then.map_or_else(String::new, |next| format!("ORDER BY t.{next}"));
         let sql = format!(
             "SELECT r.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (SELECT * FROM \"{table}\" t
-                 WHERE t.{} = $1 AND t.{} = wanted.id AND {condition} OFFSET 0) r",
+                 WHERE t.{} = $1 AND t.{} = wanted.id {held} {order} OFFSET 0) r",
             organization.as_str(),
             column.as_str()
         );

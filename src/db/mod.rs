@@ -37,6 +37,7 @@ use tokio_util::task::TaskTracker;
 pub use bulk::{Rows, padded};
 pub use connect::{Options, Protections};
 pub use fault::{Fault, fault};
+pub use lookup::Index;
 pub use notify::{Listener, Notifier};
 pub use read::{Snapshot, Snapshots};
 pub use scope::{Scope, Tenant, TenantEntity};

@@ -18,8 +18,8 @@ pub enum BalanceOf {
     Pools(OrganizationId, Vec<PoolId>),
     /// One account of a pool.
     Account(OrganizationId, PoolId, AccountId),
-    /// Something at an instant that has passed.
-    Past,
+    /// A pool at an instant that has passed.
+    Past(OrganizationId, PoolId),
 }
 
 /// What is there, and what of it can be spent.
@@ -105,7 +105,7 @@ impl Balance {
         CreditsScalar(self.amounts.debt)
     }
 
-    /// Credits that expire within some days from now. Not told of a balance of the past.
+    /// Credits that expire within some days: from now, or from the instant of a balance of the past.
     async fn expiring(
         &self,
         ctx: &Context<'_>,
@@ -137,8 +137,11 @@ impl Balance {
         let (organization, pools, account) = match &self.of {
             BalanceOf::Pools(organization, pools) => (*organization, pools.clone(), None),
             BalanceOf::Account(organization, pool, account) => (*organization, vec![*pool], Some(*account)),
-            BalanceOf::Past => {
-                return Err(Error::invalid("expiring", "expiring: is told of balances of now only"));
+            BalanceOf::Past(organization, pool) => {
+                let tenant = Tenant::vouched(*organization);
+                let snapshot = request.snapshots.open(tenant).await?;
+                let of = (*pool, &self.amounts, i64::from(days));
+                return ledger::expiring_after(&snapshot, tenant, of).await.map(CreditsScalar);
             }
         };
         // The balance has been shown to the caller.

@@ -164,7 +164,7 @@ impl Pool {
             }
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let balance = ledger::balance_at(&snapshot, self.tenant(), self.0.id, time.0).await?;
-            Ok(Balance::new(balance, BalanceOf::Past))
+            Ok(Balance::new(balance, BalanceOf::Past(self.0.organization_id, self.0.id)))
         });
         Some(load.await)
     }

@@ -1,6 +1,6 @@
 //! What the ledger refuses, as user errors, each with what a caller can act on.
 
-use async_graphql::{Context, Enum, ID, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, ID, SimpleObject};
 use bursar_domain::ledger::{MAX_HOLD_SECONDS, ReferenceOwner, Refusal, Scope, Uncovered};
 use bursar_domain::pricing::{MAX_LINES, MAX_QUANTITY};
 
@@ -10,8 +10,10 @@ use super::errors::{
     user_error,
 };
 use super::hold::{Hold, HoldState};
+use super::node::found;
 use super::scalars::CreditsScalar;
 use super::signed_in;
+use super::spending_cap::SpendingCap;
 use crate::error::Error;
 use crate::global_id;
 
@@ -55,6 +57,7 @@ pub struct InsufficientCreditsError {
 
 /// A spending cap does not leave enough.
 #[derive(SimpleObject, Clone, Debug)]
+#[graphql(complex)]
 pub struct CapExceededError {
     /// What kind of error it is.
     pub code: ErrorCode,
@@ -66,6 +69,15 @@ pub struct CapExceededError {
     pub cap_id: ID,
     /// How many credits it leaves for the rest of its period.
     pub headroom: CreditsScalar,
+}
+
+#[ComplexObject]
+impl CapExceededError {
+    /// The cap. Null for those who may not see it.
+    async fn cap(&self, ctx: &Context<'_>) -> Option<Result<SpendingCap, ApiError>> {
+        let find = Box::pin(async { found(SpendingCap::find(signed_in(ctx)?, &self.cap_id).await) });
+        find.await.transpose()
+    }
 }
 
 /// Another charge or hold of the organization has this reference.

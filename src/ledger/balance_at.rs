@@ -48,6 +48,30 @@ pub async fn balance_at(txn: &Txn, tenant: Tenant, pool: PoolId, at: Timestamp) 
     Ok(Balance { posted: credits(posted)?, held: credits(held)?, debt: debt_of(debt)?, version, as_of: at })
 }
 
+/// How many credits of a balance of the past expired, or were to expire, within some days after it.
+///
+/// Positions say what lots have now, so what they had then is added up from the transfers.
+pub async fn expiring_after(
+    txn: &Txn,
+    tenant: Tenant,
+    (pool, balance, days): (PoolId, &Balance, i64),
+) -> Result<Credits> {
+    let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN t.debit_id IS NULL THEN t.credits ELSE -t.credits END), 0)
+             AS bigint) AS credits
+         FROM (SELECT DISTINCT p.lot_id FROM lot_position p
+               JOIN lot l ON l.organization_id = p.organization_id AND l.id = p.lot_id
+               WHERE p.organization_id = $1 AND p.pool_id = $2 AND l.expires_at > $4 AND l.expires_at <= $5) lots
+         JOIN transfer t ON t.organization_id = $1 AND t.lot_id = lots.lot_id AND t.pool_id = $2
+         WHERE t.version <= $3 AND (t.debit_id IS NULL) <> (t.credit_id IS NULL) AND t.kind NOT IN ($6, $7)";
+    let (after, until) = (balance.as_of, balance.as_of.plus_days(days));
+    let mut values: Vec<sea_orm::Value> = vec![tenant.id().into(), pool.into(), balance.version.into()];
+    values.extend([after.into(), until.into(), TransferKind::Hold.into(), TransferKind::Release.into()]);
+    let statement = Statement::from_sql_and_values(txn.get_database_backend(), sql, values);
+    let row = txn.query_one_raw(statement).await?;
+    let row = row.ok_or_else(|| Error::internal("a sum without a row"))?;
+    credits(row.try_get("", "credits")?)
+}
+
 fn debt_of(debt: i64) -> Result<Credits> {
     Credits::new(debt).ok_or_else(|| Error::internal("a debt is out of range"))
 }

@@ -18,7 +18,7 @@ use super::load::Locking;
 use super::load_pools::{burn, lots_by_id};
 use super::read::decode_lines;
 use super::write::open_guarantees;
-use crate::db::{Tenant, Txn, padded};
+use crate::db::{Index, Tenant, Txn, padded};
 use crate::error::{Error, Result};
 
 /// By how many days the beginnings of the same month differ, at most, between time zones.
@@ -113,8 +113,8 @@ async fn load_charges(txn: &Txn, tenant: Tenant, ids: BTreeSet<ChargeId>, state:
         (row.version - row.slices + 1..=row.version).map(move |version| (row.pool_id, version))
     });
     let transfers = tenant.lookup_transfers(txn, versions.collect::<Vec<_>>()).await?;
-    let of = journal_entry::Column::ChargeId;
-    let refunds = tenant.lookup::<journal_entry::Entity, _>(txn, of, ids).await?;
+    let of = (journal_entry::Column::ChargeId, Index { condition: None, then: Some("id") });
+    let refunds = tenant.lookup_along::<journal_entry::Entity, _>(txn, of, ids).await?;
     let holds: BTreeSet<HoldId> = rows.iter().filter_map(|row| row.hold_id).collect();
     let holds = match holds.is_empty() {
         true => Vec::new(),
@@ -167,9 +167,10 @@ async fn load_lots(
     latest: Timestamp,
     state: &mut State,
 ) -> Result<()> {
-    // The condition of the index on what was taken back: kinds REVOKE and OWE.
-    let (of, condition) = (journal_entry::Column::LotId, "kind IN (14, 15)");
-    let revoked = tenant.lookup_where::<journal_entry::Entity, _>(txn, of, ids.iter().copied(), condition);
+    // The index on what was taken back: kinds REVOKE and OWE.
+    let reversals = Index { condition: Some("kind IN (14, 15)"), then: None };
+    let of = (journal_entry::Column::LotId, reversals);
+    let revoked = tenant.lookup_along::<journal_entry::Entity, _>(txn, of, ids.iter().copied());
     let reversed: BTreeSet<LotId> = revoked.await?.iter().filter_map(|row| row.lot_id).collect();
     let mut next: Vec<lot::Model> = lots_by_id(txn, tenant, ids).await?.into_values().collect();
     for _ in 0..MAX_EXTENSIONS {

@@ -49,7 +49,7 @@ use crate::auth::{Actor, Standing};
 use crate::context::Context;
 
 pub use balance::{Balance, account_balance, department_balances, expiring, pool_balance, pool_balances};
-pub use balance_at::balance_at;
+pub use balance_at::{balance_at, expiring_after};
 pub use caps::{CapCount, count_cap, open_cap};
 pub use digest::{Line, of_pool};
 pub use headroom::cap_limit;

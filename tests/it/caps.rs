@@ -233,6 +233,12 @@ async fn a_raise_holds_until_it_ends(backend: Backend) {
     let id = cap(&owner, &pool, json!({ "departmentId": demo.sales }), 5, Some("MONTH")).await;
     assert_eq!(spend(&owner, "charge", &pool, &demo.sales, json!({}), 5).await, "none");
     assert_eq!(spend(&owner, "charge", &pool, &demo.sales, json!({}), 1).await, "CAP_EXCEEDED");
+    let lines = json!([{ "service": "FURNITURE_REMOVAL" }]);
+    let charge =
+        json!({ "poolId": pool, "departmentId": demo.sales, "lines": lines, "idempotencyKey": "over" });
+    let refused = owner.try_mutate("chargeCredits", "ChargeCreditsInput", charge, "charge { id }").await;
+    let error = &refused["userErrors"][0];
+    assert_eq!((&error["capId"], &error["cap"]["id"]), (&json!(id), &json!(id)), "{refused}");
     let until = "2026-05-12T00:00:00.000000Z";
     let input = json!({ "capId": id, "credits": 3, "until": until, "reason": "Open house" });
     let fields =

@@ -285,9 +285,18 @@ async fn the_past_is_told_as_it_was(backend: Backend) {
     let body = owner.raw(query, later).await;
     assert_eq!(body["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{body}");
     assert_eq!(body["data"]["pool"], json!({ "balanceAt": null }));
-    let expiring = query.replace("asOf", "expiring");
-    let body = owner.raw(&expiring, json!({ "id": pools[0], "time": "2026-03-21T12:00:00Z" })).await;
-    assert_eq!(body["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{body}");
+    // What was about to expire then, though it is gone now.
+    let expiring = query.replace("asOf", "near: expiring(within: 5) far: expiring(within: 10)");
+    for (time, near, far) in [
+        ("2026-03-10T11:00:00Z", 0, 0),
+        ("2026-03-10T12:00:00Z", 0, 5),
+        ("2026-03-15T12:00:00Z", 5, 5),
+        ("2026-03-20T12:00:00Z", 0, 0),
+    ] {
+        let data = owner.query(&expiring, json!({ "id": pools[0], "time": time })).await;
+        let balance = &data["pool"]["balanceAt"];
+        assert_eq!((&balance["near"], &balance["far"]), (&json!(near), &json!(far)), "{time}");
+    }
 }
 
 /// One node lets a hold go by the clock and remembers when something was due; another finds out that nothing is
