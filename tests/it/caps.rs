@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
+use crate::support::caps::{CAP, cap, create, member, show};
 use crate::support::client::Demo;
 use crate::support::laws::books_are_right;
 use crate::support::{Backend, Client, World, rows};
@@ -23,39 +24,6 @@ on_both_databases!(
     nobody_caps_themselves,
     what_is_wrong_is_refused
 );
-
-const CAP: &str = "cap { id scope credits period used held headroom raised periodStart periodEnd removedAt
-    department { code } member { user { email } } service { code }
-    raises { credits until reason actor { user { email } } } }";
-
-/// The member of an organization with an address.
-async fn member(owner: &Client, email: &str) -> String {
-    let query = r#"{ organization(by: { slug: "demo" }) { members { nodes { id user { email } } } } }"#;
-    let data = owner.query(query, json!({})).await;
-    let nodes = data["organization"]["members"]["nodes"].as_array().unwrap();
-    nodes.iter().find(|node| node["user"]["email"] == email).unwrap()["id"].as_str().unwrap().to_owned()
-}
-
-async fn create(client: &Client, pool: &str, scope: Value, credits: i64, period: Option<&str>) -> Value {
-    let input = json!({ "poolId": pool, "scope": scope, "credits": credits, "period": period });
-    client.try_mutate("createSpendingCap", "CreateSpendingCapInput", input, CAP).await
-}
-
-/// A cap that can be made.
-async fn cap(client: &Client, pool: &str, scope: Value, credits: i64, period: Option<&str>) -> String {
-    let made = create(client, pool, scope, credits, period).await;
-    assert_eq!(made["userErrors"], json!([]), "{made}");
-    made["cap"]["id"].as_str().unwrap().to_owned()
-}
-
-async fn show(client: &Client, cap: &str) -> Value {
-    let query = format!("query N($id: ID!) {{ node(id: $id) {{ ... on SpendingCap {{ {} }} }} }}", fields());
-    client.query(&query, json!({ "id": cap })).await["node"].clone()
-}
-
-fn fields() -> &'static str {
-    CAP.strip_prefix("cap { ").unwrap().strip_suffix(" }").unwrap()
-}
 
 /// What a use of so many credits is refused with, or "none". `way` is how they are used.
 async fn spend(

@@ -113,7 +113,8 @@ impl Instance {
         let kill = Command::new("kill").args([format!("-{signal}"), id.to_string()]).status();
         assert!(kill.unwrap().success());
         let began = Instant::now();
-        while runs(id) {
+        // Until its id is free: a server does not start while the process that its lock file names is known.
+        while stat(id).is_some() {
             assert!(began.elapsed() < PATIENCE, "PostgreSQL did not stop");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -129,7 +130,8 @@ impl Instance {
         let others = children(id);
         self.stop("KILL");
         let began = Instant::now();
-        while others.iter().any(|id| runs(*id)) {
+        // Those that nobody takes in after their end are known for longer.
+        while others.iter().any(|id| stat(*id).is_some_and(|(state, _)| state != "Z")) {
             assert!(began.elapsed() < PATIENCE, "PostgreSQL's processes do not end");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -180,8 +182,10 @@ fn as_user(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }
-    let mut command = Command::new("runuser");
-    command.args(["-u", "postgres", "--"]).arg(program);
+    // It becomes the program. A parent in between would stop itself when the server is stopped, and the server's
+    // id would then stay taken after its end.
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(program);
     command
 }
 
@@ -196,11 +200,6 @@ pub fn children(id: u32) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     ids.filter(|child| stat(*child).is_some_and(|(_, parent)| parent == id)).collect()
-}
-
-/// Whether a process runs. One that has ended and that nobody has asked about does not.
-fn runs(id: u32) -> bool {
-    stat(id).is_some_and(|(state, _)| state != "Z")
 }
 
 /// State and parent of a process.
