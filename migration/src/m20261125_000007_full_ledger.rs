@@ -117,11 +117,12 @@ CREATE TABLE hold (
 CREATE INDEX hold_pool ON hold (organization_id, pool_id, id);
 -- Finds what expires.
 CREATE INDEX hold_open ON hold (organization_id, pool_id, expires_at) WHERE state = 'OPEN';
--- Finds the organization of a hold for the vendor's staff and backend, who name none.
-CREATE INDEX hold_by_id ON hold (id);
 -- Last: of indexes that promise the same, PostgreSQL takes the one that was made last, and while the table is
--- empty all of an organization's do. Keys are looked up before every command.
+-- empty all that begin with the organization do. Keys are looked up before every command.
 CREATE UNIQUE INDEX hold_key ON hold (organization_id, idempotency_key);
+-- After that one, so that a hold is found by this one. It also finds the organization of a hold for the vendor's
+-- staff and backend, who name none.
+CREATE INDEX hold_by_id ON hold (id);
 
 -- A reference is used once, for ever, by a charge or a hold.
 CREATE TABLE claimed_reference (

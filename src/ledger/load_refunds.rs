@@ -113,7 +113,7 @@ async fn load_charges(txn: &Txn, tenant: Tenant, ids: BTreeSet<ChargeId>, state:
         (row.version - row.slices + 1..=row.version).map(move |version| (row.pool_id, version))
     });
     let transfers = tenant.lookup_transfers(txn, versions.collect::<Vec<_>>()).await?;
-    let of = (journal_entry::Column::ChargeId, Index { condition: None, then: Some("id") });
+    let of = (journal_entry::Column::ChargeId, Index { condition: None, then: Some("version") });
     let refunds = tenant.lookup_along::<journal_entry::Entity, _>(txn, of, ids).await?;
     let holds: BTreeSet<HoldId> = rows.iter().filter_map(|row| row.hold_id).collect();
     let holds = match holds.is_empty() {

@@ -26,6 +26,7 @@ mod isolation;
 mod laws;
 mod ledger_entities;
 mod live;
+mod lookups;
 mod metrics;
 mod migrations;
 mod moves;
