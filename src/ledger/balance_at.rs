@@ -78,15 +78,22 @@ fn debt_of(debt: i64) -> Result<Credits> {
 
 /// The version of the last transfer that was booked by an instant; 0 when there is none.
 async fn version_at(txn: &Txn, tenant: Tenant, (pool, head): (PoolId, i64), at: Timestamp) -> Result<i64> {
-    let sql = "WITH RECURSIVE search (low, high) AS (
+    // Each step asks for one row by its key, in a subquery: a join would leave it to the planner to read the table.
+    // A version that is not there makes nulls, and no row at the end.
+    let middle = "(s.low + s.high + 1) / 2";
+    let booked = format!(
+        "(SELECT t.created_at FROM transfer t
+             WHERE t.organization_id = $1 AND t.pool_id = $2 AND t.version = {middle})"
+    );
+    let sql = format!(
+        "WITH RECURSIVE search (low, high) AS (
              SELECT CAST(0 AS bigint), CAST($3 AS bigint)
              UNION ALL
-             SELECT CASE WHEN t.created_at <= $4 THEN t.version ELSE s.low END,
-                    CASE WHEN t.created_at <= $4 THEN s.high ELSE t.version - 1 END
-             FROM search s JOIN transfer t
-                 ON t.organization_id = $1 AND t.pool_id = $2 AND t.version = (s.low + s.high + 1) / 2
-             WHERE s.low < s.high)
-         SELECT low FROM search WHERE low = high";
+             SELECT CASE WHEN {booked} <= $4 THEN {middle} WHEN {booked} > $4 THEN s.low END,
+                    CASE WHEN {booked} <= $4 THEN s.high ELSE {middle} - 1 END
+             FROM search s WHERE s.low < s.high)
+         SELECT low FROM search WHERE low = high"
+    );
     let values: Vec<sea_orm::Value> = vec![tenant.id().into(), pool.into(), head.into(), at.into()];
     let statement = Statement::from_sql_and_values(txn.get_database_backend(), sql, values);
     let row = txn.query_one_raw(statement).await?;

@@ -19,7 +19,7 @@ const COMMANDS: usize = 60;
 const TABLES: [&str; 5] = ["charge", "hold", "journal_entry", "transfer", "claimed_reference"];
 
 #[test]
-fn commands_read_no_more_when_there_is_more() {
+fn nothing_reads_more_when_there_is_more() {
     run(async {
         let world = World::start_untimed(Backend::Postgres, Clock::system()).await;
         let owner = world.client("owner@demo.test").await;
@@ -43,7 +43,7 @@ fn commands_read_no_more_when_there_is_more() {
     });
 }
 
-/// Charges, refunds, holds and captures.
+/// Charges, refunds, holds and captures, and looks at a balance of the past.
 async fn turn(owner: &Client, operator: &Client, demo: &Demo, name: &str, times: usize) {
     for number in 0..times {
         let key = format!("{name} {number}");
@@ -55,6 +55,11 @@ async fn turn(owner: &Client, operator: &Client, demo: &Demo, name: &str, times:
         let held = hold(owner, of(&demo.pool, &format!("held {key}"), 2)).await;
         let input = json!({ "holdId": held["hold"]["id"], "final": true, "idempotencyKey": key });
         assert_eq!(capture(owner, input).await["userErrors"], json!([]));
+        let past =
+            "query($pool: ID!, $at: DateTime!) { pool(id: $pool) { balanceAt(time: $at) { posted } } }";
+        let at = chrono::Utc::now().to_rfc3339();
+        let seen = owner.query(past, json!({ "pool": demo.pool, "at": at })).await;
+        assert!(seen["pool"]["balanceAt"]["posted"].is_number(), "{seen}");
     }
 }
 
