@@ -21,14 +21,18 @@ use crate::error::Result;
 /// The most keys of one statement on SQLite, which takes 32,766 parameters.
 const SQLITE_KEYS: usize = 8_192;
 
-/// What makes one index of a table the only one to look keys up in: of several that begin alike, the planner
-/// may take any while the table is nearly empty, and stays with it when it has grown.
+/// Which index of a table finds keys. Of several that begin with the organization PostgreSQL's planner may take any
+/// while it knows nothing of the table, and stays with it when the table has grown.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Index {
-    /// The condition of its rows, word for word.
-    pub condition: Option<&'static str>,
-    /// The column that follows the one that is looked up: it is asked for in that order.
-    pub then: Option<&'static str>,
+pub enum Index {
+    /// The one that begins with the organization and the column.
+    #[default]
+    OfOrganization,
+    /// The one of the rows that meet a condition, word for word.
+    Where(&'static str),
+    /// The one of the column alone, for ids that are unique in all organizations. The organization is compared in a
+    /// form that no index serves.
+    Alone,
 }
 
 impl Tenant {
@@ -39,7 +43,7 @@ impl Tenant {
         column: E::Column,
         ids: impl IntoIterator<Item = I>,
     ) -> Result<Vec<E::Model>> {
-        self.lookup_along::<E, I>(txn, (column, Index::default()), ids).await
+        self.lookup_along::<E, I>(txn, (column, Index::OfOrganization), ids).await
     }
 
     /// Those of them that an index holds, looked up by that index and no other.
@@ -58,19 +62,22 @@ impl Tenant {
         if txn.get_database_backend() != DatabaseBackend::Postgres {
             let mut rows = Vec::new();
             for some in ids.chunks(SQLITE_KEYS) {
-                let held = index.condition.unwrap_or("TRUE");
+                let held = if let Index::Where(condition) = index { condition } else { "TRUE" };
                 let wanted = column.is_in(padded(some.to_vec())).and(Expr::cust(held));
                 rows.extend(self.find::<E>().filter(wanted).all(txn).await?);
             }
             return Ok(rows);
         }
         let (table, organization) = (E::default().table_name(), E::organization_column());
-        let held = index.condition.map_or_else(String::new, |condition| format!("AND {condition}"));
-        let order = index.then.map_or_else(String::new, |next| format!("ORDER BY t.{next}"));
+        let own = format!("t.{} = $1", organization.as_str());
+        let own = match index {
+            Index::OfOrganization => own,
+            Index::Where(condition) => format!("{own} AND {condition}"),
+            Index::Alone => format!("({own}) IS TRUE"),
+        };
         let sql = format!(
             "SELECT r.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (SELECT * FROM \"{table}\" t
-                 WHERE t.{} = $1 AND t.{} = wanted.id {held} {order} OFFSET 0) r",
-            organization.as_str(),
+                 WHERE t.{} = wanted.id AND {own} OFFSET 0) r",
             column.as_str()
         );
         let values: [Value; 2] = [self.id().into(), ids.into()];

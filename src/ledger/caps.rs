@@ -17,7 +17,7 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use super::digest::Line;
 use super::load_pools::cap;
 use super::write::write_cap_period;
-use crate::db::{Tenant, Txn, padded};
+use crate::db::{Index, Tenant, Txn, padded};
 use crate::error::{Error, Result};
 
 /// How many charges are read at once.
@@ -106,7 +106,8 @@ async fn since(
         }
     }
     let touched: BTreeSet<ChargeId> = made.iter().chain(back.keys()).copied().collect();
-    let rows = tenant.lookup::<charge::Entity, _>(txn, charge::Column::Id, touched).await?;
+    let rows =
+        tenant.lookup_along::<charge::Entity, _>(txn, (charge::Column::Id, Index::Alone), touched).await?;
     let mut used = before.used;
     for (charge, counts_at, spender, refunded) in with_terms(txn, tenant, &rows).await? {
         if !before.period.contains(counts_at) {

@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::digest::Line;
-use crate::db::{Tenant, Txn, padded};
+use crate::db::{Index, Tenant, Txn, padded};
 use crate::error::{Error, Result};
 
 /// The most expired holds that one batch lets go. The rest are let go by the next.
@@ -55,7 +55,7 @@ pub(super) async fn due_holds(
 
 /// Holds by their ids.
 pub(super) async fn holds_by_id(txn: &Txn, tenant: Tenant, ids: Vec<HoldId>) -> Result<Vec<hold::Model>> {
-    tenant.lookup::<hold::Entity, _>(txn, hold::Column::Id, ids).await
+    tenant.lookup_along::<hold::Entity, _>(txn, (hold::Column::Id, Index::Alone), ids).await
 }
 
 /// When the first open hold of a pool expires, besides those that are known.

@@ -108,12 +108,14 @@ pub(super) async fn load_guarantees(
 }
 
 async fn load_charges(txn: &Txn, tenant: Tenant, ids: BTreeSet<ChargeId>, state: &mut State) -> Result<()> {
-    let rows = tenant.lookup::<charge::Entity, _>(txn, charge::Column::Id, ids.iter().copied()).await?;
+    let rows = tenant
+        .lookup_along::<charge::Entity, _>(txn, (charge::Column::Id, Index::Alone), ids.iter().copied())
+        .await?;
     let versions = rows.iter().flat_map(|row| {
         (row.version - row.slices + 1..=row.version).map(move |version| (row.pool_id, version))
     });
     let transfers = tenant.lookup_transfers(txn, versions.collect::<Vec<_>>()).await?;
-    let of = (journal_entry::Column::ChargeId, Index { condition: None, then: Some("version") });
+    let of = (journal_entry::Column::ChargeId, Index::Alone);
     let refunds = tenant.lookup_along::<journal_entry::Entity, _>(txn, of, ids).await?;
     let holds: BTreeSet<HoldId> = rows.iter().filter_map(|row| row.hold_id).collect();
     let holds = match holds.is_empty() {
@@ -168,8 +170,7 @@ async fn load_lots(
     state: &mut State,
 ) -> Result<()> {
     // The index on what was taken back: kinds REVOKE and OWE.
-    let reversals = Index { condition: Some("kind IN (14, 15)"), then: None };
-    let of = (journal_entry::Column::LotId, reversals);
+    let of = (journal_entry::Column::LotId, Index::Where("kind IN (14, 15)"));
     let revoked = tenant.lookup_along::<journal_entry::Entity, _>(txn, of, ids.iter().copied());
     let reversed: BTreeSet<LotId> = revoked.await?.iter().filter_map(|row| row.lot_id).collect();
     let mut next: Vec<lot::Model> = lots_by_id(txn, tenant, ids).await?.into_values().collect();
