@@ -16,6 +16,7 @@ use crate::config::{BusAddress, Config, Environment};
 use crate::context::Context;
 use crate::db::scope::find_people;
 use crate::db::{Database, Options, Scope, migrate};
+use crate::delivery::Courier;
 use crate::error::{Error, Result};
 use crate::graphql::{Server, Services};
 use crate::http::Web;
@@ -62,7 +63,9 @@ impl App {
         let schedule = Scheduler::new(ledger.clone());
         let (callers, directory) = (Callers::default(), PoolDirectory::default());
         let verifications = Verifications::default();
-        let services = Services { context, ledger, hub, keys, callers, directory, verifications, config };
+        let courier = Courier::new(&context, &keys, &config)?;
+        let services =
+            Services { context, ledger, hub, keys, callers, directory, verifications, courier, config };
         Ok(App { services: Arc::new(services), schedule, watching: OnceLock::new() })
     }
 
@@ -134,9 +137,11 @@ impl App {
         bound.map_err(|error| Error::invalid("BURSAR_LISTEN", format!("{listen} cannot be bound: {error}")))
     }
 
-    /// Begins to do what time brings (see `schedule`), and to verify the books in the background.
+    /// Begins to do what time brings (see `schedule`), to deliver what is in the outbox, and to verify the books in
+    /// the background.
     pub fn keep_time(&self) {
         self.schedule.start();
+        self.services.courier.start();
         let Services { context, verifications, config, .. } = &*self.services;
         if let Some(interval) = config.verify {
             let begin = || Watching::start(context.clone(), verifications.clone(), Pace::every(interval));
@@ -144,10 +149,11 @@ impl App {
         }
     }
 
-    /// Finishes the timed work that is under way, the commands that wait and the writes that have begun, and closes
-    /// the database.
+    /// Finishes the timed work and the deliveries that are under way, the commands that wait and the writes that have
+    /// begun, and closes the database.
     pub async fn close(&self) -> Result<()> {
         self.schedule.stop().await;
+        self.services.courier.stop().await;
         if let Some(watching) = self.watching.get() {
             watching.stop().await;
         }

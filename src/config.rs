@@ -2,13 +2,14 @@
 //! that could be a secret is never repeated.
 
 mod edge;
+mod mail;
+mod wrong;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
-use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -16,6 +17,8 @@ use url::{Origin, Url};
 
 use edge::origins;
 pub use edge::{BusAddress, BusKind, LEAST_COST, Rate, SOCKETS_PER_PERSON};
+pub use mail::{MailSettings, Security, Sender, SmtpAddress};
+use wrong::describe;
 
 /// Settings as they stand in the file and in the environment (`BURSAR_` before each name, except for
 /// `DATABASE_URL`).
@@ -40,6 +43,8 @@ struct Raw {
     sockets_per_person: Option<usize>,
     bus: Option<BusKind>,
     nats_url: Option<String>,
+    smtp_url: Option<String>,
+    mail_from: Option<String>,
     log: Option<String>,
     log_format: Option<LogFormat>,
     verify_seconds: Option<u64>,
@@ -108,6 +113,8 @@ pub struct Config {
     pub sockets_per_person: usize,
     /// How nodes tell each other of changes.
     pub bus: BusAddress,
+    /// How mail leaves.
+    pub mail: MailSettings,
     /// What is logged, as a filter of `tracing-subscriber`.
     pub log: String,
     /// How log lines look.
@@ -176,11 +183,13 @@ impl Config {
             None => {}
         }
         // These are text whatever they look like; the rest may be parsed.
-        const TEXTS: [(&str, &str); 9] = [
+        const TEXTS: [(&str, &str); 11] = [
             ("BURSAR_ALLOWED_ORIGINS", "allowed_origins"),
             ("BURSAR_DOCUMENTS", "documents"),
+            ("BURSAR_MAIL_FROM", "mail_from"),
             ("BURSAR_NATS_URL", "nats_url"),
             ("BURSAR_SIGNING_SECRET", "signing_secret"),
+            ("BURSAR_SMTP_URL", "smtp_url"),
             ("BURSAR_MIGRATE_DATABASE_URL", "migrate_database_url"),
             ("BURSAR_DATA_DIR", "data_dir"),
             ("BURSAR_LOG", "log"),
@@ -221,6 +230,7 @@ impl Config {
             cost: Rate::default(),
             sockets_per_person: SOCKETS_PER_PERSON,
             bus,
+            mail: MailSettings::default(),
             log: "warn".to_owned(),
             log_format: LogFormat::Text,
             verify: None,
@@ -243,6 +253,8 @@ impl Config {
                 ("BURSAR_PUBLIC_URL", raw.public_url.is_none()),
                 ("BURSAR_SIGNING_SECRET", raw.signing_secret.is_none()),
                 ("BURSAR_PAYMENTS", raw.payments.is_none()),
+                ("BURSAR_SMTP_URL", raw.smtp_url.is_none()),
+                ("BURSAR_MAIL_FROM", raw.mail_from.is_none()),
                 ("DATABASE_URL", raw.database_url.is_none()),
             ]
             .into_iter()
@@ -296,6 +308,7 @@ impl Config {
             return Err(ConfigError(format!("BURSAR_DATABASE_CONNECTIONS: {reason}")));
         }
         let bus = BusAddress::check(raw.bus, raw.nats_url, database.is_postgres())?;
+        let mail = MailSettings::check(raw.smtp_url.as_deref(), raw.mail_from.as_deref())?;
         let cost = Rate::check(raw.cost_maximum, raw.cost_restore)?;
         let sockets_per_person = raw.sockets_per_person.unwrap_or(SOCKETS_PER_PERSON);
         if sockets_per_person == 0 {
@@ -311,6 +324,7 @@ impl Config {
             cost,
             sockets_per_person,
             bus,
+            mail,
             environment,
             listen,
             data_dir,
@@ -330,45 +344,6 @@ impl Config {
     /// The address of a page of this server.
     pub fn link(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
-    }
-}
-
-/// What a setting has to be.
-fn expected(key: &str) -> &'static str {
-    match key.to_ascii_lowercase().as_str() {
-        "database_connections"
-        | "cost_maximum"
-        | "cost_restore"
-        | "sockets_per_person"
-        | "verify_seconds" => "a whole number",
-        "introspection" | "suggestions" => "true or false",
-        "listen" => "an address and a port, like 127.0.0.1:8080",
-        "public_url" => "a URL, like https://credits.example",
-        _ => "text",
-    }
-}
-
-/// Says which setting is wrong and what was expected, but not what it was set to.
-fn describe(error: &figment::Error) -> String {
-    let key = error.path.last().cloned().unwrap_or_default();
-    let setting = |key: &str| match key.to_ascii_lowercase().as_str() {
-        "" => "the settings".to_owned(),
-        "database_url" => "DATABASE_URL".to_owned(),
-        key => format!("BURSAR_{}", key.to_ascii_uppercase()),
-    };
-    match &error.kind {
-        Kind::UnknownField(field, known) => {
-            let known: Vec<String> = known.iter().map(|key| setting(key)).collect();
-            format!("{}: is not a setting; there are {}", setting(field), known.join(", "))
-        }
-        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => {
-            format!("{}: must be {expected}", setting(&key))
-        }
-        Kind::UnknownVariant(_, known) => format!("{}: must be one of {}", setting(&key), known.join(", ")),
-        // What is about the file as a whole (its syntax, say) names no value of a setting.
-        Kind::Message(message) if error.path.is_empty() => message.clone(),
-        // The messages of parsers repeat what they could not parse.
-        _ => format!("{}: must be {}", setting(&key), expected(&key)),
     }
 }
 
@@ -411,6 +386,8 @@ mod tests {
             ("bus", "swordfish", "BURSAR_BUS: must be one of process, postgres, nats"),
             ("bus", "postgres", "BURSAR_BUS: postgres needs a PostgreSQL database"),
             ("bus", "nats", "BURSAR_NATS_URL: is needed"),
+            ("mail_from", "swordfish", "BURSAR_MAIL_FROM: must be an address"),
+            ("smtp_url", "swordfish", "BURSAR_MAIL_FROM: is needed"),
         ] {
             let error = with(&[(key, value)]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
@@ -421,7 +398,7 @@ mod tests {
     #[test]
     fn production_has_no_development_defaults() {
         let error = with(&[("env", "production")]).unwrap_err().to_string();
-        for name in ["LISTEN", "PUBLIC_URL", "SIGNING_SECRET", "PAYMENTS"] {
+        for name in ["LISTEN", "PUBLIC_URL", "SIGNING_SECRET", "PAYMENTS", "SMTP_URL", "MAIL_FROM"] {
             assert!(error.contains(&format!("BURSAR_{name}")), "{error}");
         }
         assert!(error.contains("DATABASE_URL"), "{error}");
@@ -432,6 +409,8 @@ mod tests {
             ("signing_secret", "0123456789abcdef0123456789abcdef"),
             ("payments", "sandbox"),
             ("database_url", "postgres://app@db/bursar"),
+            ("smtp_url", "smtps://mail.example"),
+            ("mail_from", "Credits <credits@credits.example>"),
         ];
         assert!(with(&complete).is_ok());
         let config = with(&complete).unwrap();

@@ -113,6 +113,7 @@ mod tests {
         round::<CreditRequestId>();
         round::<TaskId>();
         round::<EntryId>();
+        round::<DeliveryId>();
         round::<AuditEventId>();
     }
 

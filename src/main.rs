@@ -124,7 +124,7 @@ async fn serve(config: Config) -> Result<()> {
     telemetry::start(&config)?;
     App::prepare(&config).await?;
     let development = config.environment == Environment::Development;
-    let (public, listen) = (config.link("/graphql"), config.listen);
+    let (public, listen) = (config.link(""), config.listen);
     let app = App::open(config, Clock::system()).await?;
     if development && app.seed().await? == Seeded::Made {
         tracing::info!("demonstration data was put into the empty database");
@@ -133,8 +133,11 @@ async fn serve(config: Config) -> Result<()> {
     app.keep_time();
     let address = web.address().map_or(listen, |address| address);
     tracing::info!(%address, "serving");
-    let explorer = if listen.port() == 0 { format!("http://{address}/graphql") } else { public };
-    let mut message = format!("\nBursar listens on http://{address}\n  explorer  {explorer}\n");
+    let here = if listen.port() == 0 { format!("http://{address}") } else { public };
+    let mut message = format!("\nBursar listens on http://{address}\n  explorer  {here}/graphql\n");
+    if development && app.services().courier.mailbox().is_some() {
+        message += &format!("  mailbox   {here}/mailbox\n");
+    }
     if development {
         message += "  token     bursar token --email owner@demo.test\n            (also admin@, manager@, member@, \
                     auditor@demo.test and operator@bursar.test)\n";

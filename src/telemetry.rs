@@ -87,10 +87,12 @@ fn describe() {
         ("bursar_ledger_wait_seconds", Seconds, "Time from a command's arrival until a lane takes it"),
         ("bursar_ledger_phase_seconds", Seconds, "Time that one transaction spends to load, decide, write"),
         ("bursar_commit_seconds", Seconds, "Time that the database takes to commit a transaction"),
+        ("bursar_delivery_seconds", Seconds, "Time that one try of a delivery takes"),
     ] {
         describe_histogram!(name, unit, meaning);
     }
     describe_gauge!("bursar_ledger_queue_depth", Count, "Commands that wait for a lane");
+    describe_gauge!("bursar_deliveries_waiting", Count, "Deliveries that wait, for now or for later");
     let lag = "How late the timed work was that had been due for longest, when it was looked for last";
     describe_gauge!("bursar_timed_tasks_lag_seconds", Seconds, lag);
     for (name, meaning) in [
@@ -103,6 +105,7 @@ fn describe() {
         ("bursar_ledger_unknown_commits_total", "Commits that were cut off and looked up by their keys"),
         ("bursar_ledger_overloaded_total", "Commands turned away because too many waited"),
         ("bursar_timed_tasks_total", "Timed work, by kind and outcome: done (or put off), failed"),
+        ("bursar_deliveries_total", "Tries of deliveries, by outcome: delivered, again later, dead"),
         ("bursar_ledger_verified_transfers_total", "Transfers that the background verification has replayed"),
         ("bursar_ledger_differences_total", "Pools that were found to be wrong and were frozen"),
     ] {

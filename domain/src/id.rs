@@ -86,6 +86,8 @@ ids! {
     TaskId = "task",
     /// A journal entry: an accepted ledger command that is not a charge.
     EntryId = "entry",
+    /// Something that leaves Bursar for somebody.
+    DeliveryId = "delivery",
     /// One entry of the audit log.
     AuditEventId = "audit",
 }

@@ -12,6 +12,7 @@ mod column;
 
 pub mod actor;
 pub mod credits;
+pub mod delivery;
 pub mod id;
 pub mod ledger;
 pub mod money;

@@ -102,6 +102,10 @@ named! {
         ManagePurchases,
         /// See the audit log.
         ReadAudit,
+        /// See what was sent to whom, and what has become of it.
+        ReadDeliveries,
+        /// Have sent again what was given up.
+        ManageDeliveries,
     }
 }
 
@@ -140,6 +144,8 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | FreezePools
                 | ReadPurchases
                 | ReadAudit
+                | ReadDeliveries
+                | ManageDeliveries
         ),
         // What the vendor alone does with an organization's books is out of its own hands.
         Grant::Owner => !matches!(action, CreateOrganization | RefundCharges | CorrectLedger | FreezePools),
@@ -154,6 +160,7 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ReadDepartmentCharges
                 | ReadPurchases
                 | ReadAudit
+                | ReadDeliveries
         ),
         Grant::Member => matches!(action, ReadOrganization),
         Grant::PoolAdministrator => matches!(
@@ -269,6 +276,7 @@ mod tests {
                 (Action::CorrectLedger, Action::ReadLedger),
                 (Action::FreezePools, Action::ReadPool),
                 (Action::ManagePurchases, Action::ReadPurchases),
+                (Action::ManageDeliveries, Action::ReadDeliveries),
                 // Members show their departments and pools.
                 (Action::ReadMembers, Action::ReadDepartment),
                 (Action::ReadMembers, Action::ReadPool),

@@ -8,6 +8,7 @@ pub mod audit_event;
 pub mod charge;
 pub mod claimed_reference;
 pub mod credit_request;
+pub mod delivery;
 pub mod department;
 pub mod department_member;
 pub mod guarantee_use;

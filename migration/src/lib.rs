@@ -13,6 +13,7 @@ mod m20261122_000005_audit;
 mod m20261124_000006_revisions;
 mod m20261125_000007_full_ledger;
 mod m20261125_000008_refunds_of_charges;
+mod m20261126_000009_deliveries;
 pub mod privileges;
 
 use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000006_revisions::Migration),
             Box::new(m20261125_000007_full_ledger::Migration),
             Box::new(m20261125_000008_refunds_of_charges::Migration),
+            Box::new(m20261126_000009_deliveries::Migration),
         ]
     }
 }

@@ -33,6 +33,7 @@ const PRIVILEGES: &[(&str, &str)] = &[
     ("purchase", "SELECT, INSERT, UPDATE"),
     ("payment", "SELECT, INSERT, UPDATE"),
     ("audit_event", "SELECT, INSERT"),
+    ("delivery", "SELECT, INSERT, UPDATE"),
     ("shared_revision", "SELECT, UPDATE"),
     ("seaql_migrations", "SELECT"),
 ];

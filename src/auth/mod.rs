@@ -7,6 +7,7 @@
 
 mod authorize;
 mod caller;
+mod deliveries;
 mod directory;
 mod keys;
 mod token;

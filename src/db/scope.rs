@@ -5,7 +5,7 @@
 
 use bursar_domain::id::{Id, OrganizationId, UserId};
 use bursar_entity::{
-    account, audit_event, charge, claimed_reference, credit_request, department, department_member,
+    account, audit_event, charge, claimed_reference, credit_request, delivery, department, department_member,
     guarantee_use, hold, journal_entry, lot, lot_position, membership, organization, payment, pool,
     pool_administrator, pool_head, purchase, spending_cap, spending_cap_period, spending_cap_raise,
     timed_task, transfer, user,
@@ -23,6 +23,11 @@ impl Tenant {
     /// involved; each call has a comment that says which.
     pub const fn vouched(organization: OrganizationId) -> Tenant {
         Tenant(organization)
+    }
+
+    /// The vendor itself, whose rows are about no organization: the nil id, which no organization has.
+    pub fn vendor() -> Tenant {
+        Tenant(OrganizationId::from_u128(0))
     }
 
     /// The organization.
@@ -66,6 +71,7 @@ tenant_entities!(
     charge,
     claimed_reference,
     credit_request,
+    delivery,
     department,
     department_member,
     guarantee_use,
@@ -147,6 +153,8 @@ pub enum Scope {
     TenantAndEmail(Tenant, String),
     /// Everybody's timed work, for whoever does it.
     Scheduler,
+    /// Everybody's deliveries, for whoever delivers them. They can be read and changed, not made.
+    Courier,
     /// The ledger's rows of organizations whose commands share a transaction, and only those can be written.
     Tenants(Vec<Tenant>),
 }
@@ -171,6 +179,7 @@ impl Scope {
             Scope::Email(address) => email(address),
             Scope::Operator => "SET LOCAL app.operator = 'on';".to_owned(),
             Scope::Scheduler => "SET LOCAL app.scheduler = 'on';".to_owned(),
+            Scope::Courier => "SET LOCAL app.courier = 'on';".to_owned(),
             Scope::TenantAndEmail(tenant, address) => organization(tenant) + &email(address),
             Scope::Tenants(tenants) => {
                 let ids: Vec<String> = tenants.iter().map(|tenant| Uuid::from(*tenant).to_string()).collect();

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use async_graphql::connection::{CursorType, Edge, EmptyFields, PageInfo};
 use async_graphql::{Context, Object, OutputType, TypeName};
 use bursar_domain::id::{
-    AccountId, AuditEventId, CapId, ChargeId, CreditRequestId, DepartmentId, HoldId, Id, LotId, MembershipId,
-    OrganizationId, PoolId, PurchaseId,
+    AccountId, AuditEventId, CapId, ChargeId, CreditRequestId, DeliveryId, DepartmentId, HoldId, Id, LotId,
+    MembershipId, OrganizationId, PoolId, PurchaseId,
 };
 use sea_orm::{EntityTrait, Order, PaginatorTrait, Select, Value};
 
@@ -118,6 +118,7 @@ id_keys!(
     CapId,
     ChargeId,
     CreditRequestId,
+    DeliveryId,
     DepartmentId,
     HoldId,
     LotId,

@@ -8,6 +8,7 @@ use super::audit::AuditEvent;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
 use super::credit_request::CreditRequest;
+use super::delivery::Delivery;
 use super::department::Department;
 use super::errors::ApiError;
 use super::hold::Hold;
@@ -146,6 +147,13 @@ impl EntityQuery {
         id: ID,
     ) -> Option<Result<AuditEvent, ApiError>> {
         let find = Box::pin(async { found(AuditEvent::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// Something that has left or is to leave Bursar. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_delivery_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Delivery, ApiError>> {
+        let find = Box::pin(async { found(Delivery::find(signed_in(ctx)?, &id).await) });
         find.await.transpose()
     }
 

@@ -20,6 +20,7 @@ mod corrections;
 mod cost;
 mod credit_request;
 mod credit_request_mutation;
+mod delivery;
 mod department;
 mod documents;
 mod entity;
@@ -81,6 +82,7 @@ use crate::auth::{Caller, Callers, Keys, PoolDirectory};
 use crate::config::Config;
 use crate::context::Context;
 use crate::db::Snapshots;
+use crate::delivery::Courier;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::ledger::verify::Verifications;
@@ -109,6 +111,8 @@ pub struct Services {
     pub directory: PoolDirectory,
     /// What the last verifications on this node have found.
     pub verifications: Verifications,
+    /// Who delivers what is in the outbox.
+    pub courier: Courier,
     /// The settings.
     pub config: Config,
 }
@@ -204,6 +208,7 @@ pub struct Query(
     organization_root::OrganizationQuery,
     pool::PoolQuery,
     charge_root::ChargeQuery,
+    delivery::DeliveryQuery,
 );
 
 /// The root of all reads.
@@ -217,6 +222,7 @@ pub struct SubgraphQuery(
     organization_root::OrganizationQuery,
     pool::PoolQuery,
     charge_root::ChargeQuery,
+    delivery::DeliveryQuery,
     entity::EntityQuery,
 );
 
@@ -241,6 +247,7 @@ pub struct Mutation(
     hold_root::HoldMutation,
     refund_root::RefundMutation,
     purchase::PurchaseMutation,
+    delivery::DeliveryMutation,
 );
 
 /// The schema of the API.

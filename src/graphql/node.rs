@@ -2,8 +2,8 @@
 
 use async_graphql::{Context, ID, Interface, Object};
 use bursar_domain::id::{
-    AccountId, AuditEventId, CapId, ChargeId, CreditRequestId, DepartmentId, HoldId, Id, LotId, MembershipId,
-    OrganizationId, PackageId, PaymentId, PoolId, PurchaseId, ServiceId, UserId,
+    AccountId, AuditEventId, CapId, ChargeId, CreditRequestId, DeliveryId, DepartmentId, HoldId, Id, LotId,
+    MembershipId, OrganizationId, PackageId, PaymentId, PoolId, PurchaseId, ServiceId, UserId,
 };
 
 use super::allocation::Allocation;
@@ -11,6 +11,7 @@ use super::audit::AuditEvent;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
 use super::credit_request::CreditRequest;
+use super::delivery::Delivery;
 use super::department::Department;
 use super::errors::ApiError;
 use super::hold::Hold;
@@ -71,6 +72,8 @@ pub enum Node {
     Transfer(Transfer),
     /// An entry of the audit log.
     AuditEvent(AuditEvent),
+    /// Something that has left or is to leave Bursar.
+    Delivery(Delivery),
 }
 
 /// The part of the root that finds things by id.
@@ -139,6 +142,7 @@ async fn find(request: &Request, id: &str) -> Result<Option<Node>, ApiError> {
         CapId::PREFIX => SpendingCap::find(request, id).await.map(Node::from),
         CreditRequestId::PREFIX => CreditRequest::find(request, id).await.map(Node::from),
         AuditEventId::PREFIX => AuditEvent::find(request, id).await.map(Node::from),
+        DeliveryId::PREFIX => Delivery::find(request, id).await.map(Node::from),
         global_id::TRANSFER_PREFIX => Transfer::find(request, id).await.map(Node::from),
         _ => return Ok(None),
     };

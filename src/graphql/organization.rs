@@ -14,6 +14,7 @@ use super::catalog::{Package, Service};
 use super::charge::Charge;
 use super::connection::{NodeConnection, PageArgs, connection, in_memory};
 use super::credit_request::{self, CreditRequest, CreditRequestFilter};
+use super::delivery::{self, Delivery, DeliveryFilter};
 use super::department::Department;
 use super::errors::ApiError;
 use super::hold::{Hold, HoldFilter, filtered};
@@ -390,6 +391,20 @@ impl Organization {
     ) -> Option<Result<NodeConnection<CreditRequest>, ApiError>> {
         let args = PageArgs { first, after, last, before };
         Some(Box::pin(credit_request::of_organization(ctx, self.tenant(), filter, args)).await)
+    }
+
+    /// What has left or is to leave Bursar for somebody on its account, newest first.
+    async fn deliveries(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which ones. Left out: all.")] filter: Option<DeliveryFilter>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Delivery>, ApiError>> {
+        let args = PageArgs { first, after, last, before };
+        Some(Box::pin(delivery::of_organization(ctx, self.tenant(), filter, args)).await)
     }
 
     /// The audit log, newest first: every change that is not a ledger row of its own.

@@ -1,4 +1,4 @@
-//! The web server: the GraphQL endpoint, the checkout pages, health. The only room that sees axum.
+//! The web server: the GraphQL endpoint, the checkout and mailbox pages, health. The only room that sees axum.
 
 mod accept;
 mod body;
@@ -6,6 +6,7 @@ mod checkout;
 mod explorer;
 mod graphql;
 mod health;
+mod mailbox;
 mod metrics;
 mod negotiate;
 mod page;
@@ -92,6 +93,8 @@ fn router(state: State) -> Router {
         .route("/checkout/{organization}/{payment}/{token}", get(checkout::show))
         .route("/checkout/{organization}/{payment}/{token}/pay", post(checkout::pay))
         .route("/checkout/{organization}/{payment}/{token}/cancel", post(checkout::cancel))
+        .route("/mailbox", get(mailbox::list))
+        .route("/mailbox/{id}", get(mailbox::show))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::show))

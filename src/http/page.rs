@@ -20,8 +20,13 @@ struct Message<'a> {
 
 /// Renders a template with the headers of a page.
 pub fn render(status: StatusCode, template: &impl Template) -> Response {
+    render_under(status, template, PAGE_POLICY)
+}
+
+/// Renders a template with the headers of a page, under a policy of its own.
+pub fn render_under(status: StatusCode, template: &impl Template, policy: &'static str) -> Response {
     match template.render() {
-        Ok(html) => secured((status, Html(html)).into_response(), PAGE_POLICY),
+        Ok(html) => secured((status, Html(html)).into_response(), policy),
         Err(error) => {
             tracing::error!(%error, "a page could not be rendered");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

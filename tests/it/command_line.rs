@@ -42,6 +42,9 @@ fn wrong_settings_are_refused_by_name() {
         ("BURSAR_LISTNE", "x", "BURSAR_LISTNE: is not a setting"),
         ("BURSAR_ENV", "staging", "BURSAR_ENV: must be one of development, production"),
         ("BURSAR_ENV", "production", "BURSAR_SIGNING_SECRET"),
+        ("BURSAR_ENV", "production", "BURSAR_SMTP_URL, BURSAR_MAIL_FROM"),
+        ("BURSAR_MAIL_FROM", "nobody", "BURSAR_MAIL_FROM: must be an address"),
+        ("BURSAR_SMTP_URL", "smtp://x", "BURSAR_MAIL_FROM: is needed"),
         ("BURSAR_SIGNING_SECRET", "12345678", "BURSAR_SIGNING_SECRET: must have at least 32 bytes"),
         ("BURSAR_LOG", "a=b=c", "BURSAR_LOG"),
         ("BURSAR_MIGRATE_DATABASE_URL", "postgres://x/y", "BURSAR_MIGRATE_DATABASE_URL: means nothing"),
@@ -173,6 +176,7 @@ fn production_refuses_a_role_that_is_too_strong() {
             let mut command = bursar(dir.path());
             command.arg("serve").env("BURSAR_ENV", "production").env("BURSAR_LISTEN", "127.0.0.1:0");
             command.env("BURSAR_PUBLIC_URL", "https://credits.test").env("BURSAR_PAYMENTS", "sandbox");
+            command.env("BURSAR_SMTP_URL", "smtps://mail.test").env("BURSAR_MAIL_FROM", "a@credits.test");
             command.env("BURSAR_SIGNING_SECRET", "s".repeat(32)).env("DATABASE_URL", url);
             command
         };

@@ -2,6 +2,7 @@
 
 use bursar::db::{self, Database, Scope, Tenant, Txn};
 use bursar_domain::actor::ActorKind;
+use bursar_domain::delivery::{DeliveryKind, DeliveryState, MailTemplate};
 use bursar_domain::id::*;
 use bursar_domain::ledger::{Key, RequestHash};
 use bursar_domain::organization::{OrganizationState, PaymentTerms, Role};
@@ -206,6 +207,28 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             request_hash: hash,
             created_at: at,
             paid_at: None,
+        },
+    )
+    .await;
+    round_trip::<delivery::Entity, _>(
+        txn,
+        delivery::Model {
+            organization_id,
+            id: DeliveryId::from_u128(19),
+            kind: DeliveryKind::Mail,
+            template: Some(MailTemplate::SignInLink),
+            recipient: "it's@example.test".into(),
+            facts: "{}".into(),
+            link_about: Some("a".into()),
+            link_path: Some("/a/{token}".into()),
+            state: DeliveryState::Delivered,
+            attempts: 2,
+            due_at: at,
+            leased_until: Some(at),
+            lease: Some(uuid::Uuid::from_u128(20)),
+            last_error: Some("e".into()),
+            created_at: at,
+            delivered_at: Some(at),
         },
     )
     .await;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bursar::clock::Clock;
 use bursar::db::{Database, Scope, Tenant};
 use bursar::global_id;
 use bursar_domain::id::OrganizationId;
@@ -11,6 +12,7 @@ use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
+use crate::support::mail::{invitation, post, tenant};
 use crate::support::schema::Schema;
 use crate::support::{Backend, Client, World, rows};
 
@@ -42,14 +44,15 @@ async fn rival(world: &World) -> Rival {
     let operator = world.client("operator@bursar.test").await;
     let input = json!({ "chargeId": charged["charge"]["id"], "idempotencyKey": "k" });
     operator.mutate("refundCharge", "RefundChargeInput", input, "refund { id }").await;
+    post(world, tenant(&id), invitation("somebody@rival.test", "Rival")).await.unwrap();
     let query = r#"{ organization(by: { slug: "rival" }) { id
         members { nodes { id user { id } } } departments { nodes { id } }
         pools { nodes { id lots { nodes { id } } transfers { nodes { id } } allocations { nodes { id } }
             caps { nodes { id } } creditRequests { nodes { id } } } }
-        purchases { nodes { id payments { id } } } charges { nodes { id refunds { id } } } holds { nodes { id } } auditEvents { nodes { id } } } }"#;
+        purchases { nodes { id payments { id } } } charges { nodes { id refunds { id } } } holds { nodes { id } } auditEvents { nodes { id } } deliveries { nodes { id } } } }"#;
     let mut ids = BTreeMap::new();
     collect(&owner.query(query, json!({})).await, &mut ids);
-    assert_eq!(ids.len(), 16, "{ids:?}");
+    assert_eq!(ids.len(), 17, "{ids:?}");
     Rival { owner, organization: global_id::decode(&id).unwrap(), ids }
 }
 
@@ -92,6 +95,7 @@ fn prefix_of(field: &str) -> &'static str {
         "holdId" => "hold",
         "capId" => "cap",
         "requestId" => "request",
+        "deliveryId" => "delivery",
         "lotId" => "lot",
         "correctsTransferId" => "transfer",
         other => panic!("what does {other} take?"),
@@ -99,15 +103,17 @@ fn prefix_of(field: &str) -> &'static str {
 }
 
 async fn the_other_tenant_is_not_there(backend: Backend) {
-    let world = World::start(backend).await;
+    // Nothing is delivered in passing: rows are compared.
+    let world = World::start_untimed(backend, Clock::system()).await;
     let theirs = rival(&world).await;
     let me = world.client("owner@demo.test").await;
     let mut mine = BTreeMap::new();
     let demo = me.demo().await;
     some_of_everything(&me, &demo.pool, &demo.sales).await;
+    post(&world, tenant(&demo.organization), invitation("somebody@demo.test", "Demo")).await.unwrap();
     let query = r#"{ organization(by: { slug: "demo" }) { id members(last: 1) { nodes { id } } departments(first: 1) { nodes { id } }
         pools { nodes { id lots { nodes { id } } transfers { nodes { id } } caps { nodes { id } } creditRequests { nodes { id } } } }
-        purchases { nodes { id } } charges { nodes { id } } holds { nodes { id } } } }"#;
+        purchases { nodes { id } } charges { nodes { id } } holds { nodes { id } } deliveries { nodes { id } } } }"#;
     collect(&me.query(query, json!({})).await, &mut mine);
     let db = Database::connect(&world.database.addresses).await.unwrap();
     let before = rows::of(&db, theirs.organization).await;
@@ -159,6 +165,7 @@ async fn reads(me: &Client, theirs: &Rival, schema: &Schema) {
                         "request" => "CreditRequest",
                         "transfer" => "Transfer",
                         "audit" => "AuditEvent",
+                        "delivery" => "Delivery",
                         other => panic!("{other} has no case in this test"),
                     };
                     json!({ "__typename": name, "id": id })
@@ -196,6 +203,12 @@ async fn reads(me: &Client, theirs: &Rival, schema: &Schema) {
             "organizations" => {
                 let data = me.query("{ organizations { totalCount nodes { slug } } }", json!({})).await;
                 assert_eq!(data["organizations"], json!({ "totalCount": 1, "nodes": [{ "slug": "demo" }] }));
+            }
+            // Those of all organizations are for the vendor's staff.
+            "deliveries" => {
+                let body = me.raw("{ deliveries { totalCount nodes { id } } }", json!({})).await;
+                assert_eq!(body["data"]["deliveries"], Value::Null, "{body}");
+                assert_eq!(body["errors"][0]["extensions"]["code"], "FORBIDDEN", "{body}");
             }
             "pool" => {
                 let data = me
@@ -390,6 +403,8 @@ async fn row_level_security(world: &World, db: &Database, theirs: &Rival) {
         ("DELETE FROM audit_event".to_owned(), "permission denied"),
         ("TRUNCATE charge".to_owned(), "permission denied"),
         ("DELETE FROM hold".to_owned(), "permission denied"),
+        (format!("UPDATE delivery SET state = 'PENDING' WHERE organization_id = '{their_uuid}'"), ""),
+        ("DELETE FROM delivery".to_owned(), "permission denied"),
         ("UPDATE claimed_reference SET reference = 'mine now'".to_owned(), "permission denied"),
         ("DELETE FROM pool".to_owned(), "permission denied"),
         ("DROP TABLE pool".to_owned(), "must be owner"),
@@ -414,6 +429,17 @@ async fn row_level_security(world: &World, db: &Database, theirs: &Rival) {
         .unwrap();
     assert_eq!(row.try_get::<i64>("", "n").unwrap(), 2);
     drop(across);
+    // Whoever delivers sees deliveries, and nothing else.
+    let courier = db.read(Scope::Courier).await.unwrap();
+    for (table, rows) in [("delivery", 2), ("organization", 0), ("\"user\"", 0), ("pool", 0)] {
+        let count = Statement::from_string(
+            courier.get_database_backend(),
+            format!("SELECT count(*) AS n FROM {table}"),
+        );
+        let row = courier.query_one_raw(count).await.unwrap().unwrap();
+        assert_eq!(row.try_get::<i64>("", "n").unwrap(), rows, "{table}");
+    }
+    drop(courier);
     let work = bursar::db::work(|txn| {
         Box::pin(
             async move { Ok(txn.execute_unprepared("UPDATE pool SET name = 'x'").await?.rows_affected()) },

@@ -27,6 +27,8 @@ mod laws;
 mod ledger_entities;
 mod live;
 mod lookups;
+mod mail;
+mod mailbox;
 mod metrics;
 mod migrations;
 mod moves;

@@ -42,6 +42,7 @@ pub async fn of(db: &Database, organization: OrganizationId) -> Vec<String> {
         purchase,
         payment,
         audit_event,
+        delivery,
     );
     all.sort();
     all

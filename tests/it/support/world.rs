@@ -54,10 +54,17 @@ impl World {
         World::start_on(TestDatabase::migrated(backend).await, clock, Options::default(), None).await
     }
 
-    /// Starts a server with a clock of the test's own that does no timed work by itself.
+    /// Starts a server with a clock of the test's own that does no timed work and delivers nothing by itself.
     pub async fn start_untimed(backend: Backend, clock: Clock) -> World {
+        World::start_untimed_as(backend, clock, |_| ()).await
+    }
+
+    /// Starts such a server with settings of the test's own.
+    pub async fn start_untimed_as(backend: Backend, clock: Clock, change: impl FnOnce(&mut Config)) -> World {
         let database = TestDatabase::migrated(backend).await;
-        let app = App::open(config(&database), clock.clone()).await.unwrap();
+        let mut settings = config(&database);
+        change(&mut settings);
+        let app = App::open(settings, clock.clone()).await.unwrap();
         World::serve_untimed(database, clock, app).await
     }
 

@@ -1,0 +1,156 @@
+//! Writing a letter: from a row of the outbox to what is sent, with the proof in its link.
+//!
+//! Nothing that stands in a header may hold a line break or another control character, wherever it comes from: such a
+//! letter is not written at all. The proof is in the letter alone: it is taken out of what a server says of it.
+
+use bursar_domain::Timestamp;
+use bursar_domain::id::DeliveryId;
+use bursar_domain::organization::normal_email;
+use bursar_entity::delivery;
+
+use super::templates::{self, Words};
+use crate::auth::Keys;
+use crate::config::{Config, Sender};
+use crate::global_id;
+use crate::outbox::{Facts, Link};
+
+/// A letter as it is sent. It has no `Debug`: there is a link in it that only the recipient may see.
+#[derive(Clone)]
+pub struct Letter {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// The same however often it is sent, with angle brackets.
+    pub message_id: String,
+    /// Whom it is from.
+    pub from: Sender,
+    /// To whom.
+    pub to: String,
+    /// What it is about.
+    pub subject: String,
+    /// What it says, as plain text.
+    pub text: String,
+    /// The same as HTML.
+    pub html: String,
+    /// When its cause was.
+    pub date: Timestamp,
+    /// The proof in its link.
+    proof: Option<String>,
+}
+
+impl Letter {
+    /// A text about the letter, without the proof that may stand in it: servers repeat what they do not like.
+    pub fn redact(&self, text: &str) -> String {
+        match &self.proof {
+            Some(proof) => text.replace(proof.as_str(), "…"),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// Writes the letter of a row. An error says why it can never be written.
+pub fn compose(row: &delivery::Model, keys: &Keys, config: &Config) -> Result<Letter, String> {
+    let template = row.template.ok_or("it is no mail")?;
+    let stored = serde_json::from_str(&row.facts).map_err(|error| format!("its facts: {error}"))?;
+    let facts = Facts::read(template, &stored).map_err(|error| format!("its facts: {error}"))?;
+    let proof = row.link_about.as_deref().map(|about| keys.link_token(about));
+    let link = match (&proof, &row.link_path) {
+        (Some(proof), Some(path)) => Some(config.link(&path.replace(Link::PLACE, proof))),
+        _ => None,
+    };
+    let Words { subject, text, html } = templates::write(&facts, link.as_deref())?;
+    if normal_email(&row.recipient).as_deref() != Some(row.recipient.as_str()) {
+        return Err("its recipient is not an e-mail address".to_owned());
+    }
+    let host = config.public_url.host_str().unwrap_or("localhost");
+    let message_id = format!("<{}@{host}>", global_id::encode(row.id));
+    let from = config.mail.from.clone();
+    let name = from.name.clone().unwrap_or_default();
+    for (header, value) in [
+        ("To", &row.recipient),
+        ("Subject", &subject),
+        ("Message-ID", &message_id),
+        ("From", &name),
+        ("From", &from.address),
+    ] {
+        if value.chars().any(char::is_control) {
+            return Err(format!("its header {header} would hold a line break or another control character"));
+        }
+    }
+    let to = row.recipient.clone();
+    Ok(Letter { id: row.id, message_id, from, to, subject, text, html, date: row.created_at, proof })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Addresses;
+    use bursar_domain::delivery::{DeliveryKind, DeliveryState, MailTemplate};
+    use bursar_domain::id::{Id, OrganizationId};
+    use secrecy::SecretString;
+    use serde_json::json;
+
+    fn row(organization: &str) -> delivery::Model {
+        let facts =
+            json!({ "organization": organization, "inviter": "Ann", "role": "ADMIN", "expiresAt": 0 });
+        delivery::Model {
+            organization_id: OrganizationId::from_u128(1),
+            id: DeliveryId::from_u128(2),
+            kind: DeliveryKind::Mail,
+            template: Some(MailTemplate::Invitation),
+            recipient: "bob@example.test".to_owned(),
+            facts: facts.to_string(),
+            link_about: Some("invitation 1".to_owned()),
+            link_path: Some("/invitation/1.{token}".to_owned()),
+            state: DeliveryState::Pending,
+            attempts: 1,
+            due_at: Timestamp::EPOCH,
+            leased_until: None,
+            lease: None,
+            last_error: None,
+            created_at: Timestamp::EPOCH,
+            delivered_at: None,
+        }
+    }
+
+    fn written(row: &delivery::Model) -> Result<Letter, String> {
+        let addresses = Addresses::sqlite(std::path::Path::new("x"));
+        let config = Config::for_database(addresses, "https://credits.test".parse().unwrap());
+        compose(row, &Keys::derive(&SecretString::from("a".repeat(32))), &config)
+    }
+
+    #[test]
+    fn a_letter_has_a_stable_name_and_a_link_with_a_proof() {
+        let (first, second) = (written(&row("A")).ok().unwrap(), written(&row("A")).ok().unwrap());
+        assert_eq!(first.message_id, "<delivery_00000000000000000000000002@credits.test>");
+        assert_eq!((&first.message_id, &first.text), (&second.message_id, &second.text));
+        let link = first.text.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
+        let proof = link.strip_prefix("https://credits.test/invitation/1.").unwrap();
+        assert_eq!(proof.len(), 43);
+        assert!(first.html.contains(link));
+        assert_eq!(
+            first.redact(&format!("554 spam: {link}")),
+            "554 spam: https://credits.test/invitation/1.…"
+        );
+    }
+
+    #[test]
+    fn names_are_text() {
+        let letter = written(&row("<script>\"&'")).ok().unwrap();
+        assert!(letter.text.contains("<script>\"&'") && letter.subject.contains("<script>"));
+        assert!(!letter.html.contains("<script"), "{}", letter.html);
+    }
+
+    #[test]
+    fn no_header_holds_a_line_break() {
+        for bad in ["A\r\nBcc: x@y.test", "A\nB", "A\rB", "A\0"] {
+            let error = written(&row(bad)).err().unwrap();
+            assert!(error.contains("Subject"), "{error}");
+        }
+        for bad in ["a@b.test\r\nBcc: x@y.test", "a@b.test, c@d.test", "nobody", "A@b.test"] {
+            let bad = delivery::Model { recipient: bad.to_owned(), ..row("A") };
+            assert!(written(&bad).err().unwrap().contains("recipient"));
+        }
+        let lacking = delivery::Model { link_about: None, link_path: None, ..row("A") };
+        assert!(written(&lacking).err().unwrap().contains("link"));
+    }
+}

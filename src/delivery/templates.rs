@@ -1,0 +1,98 @@
+//! What mails say. HTML is escaped by the templates themselves; plain text has nothing that could be.
+
+use askama::Template;
+use bursar_domain::Timestamp;
+use bursar_domain::organization::Role;
+use chrono::{DateTime, Utc};
+
+use crate::outbox::Facts;
+
+/// What a mail says.
+pub struct Words {
+    /// What it is about.
+    pub subject: String,
+    /// As plain text.
+    pub text: String,
+    /// As HTML.
+    pub html: String,
+}
+
+struct Invitation<'a> {
+    organization: &'a str,
+    inviter: &'a str,
+    role: &'static str,
+    expires: String,
+    link: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "mail/invitation.html")]
+struct InvitationHtml<'a> {
+    mail: &'a Invitation<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "mail/invitation.txt")]
+struct InvitationText<'a> {
+    mail: &'a Invitation<'a>,
+}
+
+struct SignIn<'a> {
+    expires: String,
+    link: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "mail/sign_in_link.html")]
+struct SignInHtml<'a> {
+    mail: &'a SignIn<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "mail/sign_in_link.txt")]
+struct SignInText<'a> {
+    mail: &'a SignIn<'a>,
+}
+
+/// Writes a mail. An error says why it cannot be written.
+pub fn write(facts: &Facts, link: Option<&str>) -> Result<Words, String> {
+    let link = link.ok_or("it lacks its link")?;
+    match facts {
+        Facts::Invitation(facts) => {
+            let mail = Invitation {
+                organization: &facts.organization,
+                inviter: &facts.inviter,
+                role: called(facts.role),
+                expires: written(facts.expires_at),
+                link,
+            };
+            let subject = format!("Invitation to {}", facts.organization);
+            words(subject, &InvitationText { mail: &mail }, &InvitationHtml { mail: &mail })
+        }
+        Facts::SignIn(facts) => {
+            let mail = SignIn { expires: written(facts.expires_at), link };
+            words("Your link to sign in".to_owned(), &SignInText { mail: &mail }, &SignInHtml { mail: &mail })
+        }
+    }
+}
+
+fn words(subject: String, text: &impl Template, html: &impl Template) -> Result<Words, String> {
+    let failed = |error: askama::Error| format!("its template: {error}");
+    Ok(Words { subject, text: text.render().map_err(failed)?, html: html.render().map_err(failed)? })
+}
+
+/// What somebody with a role is called.
+fn called(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "an owner",
+        Role::Admin => "an administrator",
+        Role::Auditor => "an auditor",
+        Role::Member => "a member",
+    }
+}
+
+/// An instant for people.
+pub fn written(at: Timestamp) -> String {
+    let at = DateTime::<Utc>::from_timestamp_micros(at.micros()).unwrap_or_default();
+    at.format("%-d %B %Y, %H:%M UTC").to_string()
+}

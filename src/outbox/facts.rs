@@ -1,0 +1,122 @@
+//! What each kind of mail says in particular: one type for each template, stored as JSON.
+//!
+//! Names in them come from people. They are text, and nothing else, wherever they are shown.
+
+use bursar_domain::Timestamp;
+use bursar_domain::organization::Role;
+use serde::Deserialize;
+use serde::de::Error as _;
+use serde_json::{Value, json};
+
+use super::Template;
+
+/// The facts of a mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Facts {
+    /// Of an invitation.
+    Invitation(InvitationFacts),
+    /// Of a link to sign in with.
+    SignIn(SignInFacts),
+}
+
+/// What an invitation says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvitationFacts {
+    /// The name of the organization.
+    pub organization: String,
+    /// The name of whoever invites.
+    pub inviter: String,
+    /// What the invited person is to be.
+    pub role: Role,
+    /// Until when it can be accepted.
+    pub expires_at: Timestamp,
+}
+
+/// What a mail with a link to sign in with says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignInFacts {
+    /// Until when the link is good.
+    pub expires_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StoredInvitation {
+    organization: String,
+    inviter: String,
+    role: String,
+    expires_at: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StoredSignIn {
+    expires_at: i64,
+}
+
+impl From<InvitationFacts> for Value {
+    fn from(facts: InvitationFacts) -> Value {
+        json!({
+            "organization": facts.organization,
+            "inviter": facts.inviter,
+            "role": facts.role.as_str(),
+            "expiresAt": facts.expires_at.micros(),
+        })
+    }
+}
+
+impl From<SignInFacts> for Value {
+    fn from(facts: SignInFacts) -> Value {
+        json!({ "expiresAt": facts.expires_at.micros() })
+    }
+}
+
+impl Facts {
+    /// The facts that a template needs. An error when something is missing, too much or of another kind.
+    pub fn read(template: Template, stored: &Value) -> Result<Facts, serde_json::Error> {
+        match template {
+            Template::Invitation => {
+                let stored = StoredInvitation::deserialize(stored)?;
+                let role = Role::parse(&stored.role);
+                Ok(Facts::Invitation(InvitationFacts {
+                    organization: stored.organization,
+                    inviter: stored.inviter,
+                    role: role.ok_or_else(|| serde_json::Error::custom("there is no such role"))?,
+                    expires_at: Timestamp::from_micros(stored.expires_at),
+                }))
+            }
+            Template::SignInLink => {
+                let stored = StoredSignIn::deserialize(stored)?;
+                Ok(Facts::SignIn(SignInFacts { expires_at: Timestamp::from_micros(stored.expires_at) }))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_come_back_and_others_are_refused() {
+        let expires_at = Timestamp::from_micros(7);
+        let invitation = InvitationFacts {
+            organization: "A <b>".to_owned(),
+            inviter: "Ä".to_owned(),
+            role: Role::Admin,
+            expires_at,
+        };
+        let stored = Value::from(invitation.clone());
+        assert_eq!(Facts::read(Template::Invitation, &stored).unwrap(), Facts::Invitation(invitation));
+        assert!(Facts::read(Template::SignInLink, &stored).is_err());
+        let sign_in = SignInFacts { expires_at };
+        let stored = Value::from(sign_in.clone());
+        assert_eq!(Facts::read(Template::SignInLink, &stored).unwrap(), Facts::SignIn(sign_in));
+        for bad in [json!(null), json!({}), json!({ "expiresAt": "7" }), json!({ "expiresAt": 7, "more": 1 })]
+        {
+            assert!(Facts::read(Template::SignInLink, &bad).is_err(), "{bad}");
+        }
+        let bad = json!({ "organization": "A", "inviter": "B", "role": "KING", "expiresAt": 7 });
+        assert!(Facts::read(Template::Invitation, &bad).is_err());
+    }
+}

@@ -1,0 +1,15 @@
+//! The outbox: what has to leave Bursar is a row of the transaction that causes it, so that neither is there without
+//! the other. Somebody else delivers it afterwards (see `delivery`).
+//!
+//! `append` writes the row and nothing else: it locks nothing, and sends nothing. Whoever has committed may say so
+//! by `Changes::announce_mail`; without it the mail leaves a second later. The id of the row is the id of the event:
+//! whoever gets a mail twice sees that it is the same.
+
+mod append;
+mod facts;
+mod replay;
+
+pub use append::{Link, Mail, UserOrAddress, append};
+pub use bursar_domain::delivery::MailTemplate as Template;
+pub use facts::{Facts, InvitationFacts, SignInFacts};
+pub use replay::replay;
