@@ -88,6 +88,12 @@ impl World {
         World::serve(database, clock, app).await
     }
 
+    /// The same without timed work, without deliveries: nobody uses the database but whom the test sends.
+    pub async fn start_untimed_on(database: TestDatabase, clock: Clock, options: Options) -> World {
+        let app = App::open_with(config(&database), clock.clone(), options, None).await.unwrap();
+        World::serve_untimed(database, clock, app).await
+    }
+
     async fn serve(database: TestDatabase, clock: Clock, app: App) -> World {
         let world = World::serve_untimed(database, clock, app).await;
         world.app.keep_time();
