@@ -9,7 +9,9 @@ use bursar_entity::user;
 use sea_orm::{ColumnTrait, QueryFilter};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::auth::{self, Callers, Keys, PoolDirectory, TOKEN_LIFETIME_SECONDS};
+use crate::auth::{
+    self, Attempts, Callers, HeldSessions, Issuers, Keys, PoolDirectory, TOKEN_LIFETIME_SECONDS,
+};
 use crate::changes::Changes;
 use crate::clock::Clock;
 use crate::config::{BusAddress, Config, Environment};
@@ -61,11 +63,26 @@ impl App {
         hub.start(&context).await?;
         let ledger = Ledger::new(context.clone(), settings);
         let schedule = Scheduler::new(ledger.clone());
-        let (callers, directory) = (Callers::default(), PoolDirectory::default());
-        let verifications = Verifications::default();
+        let issuers = Issuers::new(config.environment)?;
+        let (callers, directory) = (Callers::new(issuers.clone()), PoolDirectory::default());
+        let (verifications, sessions) = (Verifications::default(), HeldSessions::default());
+        sessions.start(&context);
+        let attempts = Attempts::new(context.clone(), keys.clone());
         let courier = Courier::new(&context, &keys, &config)?;
-        let services =
-            Services { context, ledger, hub, keys, callers, directory, verifications, courier, config };
+        let services = Services {
+            context,
+            ledger,
+            hub,
+            keys,
+            callers,
+            issuers,
+            sessions,
+            attempts,
+            directory,
+            verifications,
+            courier,
+            config,
+        };
         Ok(App { services: Arc::new(services), schedule, watching: OnceLock::new() })
     }
 
@@ -111,7 +128,7 @@ impl App {
         seed::demonstration(&self.services.ledger, &self.services.keys).await
     }
 
-    /// A session token for the person with an address.
+    /// A token for the person with an address. It belongs to no session.
     pub async fn token(&self, email: &str) -> Result<String> {
         let person = self.person(email).await?;
         let now = self.services.context.clock.now();
@@ -159,6 +176,7 @@ impl App {
         }
         self.services.ledger.drain().await;
         self.services.hub.end();
+        self.services.sessions.stop();
         self.services.context.db.close().await
     }
 }

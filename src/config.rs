@@ -3,6 +3,7 @@
 
 mod edge;
 mod mail;
+mod proxies;
 mod wrong;
 
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ use url::{Origin, Url};
 use edge::origins;
 pub use edge::{BusAddress, BusKind, LEAST_COST, Rate, SOCKETS_PER_PERSON};
 pub use mail::{MailSettings, Security, Sender, SmtpAddress};
+pub use proxies::Network;
+use proxies::proxies;
 use wrong::describe;
 
 /// Settings as they stand in the file and in the environment (`BURSAR_` before each name, except for
@@ -35,6 +38,7 @@ struct Raw {
     signing_secret: Option<String>,
     payments: Option<Payments>,
     allowed_origins: Option<String>,
+    trusted_proxies: Option<String>,
     introspection: Option<bool>,
     suggestions: Option<bool>,
     documents: Option<PathBuf>,
@@ -101,6 +105,8 @@ pub struct Config {
     pub payments: Payments,
     /// The pages of which origins may use the API in a browser, beside this server's own.
     pub allowed_origins: Vec<Origin>,
+    /// The proxies that stand before the server: what they say of where a request comes from is believed.
+    pub trusted_proxies: Vec<Network>,
     /// Whether clients may ask for the schema.
     pub introspection: bool,
     /// Whether errors about documents name what may have been meant.
@@ -183,13 +189,14 @@ impl Config {
             None => {}
         }
         // These are text whatever they look like; the rest may be parsed.
-        const TEXTS: [(&str, &str); 11] = [
+        const TEXTS: [(&str, &str); 12] = [
             ("BURSAR_ALLOWED_ORIGINS", "allowed_origins"),
             ("BURSAR_DOCUMENTS", "documents"),
             ("BURSAR_MAIL_FROM", "mail_from"),
             ("BURSAR_NATS_URL", "nats_url"),
             ("BURSAR_SIGNING_SECRET", "signing_secret"),
             ("BURSAR_SMTP_URL", "smtp_url"),
+            ("BURSAR_TRUSTED_PROXIES", "trusted_proxies"),
             ("BURSAR_MIGRATE_DATABASE_URL", "migrate_database_url"),
             ("BURSAR_DATA_DIR", "data_dir"),
             ("BURSAR_LOG", "log"),
@@ -224,6 +231,7 @@ impl Config {
             signing_secret: None,
             payments: Payments::Sandbox,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             introspection: true,
             suggestions: true,
             documents: None,
@@ -315,9 +323,11 @@ impl Config {
             return Err(ConfigError("BURSAR_SOCKETS_PER_PERSON: must be at least 1".to_owned()));
         }
         let allowed_origins = origins(raw.allowed_origins.as_deref().unwrap_or_default())?;
+        let trusted_proxies = proxies(raw.trusted_proxies.as_deref().unwrap_or_default())?;
         let development = environment == Environment::Development;
         Ok(Config {
             allowed_origins,
+            trusted_proxies,
             introspection: raw.introspection.unwrap_or(development),
             suggestions: raw.suggestions.unwrap_or(development),
             documents: raw.documents,
@@ -381,6 +391,7 @@ mod tests {
             ("migrate_database_url", "swordfish", "BURSAR_MIGRATE_DATABASE_URL: means nothing without"),
             ("allowed_origins", "https://a.test, swordfish", "BURSAR_ALLOWED_ORIGINS: must be origins"),
             ("allowed_origins", "https://a.test/swordfish", "BURSAR_ALLOWED_ORIGINS: must be origins"),
+            ("trusted_proxies", "10.0.0.0/8, swordfish", "BURSAR_TRUSTED_PROXIES: must be addresses"),
             ("introspection", "swordfish", "BURSAR_INTROSPECTION: must be"),
             ("cost_maximum", "swordfish", "BURSAR_COST_MAXIMUM: must be"),
             ("bus", "swordfish", "BURSAR_BUS: must be one of process, postgres, nats"),

@@ -68,6 +68,13 @@ pub enum Error {
     #[error("Too much is under way for this organization. Nothing was done; try again shortly.")]
     Overloaded,
 
+    /// It was tried too often. Nothing was done; in so many seconds it can be tried again.
+    #[error("This was tried too often. Nothing was done; try again in {seconds} s.")]
+    Throttled {
+        /// How long to wait, in seconds.
+        seconds: u64,
+    },
+
     /// It cannot be done now. Nothing was done.
     #[error("{0} Nothing was done; try again shortly.")]
     Unavailable(&'static str),

@@ -96,6 +96,7 @@ mod tests {
         round::<OrganizationId>();
         round::<UserId>();
         round::<MembershipId>();
+        round::<InvitationId>();
         round::<DepartmentId>();
         round::<PoolId>();
         round::<AccountId>();
@@ -111,6 +112,8 @@ mod tests {
         round::<CapId>();
         round::<RaiseId>();
         round::<CreditRequestId>();
+        round::<SessionId>();
+        round::<SignInLinkId>();
         round::<TaskId>();
         round::<EntryId>();
         round::<DeliveryId>();

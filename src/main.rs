@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use bursar::app::App;
+use bursar::audit;
 use bursar::changes::Changes;
 use bursar::clock::Clock;
 use bursar::config::{Config, Environment};
@@ -54,15 +55,15 @@ enum Command {
     },
     /// Put demonstration data into an empty database.
     Seed,
-    /// Replay the books of all pools, and name the first row of each that is wrong.
+    /// Replay the books of all pools, walk all audit logs, and name the first row of each that is wrong.
     ///
     /// May run beside the server. Exit status 0: all is right; 1: something is wrong; 2: it could not be found
     /// out.
     Verify {
-        /// Only the pools of the organization with this short name.
+        /// Only the pools and the audit log of the organization with this short name.
         #[arg(long, value_name = "SLUG")]
         organization: Option<String>,
-        /// Only this pool.
+        /// Only this pool, and no audit log.
         #[arg(long, value_name = "ID")]
         pool: Option<String>,
     },
@@ -136,7 +137,7 @@ async fn serve(config: Config) -> Result<()> {
     let here = if listen.port() == 0 { format!("http://{address}") } else { public };
     let mut message = format!("\nBursar listens on http://{address}\n  explorer  {here}/graphql\n");
     if development && app.services().courier.mailbox().is_some() {
-        message += &format!("  mailbox   {here}/mailbox\n");
+        message += &format!("  sign in   {here}/sign-in\n  mailbox   {here}/mailbox\n");
     }
     if development {
         message += "  token     bursar token --email owner@demo.test\n            (also admin@, manager@, member@, \
@@ -222,6 +223,7 @@ async fn verify_pools(config: &Config, organization: Option<String>, pool: Optio
         id.ok_or_else(|| Error::invalid("--pool", "is not the id of a pool"))
     };
     let selection = Selection { organization, pool: pool.map(id).transpose()? };
+    let slug = selection.organization.as_deref();
     let nothing = "there is no database of this version here: run `bursar migrate` first";
     if config.database.sqlite_file().is_some_and(|file| !file.exists()) {
         return Err(Error::internal(nothing));
@@ -233,12 +235,16 @@ async fn verify_pools(config: &Config, organization: Option<String>, pool: Optio
     let context = Context { db, clock: Clock::system(), changes: Changes::to(|_| ()) };
     // When nobody reads any more, the exit status still says what was found.
     let report = verify(&context, &selection, |checked| _ = print(&line(checked))).await;
+    let logs = match (&report, selection.pool) {
+        (Ok(_), None) => audit::verify(&context, slug, |checked| _ = print(&log_line(checked))).await,
+        _ => Ok(0),
+    };
     context.db.close().await?;
-    let wrong = report?.findings().count();
-    if wrong == 0 {
+    let (pools, logs) = (report?.findings().count(), logs?);
+    if pools + logs == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("bursar: {wrong} pools are wrong");
+    eprintln!("bursar: {pools} pools and {logs} audit logs are wrong");
     Ok(ExitCode::FAILURE)
 }
 
@@ -250,6 +256,18 @@ fn line(checked: &Checked) -> String {
         None => format!("{organization} {pool} {name}: {version} versions, all right\n"),
         Some(finding) => {
             format!("{organization} {pool} {name}: right up to {version}, then wrong: {finding}\n")
+        }
+    }
+}
+
+/// What is said of an audit log that has been verified.
+fn log_line(checked: &audit::Checked) -> String {
+    let audit::Checked { organization, events, finding } = checked;
+    let organization = organization.as_deref().unwrap_or("the vendor");
+    match finding {
+        None => format!("{organization} audit log: {events} events, all right\n"),
+        Some(finding) => {
+            format!("{organization} audit log: right up to event {events}, then wrong: {finding}\n")
         }
     }
 }

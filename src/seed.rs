@@ -62,7 +62,7 @@ pub async fn demonstration(ledger: &Ledger, keys: &Keys) -> Result<Seeded> {
     made(organizations::create(context, &Actor::system(None), new).await)?;
     let owner = person(context, OWNER.0).await?.ok_or_else(|| Error::internal("the owner is missing"))?;
     let snapshots = Snapshots::new(context.db.clone());
-    let owner = Caller::person(&context.db, owner, Timestamp::from_micros(i64::MAX), None).await?;
+    let owner = Caller::of_person(&context.db, owner, Timestamp::from_micros(i64::MAX), None).await?;
     let demo = owner.organization_by_slug(&snapshots, DEMO, Action::ManagePools).await?;
     snapshots.close().await;
     people(context, &snapshots, &owner, &demo).await?;
@@ -161,6 +161,7 @@ async fn operator(context: &Context) -> Result<()> {
         name: OPERATOR.1.to_owned(),
         operator: true,
         created_at: context.clock.now(),
+        erased_at: None,
     };
     let work = db::work(move |txn| {
         let row = row.clone();

@@ -6,16 +6,26 @@ use std::time::Duration;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, LogFormat};
 use crate::error::{Error, Result};
 
+/// Libraries that, asked for their finest logs, print what passes through them: a socket's first message has the proof
+/// of who calls. None of them says anything that is not as fine.
+const SILENT: &[&str] = &["tungstenite=off", "tokio_tungstenite=off"];
+
 /// Begins to log as the settings say.
 pub fn start(config: &Config) -> Result<()> {
     let filter = EnvFilter::try_new(&config.log)
         .map_err(|error| Error::invalid("BURSAR_LOG", format!("is not a log filter: {error}")))?;
+    let filter = SILENT.iter().try_fold(filter, |filter, text| {
+        let directive: Directive =
+            text.parse().map_err(|error| Error::internal(format!("{text} is no directive: {error}")))?;
+        Ok::<EnvFilter, Error>(filter.add_directive(directive))
+    })?;
     let registry = tracing_subscriber::registry().with(filter);
     let started = match config.log_format {
         LogFormat::Text => {
@@ -108,6 +118,8 @@ fn describe() {
         ("bursar_deliveries_total", "Tries of deliveries, by outcome: delivered, again later, dead"),
         ("bursar_ledger_verified_transfers_total", "Transfers that the background verification has replayed"),
         ("bursar_ledger_differences_total", "Pools that were found to be wrong and were frozen"),
+        ("bursar_audit_verified_events_total", "Audit events that the background verification has walked"),
+        ("bursar_audit_differences_total", "Audit logs that were found to be wrong"),
     ] {
         describe_counter!(name, Count, meaning);
     }

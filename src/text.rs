@@ -17,6 +17,11 @@ pub fn optional_name(field: &'static str, value: Option<&str>) -> Result<Option<
     value.map(|value| name(field, value)).transpose()
 }
 
+/// A reason or note without white space around it: 1 to [`MAX_NOTE`] characters.
+pub fn note(field: &'static str, value: &str) -> Result<String> {
+    bounded(field, value, MAX_NOTE)
+}
+
 /// A reason or note that may be left out.
 pub fn optional_note(field: &'static str, value: Option<&str>) -> Result<Option<String>> {
     value.map(|value| bounded(field, value, MAX_NOTE)).transpose()

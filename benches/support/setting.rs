@@ -265,7 +265,7 @@ async fn person(app: &App, token: &str) -> Caller {
     let services = app.services();
     let now = services.context.clock.now();
     let user: UserId = bursar::auth::verify(&services.keys, token, now).unwrap().user().unwrap();
-    Caller::person(&services.context.db, user, now, None).await.unwrap()
+    Caller::of_person(&services.context.db, user, now, None).await.unwrap()
 }
 
 /// Makes tenants and pools by the rooms that make them for everybody.

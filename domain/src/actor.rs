@@ -7,5 +7,7 @@ code_enum! {
         User = 1,
         /// Bursar itself: a timer, a payment that arrived, the set-up of demonstration data.
         System = 2,
+        /// A key of an organization's or of the vendor's.
+        ApiKey = 3,
     }
 }

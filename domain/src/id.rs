@@ -52,6 +52,8 @@ ids! {
     UserId = "user",
     /// A person's place in one organization.
     MembershipId = "member",
+    /// An invitation to join an organization.
+    InvitationId = "invitation",
     /// A department of an organization.
     DepartmentId = "dept",
     /// A pool of credits.
@@ -82,6 +84,12 @@ ids! {
     RaiseId = "raise",
     /// Somebody's request for credits.
     CreditRequestId = "request",
+    /// A key of the API.
+    ApiKeyId = "key",
+    /// What a person who has signed in has until they sign out.
+    SessionId = "session",
+    /// A link to sign in with.
+    SignInLinkId = "signin",
     /// A piece of timed work.
     TaskId = "task",
     /// A journal entry: an accepted ledger command that is not a charge.

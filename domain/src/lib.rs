@@ -11,9 +11,11 @@
 mod column;
 
 pub mod actor;
+pub mod api_key;
 pub mod credits;
 pub mod delivery;
 pub mod id;
+pub mod invitation;
 pub mod ledger;
 pub mod money;
 pub mod organization;
@@ -22,6 +24,8 @@ pub mod permission;
 pub mod pricing;
 pub mod purchase;
 pub mod request;
+pub mod scope;
+pub mod sign_on;
 pub mod time;
 
 pub use credits::Credits;

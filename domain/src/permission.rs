@@ -42,6 +42,22 @@ named! {
         DepartmentManager,
         /// A member of the department (or, for a pool, of a department that has credits there).
         DepartmentMember,
+        /// A key with the scope `charges:write`.
+        ScopeChargesWrite,
+        /// A key with the scope `balances:read`.
+        ScopeBalancesRead,
+        /// A key with the scope `reports:read`.
+        ScopeReportsRead,
+        /// A key with the scope `purchases:write`.
+        ScopePurchasesWrite,
+        /// A key with the scope `ledger:read`.
+        ScopeLedgerRead,
+        /// A key with the scope `allocations:write`.
+        ScopeAllocationsWrite,
+        /// A key with the scope `members:read`.
+        ScopeMembersRead,
+        /// A key with the scope `audit:read`.
+        ScopeAuditRead,
     }
 }
 
@@ -52,8 +68,14 @@ named! {
         CreateOrganization,
         /// See the organization, its name, state and catalog.
         ReadOrganization,
-        /// Change the organization's name, time zone and state.
+        /// Change the organization's name and time zone.
         UpdateOrganization,
+        /// Have the organization do nothing but read, and let it act again.
+        SuspendOrganization,
+        /// Take out everything that is kept of the organization.
+        ExportOrganization,
+        /// Have a person forgotten, wherever they are named.
+        ErasePeople,
         /// See who belongs to the organization.
         ReadMembers,
         /// Add and remove members below owner, and change their roles.
@@ -106,6 +128,14 @@ named! {
         ReadDeliveries,
         /// Have sent again what was given up.
         ManageDeliveries,
+        /// See which API keys there are, never the keys themselves.
+        ReadApiKeys,
+        /// Make, rotate and revoke API keys, with no more than one may do oneself.
+        ManageApiKeys,
+        /// See which identity provider is believed, and about whom.
+        ReadSingleSignOn,
+        /// Say which identity provider is believed, and about whom.
+        ManageSingleSignOn,
     }
 }
 
@@ -130,6 +160,9 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
             CreateOrganization
                 | ReadOrganization
                 | UpdateOrganization
+                | SuspendOrganization
+                | ExportOrganization
+                | ErasePeople
                 | ReadMembers
                 | ManageMembers
                 | ManageOwners
@@ -146,10 +179,24 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ReadAudit
                 | ReadDeliveries
                 | ManageDeliveries
+                | ReadApiKeys
+                | ManageApiKeys
+                | ReadSingleSignOn
         ),
         // What the vendor alone does with an organization's books is out of its own hands.
-        Grant::Owner => !matches!(action, CreateOrganization | RefundCharges | CorrectLedger | FreezePools),
-        Grant::Admin => !matches!(action, UpdateOrganization | ManageOwners) && permits(Grant::Owner, action),
+        Grant::Owner => !matches!(
+            action,
+            CreateOrganization
+                | SuspendOrganization
+                | ErasePeople
+                | RefundCharges
+                | CorrectLedger
+                | FreezePools
+        ),
+        Grant::Admin => {
+            !matches!(action, UpdateOrganization | ExportOrganization | ManageOwners | ManageSingleSignOn)
+                && permits(Grant::Owner, action)
+        }
         Grant::Auditor => matches!(
             action,
             ReadOrganization
@@ -161,6 +208,8 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ReadPurchases
                 | ReadAudit
                 | ReadDeliveries
+                | ReadApiKeys
+                | ReadSingleSignOn
         ),
         Grant::Member => matches!(action, ReadOrganization),
         Grant::PoolAdministrator => matches!(
@@ -204,7 +253,49 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                     | RequestCredits
             )
         }
+        Grant::ScopeChargesWrite => matches!(
+            action,
+            ReadOrganization
+                | ReadDepartment
+                | ReadPool
+                | ChargeUnallocated
+                | ReadDepartmentCharges
+                | ChargeDepartment
+                | RefundUnderGuarantee
+        ),
+        Grant::ScopeBalancesRead => matches!(action, ReadOrganization | ReadDepartment | ReadPool),
+        Grant::ScopeReportsRead => matches!(
+            action,
+            ReadOrganization | ReadDepartment | ReadPool | ReadDepartmentCharges | ReadPurchases
+        ),
+        Grant::ScopePurchasesWrite => {
+            matches!(action, ReadOrganization | ReadPool | ReadPurchases | ManagePurchases)
+        }
+        Grant::ScopeLedgerRead => matches!(
+            action,
+            ReadOrganization | ReadDepartment | ReadPool | ReadLedger | ReadDepartmentCharges
+        ),
+        Grant::ScopeAllocationsWrite => matches!(
+            action,
+            ReadOrganization
+                | ReadDepartment
+                | ReadPool
+                | ReadLedger
+                | ReadDepartmentCharges
+                | AllocateCredits
+        ),
+        Grant::ScopeMembersRead => {
+            matches!(action, ReadOrganization | ReadMembers | ReadDepartment | ReadPool)
+        }
+        Grant::ScopeAuditRead => matches!(action, ReadOrganization | ReadAudit),
     }
+}
+
+/// Whether a grant allows an action or one that is more than it: who may refund any charge may refund those
+/// that a guarantee covers.
+pub const fn covers(grant: Grant, action: Action) -> bool {
+    let more = matches!(action, Action::RefundUnderGuarantee) && permits(grant, Action::RefundCharges);
+    more || permits(grant, action)
 }
 
 /// The table as a Markdown document, checked in as `docs/permissions.md`.
@@ -249,6 +340,17 @@ mod tests {
     }
 
     #[test]
+    fn only_the_vendor_suspends_and_has_people_forgotten() {
+        for grant in Grant::ALL {
+            for action in [Action::SuspendOrganization, Action::ErasePeople] {
+                assert_eq!(permits(*grant, action), *grant == Grant::Operator, "{grant:?} {action:?}");
+            }
+            let takes_out = matches!(grant, Grant::Owner | Grant::Operator);
+            assert_eq!(permits(*grant, Action::ExportOrganization), takes_out, "{grant:?}");
+        }
+    }
+
+    #[test]
     fn nobody_below_owner_makes_owners() {
         for grant in Grant::ALL {
             let may = permits(*grant, Action::ManageOwners);
@@ -257,10 +359,48 @@ mod tests {
     }
 
     #[test]
+    fn owners_alone_say_who_vouches_for_people() {
+        for grant in Grant::ALL {
+            assert_eq!(permits(*grant, Action::ManageSingleSignOn), *grant == Grant::Owner, "{grant:?}");
+        }
+    }
+
+    #[test]
+    fn keys_manage_neither_people_nor_keys_nor_settings() {
+        for scope in crate::scope::Scope::ALL {
+            for action in Action::ALL {
+                let given = permits(scope.grant(), *action);
+                let managing = action.name().starts_with("Manage") && *action != Action::ManagePurchases;
+                assert!(!given || !managing, "{scope} {action:?}");
+                // What ends with `:read` changes nothing.
+                let reads = action.name().starts_with("Read");
+                assert!(!given || reads || scope.as_str().ends_with(":write"), "{scope} {action:?}");
+                // An owner has whatever a key can be given.
+                assert!(!given || permits(Grant::Owner, *action), "{scope} {action:?}");
+            }
+            assert!(permits(scope.grant(), Action::ReadOrganization), "{scope}");
+        }
+    }
+
+    #[test]
+    fn only_refunds_are_covered_by_more() {
+        for grant in Grant::ALL {
+            for action in Action::ALL {
+                let more = *grant == Grant::Operator && *action == Action::RefundUnderGuarantee;
+                assert_eq!(covers(*grant, *action), permits(*grant, *action) || more, "{grant:?} {action:?}");
+            }
+        }
+    }
+
+    #[test]
     fn whoever_changes_also_sees() {
         for grant in Grant::ALL {
             for (change, see) in [
                 (Action::ManageMembers, Action::ReadMembers),
+                (Action::SuspendOrganization, Action::ReadOrganization),
+                (Action::ErasePeople, Action::ReadMembers),
+                (Action::ExportOrganization, Action::ReadAudit),
+                (Action::ExportOrganization, Action::ReadLedger),
                 (Action::ManageDepartments, Action::ReadDepartment),
                 (Action::ManagePools, Action::ReadPool),
                 (Action::AllocateCredits, Action::ReadLedger),
@@ -277,6 +417,8 @@ mod tests {
                 (Action::FreezePools, Action::ReadPool),
                 (Action::ManagePurchases, Action::ReadPurchases),
                 (Action::ManageDeliveries, Action::ReadDeliveries),
+                (Action::ManageApiKeys, Action::ReadApiKeys),
+                (Action::ManageSingleSignOn, Action::ReadSingleSignOn),
                 // Members show their departments and pools.
                 (Action::ReadMembers, Action::ReadDepartment),
                 (Action::ReadMembers, Action::ReadPool),

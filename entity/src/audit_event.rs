@@ -1,8 +1,8 @@
-//! The audit log: every change that is not a ledger row of its own. Append-only.
+//! The audit log: every change that is not a ledger row of its own. Append-only, and a chain.
 
 use bursar_domain::Timestamp;
 use bursar_domain::actor::ActorKind;
-use bursar_domain::id::{AuditEventId, OrganizationId};
+use bursar_domain::id::{AuditEventId, OrganizationId, UserId};
 use sea_orm::entity::prelude::*;
 
 /// One row of the table `audit_event`.
@@ -32,6 +32,14 @@ pub struct Model {
     pub after: Option<String>,
     /// When.
     pub created_at: Timestamp,
+    /// Its place in the organization's chain: 1, 2, 3, ... without a gap.
+    pub position: i64,
+    /// On whose behalf.
+    pub on_behalf_of: Option<UserId>,
+    /// The salted digests of values about people, by name, as a JSON object.
+    pub personal: Option<String>,
+    /// Its link of the chain; none for events from before there was one.
+    pub link: Option<Vec<u8>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

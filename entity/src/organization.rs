@@ -31,6 +31,8 @@ pub struct Model {
     pub created_at: Timestamp,
     /// Rises with its state, its people, their grants and its departments. The database raises it.
     pub revision: i64,
+    /// The organization whose test keys act in this one; none: it is a real one.
+    pub sandbox_of: Option<OrganizationId>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -20,6 +20,8 @@ pub struct Model {
     pub operator: bool,
     /// When the person was added.
     pub created_at: Timestamp,
+    /// Since when nobody knows any more who it was; none: it is somebody.
+    pub erased_at: Option<Timestamp>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

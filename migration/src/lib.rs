@@ -14,6 +14,12 @@ mod m20261124_000006_revisions;
 mod m20261125_000007_full_ledger;
 mod m20261125_000008_refunds_of_charges;
 mod m20261126_000009_deliveries;
+mod m20261126_000010_api_keys;
+mod m20261126_000011_sessions;
+mod m20261126_000012_identity_providers;
+mod m20261126_000013_invitations;
+mod m20261126_000014_audit_chain;
+mod m20261126_000015_organization_life;
 pub mod privileges;
 
 use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
@@ -35,6 +41,12 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000007_full_ledger::Migration),
             Box::new(m20261125_000008_refunds_of_charges::Migration),
             Box::new(m20261126_000009_deliveries::Migration),
+            Box::new(m20261126_000010_api_keys::Migration),
+            Box::new(m20261126_000011_sessions::Migration),
+            Box::new(m20261126_000012_identity_providers::Migration),
+            Box::new(m20261126_000013_invitations::Migration),
+            Box::new(m20261126_000014_audit_chain::Migration),
+            Box::new(m20261126_000015_organization_life::Migration),
         ]
     }
 }

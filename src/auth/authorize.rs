@@ -1,15 +1,16 @@
-//! Looking things up is authorizing them: the only place that asks the permission table.
+//! Looking things up is authorizing them.
 
-use std::collections::BTreeMap;
-
-use bursar_domain::id::{CapId, CreditRequestId, DepartmentId, OrganizationId, PoolId, PurchaseId};
+use bursar_domain::id::{ApiKeyId, CapId, CreditRequestId, DepartmentId, OrganizationId, PoolId, PurchaseId};
 use bursar_domain::organization::valid_slug;
 use bursar_domain::permission::{Action, Grant, permits};
-use bursar_entity::{account, credit_request, department, organization, pool, purchase, spending_cap};
+use bursar_entity::{
+    account, api_key, credit_request, department, organization, pool, purchase, spending_cap,
+};
 use sea_orm::sea_query::SimpleExpr;
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, Select};
 
-use super::{Actor, Caller, Member, PoolDirectory, Standing};
+use super::rights::Target;
+use super::{Actor, Caller, PoolDirectory, Standing};
 use crate::db::scope::find_across;
 use crate::db::{Scope, Snapshots, Tenant, TenantEntity};
 use crate::error::{Error, Result};
@@ -56,8 +57,15 @@ impl<T> std::ops::Deref for Authorized<T> {
 impl Caller {
     /// Whether the caller may found organizations.
     pub fn may_create_organizations(&self) -> Result<()> {
-        let allowed = self.user.operator && permits(Grant::Operator, Action::CreateOrganization);
+        let allowed = self.is_staff() && permits(Grant::Operator, Action::CreateOrganization);
         if allowed { Ok(()) } else { Err(Error::Forbidden) }
+    }
+
+    /// The vendor, for an action on what belongs to no organization. Nobody else may know of that.
+    pub fn vendor(&self, action: Action) -> Result<Authorized<()>> {
+        let allowed = self.is_staff() && permits(Grant::Operator, action);
+        let vendor = Tenant::vendor().id();
+        if allowed { Ok(self.authorized(vendor, ())) } else { Err(Error::Forbidden) }
     }
 
     /// The organization, for an action on it as a whole.
@@ -71,7 +79,7 @@ impl Caller {
             .find_row::<organization::Entity>(snapshots, Some(id), organization::Column::Id.eq(id))
             .await?;
         let row = row.ok_or(Error::not_found("organization"))?;
-        self.check(row.id, action, |_, _| {}, Action::ReadOrganization, "organization")?;
+        self.check(row.id, action, Target::Organization, Action::ReadOrganization, "organization")?;
         Ok(self.authorized(row.id, row))
     }
 
@@ -89,7 +97,7 @@ impl Caller {
             .find_row::<organization::Entity>(snapshots, None, organization::Column::Slug.eq(slug))
             .await?;
         let row = row.ok_or(Error::not_found("organization"))?;
-        self.check(row.id, action, |_, _| {}, Action::ReadOrganization, "organization")?;
+        self.check(row.id, action, Target::Organization, Action::ReadOrganization, "organization")?;
         Ok(self.authorized(row.id, row))
     }
 
@@ -106,8 +114,9 @@ impl Caller {
         let row = row.ok_or(Error::not_found("pool"))?;
         directory.remember(id, row.organization_id);
         let departments = self.departments_of_pool(snapshots, row.organization_id, id).await?;
-        departments.keys().for_each(|department| directory.remember_account(id, *department));
-        self.check(row.organization_id, action, on_pool(id, &departments), Action::ReadPool, "pool")?;
+        departments.iter().for_each(|(department, _)| directory.remember_account(id, *department));
+        let target = Target::Pool(id, &departments);
+        self.check(row.organization_id, action, target, Action::ReadPool, "pool")?;
         Ok(self.authorized(row.organization_id, row))
     }
 
@@ -121,11 +130,10 @@ impl Caller {
         action: Action,
     ) -> Result<Authorized<PoolId>> {
         if let Some(organization) = directory.organization(id) {
-            let departments = self.memberships.get(&organization).map(|member| &member.departments);
-            let departments = departments.into_iter().flatten();
-            let known = departments.filter(|(department, _)| directory.has_account(id, **department));
-            let known = known.map(|(department, manager)| (*department, *manager)).collect();
-            if self.allowed(organization, action, on_pool(id, &known)) {
+            let departments = self.departments(organization);
+            let known: Vec<_> =
+                departments.filter(|(department, _)| directory.has_account(id, *department)).collect();
+            if self.belongs_to(organization) && self.allowed(organization, action, Target::Pool(id, &known)) {
                 return Ok(self.authorized(organization, id));
             }
         }
@@ -142,7 +150,8 @@ impl Caller {
     ) -> Result<Authorized<department::Model>> {
         let row = self.find_row::<department::Entity>(snapshots, None, department::Column::Id.eq(id)).await?;
         let row = row.ok_or(Error::not_found("department"))?;
-        self.check(row.organization_id, action, on_department(id), Action::ReadDepartment, "department")?;
+        let target = Target::Department(id);
+        self.check(row.organization_id, action, target, Action::ReadDepartment, "department")?;
         Ok(self.authorized(row.organization_id, row))
     }
 
@@ -155,9 +164,8 @@ impl Caller {
     ) -> Result<Authorized<purchase::Model>> {
         let row = self.find_row::<purchase::Entity>(snapshots, None, purchase::Column::Id.eq(id)).await?;
         let row = row.ok_or(Error::not_found("purchase"))?;
-        let none = BTreeMap::new();
-        let grants = on_pool(row.pool_id, &none);
-        self.check(row.organization_id, action, grants, Action::ReadPurchases, "purchase")?;
+        let target = Target::Pool(row.pool_id, &[]);
+        self.check(row.organization_id, action, target, Action::ReadPurchases, "purchase")?;
         Ok(self.authorized(row.organization_id, row))
     }
 
@@ -198,7 +206,7 @@ impl Caller {
         id: CreditRequestId,
     ) -> Result<Authorized<credit_request::Model>> {
         let row = self.seen_credit_request(snapshots, id).await?;
-        match row.requested_by == self.user.id {
+        match self.is_person(row.requested_by) {
             true => Ok(self.authorized(row.organization_id, row)),
             false => Err(Error::Forbidden),
         }
@@ -212,6 +220,19 @@ impl Caller {
         let condition = credit_request::Column::Id.eq(id);
         let row = self.find_row::<credit_request::Entity>(snapshots, None, condition).await?;
         row.filter(|row| self.sees_credit_request(row)).ok_or(Error::not_found("credit request"))
+    }
+
+    /// An API key, of an organization's or of the vendor's, for an action on it.
+    pub async fn api_key(
+        &self,
+        snapshots: &Snapshots,
+        id: ApiKeyId,
+        action: Action,
+    ) -> Result<Authorized<api_key::Model>> {
+        let row = self.find_row::<api_key::Entity>(snapshots, None, api_key::Column::Id.eq(id)).await?;
+        let row = row.ok_or(Error::not_found("key"))?;
+        self.check(row.organization_id, action, Target::Organization, Action::ReadApiKeys, "key")?;
+        Ok(self.authorized(row.organization_id, row))
     }
 
     /// Another row of an organization the caller belongs to (any, for the operator), by a condition that
@@ -231,66 +252,6 @@ impl Caller {
         Ok((organization_of(&row), row))
     }
 
-    /// Whether the caller may do something with the organization as a whole.
-    pub fn may_in_organization(&self, organization: OrganizationId, action: Action) -> bool {
-        self.allowed(organization, action, |_, _| {})
-    }
-
-    /// Whether the caller may do something with a department.
-    pub fn may_in_department(
-        &self,
-        organization: OrganizationId,
-        department: DepartmentId,
-        action: Action,
-    ) -> bool {
-        self.allowed(organization, action, on_department(department))
-    }
-
-    /// Whether the caller may do something with a pool where some departments have accounts.
-    pub fn may_in_pool(
-        &self,
-        organization: OrganizationId,
-        pool: PoolId,
-        accounts: impl Iterator<Item = DepartmentId>,
-        action: Action,
-    ) -> bool {
-        let own = self.memberships.get(&organization).map(|member| &member.departments);
-        let own = accounts.filter_map(|department| Some((department, *own?.get(&department)?))).collect();
-        self.allowed(organization, action, on_pool(pool, &own))
-    }
-
-    /// Whether the caller has anything to do with an organization at all.
-    pub fn belongs_to(&self, organization: OrganizationId) -> bool {
-        self.user.operator || self.memberships.contains_key(&organization)
-    }
-
-    /// Whether the caller may see all movements of a pool.
-    pub fn may_read_ledger(&self, organization: OrganizationId, pool: PoolId) -> bool {
-        self.allowed(organization, Action::ReadLedger, on_pool(pool, &BTreeMap::new()))
-    }
-
-    /// Whether the caller may charge the credits of every department in a pool.
-    pub fn may_charge_all_departments(&self, organization: OrganizationId, pool: PoolId) -> bool {
-        self.allowed(organization, Action::ChargeDepartment, on_pool(pool, &BTreeMap::new()))
-    }
-
-    /// Whether the caller may see a spending cap: who sees all of the pool sees all of them, and everybody those
-    /// on the own departments and on oneself.
-    pub fn sees_cap(&self, cap: &spending_cap::Model) -> bool {
-        let organization = cap.organization_id;
-        let own = self.memberships.contains_key(&organization) && cap.user_id == Some(self.user.id);
-        let of_own = |id| self.may_in_department(organization, id, Action::ReadDepartmentCharges);
-        own || cap.department_id.is_some_and(of_own) || self.may_read_ledger(organization, cap.pool_id)
-    }
-
-    /// Whether the caller may see a credit request: who sees all of the pool sees all of them, and everybody
-    /// the own ones.
-    pub fn sees_credit_request(&self, request: &credit_request::Model) -> bool {
-        let organization = request.organization_id;
-        let own = self.memberships.contains_key(&organization) && request.requested_by == self.user.id;
-        own || self.may_read_ledger(organization, request.pool_id)
-    }
-
     /// Vouches for a row that was found and checked.
     pub(super) fn authorized<T>(&self, organization: OrganizationId, value: T) -> Authorized<T> {
         // Every caller of this has asked the permission table before.
@@ -303,31 +264,14 @@ impl Caller {
         &self,
         organization: OrganizationId,
         action: Action,
-        more: impl Fn(&Member, &mut Vec<Grant>),
+        target: Target<'_>,
         see: Action,
         what: &'static str,
     ) -> Result<()> {
-        if self.allowed(organization, action, &more) {
+        if self.allowed(organization, action, target) {
             return Ok(());
         }
-        Err(if self.allowed(organization, see, &more) { Error::Forbidden } else { Error::not_found(what) })
-    }
-
-    fn allowed(
-        &self,
-        organization: OrganizationId,
-        action: Action,
-        more: impl Fn(&Member, &mut Vec<Grant>),
-    ) -> bool {
-        let mut grants = Vec::new();
-        if self.user.operator {
-            grants.push(Grant::Operator);
-        }
-        if let Some(member) = self.memberships.get(&organization) {
-            grants.extend([Grant::Member, Grant::of(member.role)]);
-            more(member, &mut grants);
-        }
-        grants.into_iter().any(|grant| permits(grant, action))
+        Err(if self.allowed(organization, see, target) { Error::Forbidden } else { Error::not_found(what) })
     }
 
     /// The caller's departments that have an account in a pool.
@@ -336,12 +280,12 @@ impl Caller {
         snapshots: &Snapshots,
         organization: OrganizationId,
         pool: PoolId,
-    ) -> Result<BTreeMap<DepartmentId, bool>> {
-        let Some(member) = self.memberships.get(&organization) else { return Ok(BTreeMap::new()) };
-        if member.departments.is_empty() {
-            return Ok(BTreeMap::new());
+    ) -> Result<Vec<(DepartmentId, bool)>> {
+        let own: Vec<_> = self.departments(organization).collect();
+        if own.is_empty() {
+            return Ok(own);
         }
-        // The caller is a member of the organization: see `memberships`.
+        // The caller belongs to the organization, or its departments would not be known.
         let tenant = Tenant::vouched(organization);
         let snapshot = snapshots.open(tenant).await?;
         let found: Vec<Option<DepartmentId>> = tenant
@@ -349,15 +293,14 @@ impl Caller {
             .select_only()
             .column(account::Column::DepartmentId)
             .filter(account::Column::PoolId.eq(pool))
-            .filter(account::Column::DepartmentId.is_in(member.departments.keys().copied()))
+            .filter(account::Column::DepartmentId.is_in(own.iter().map(|(id, _)| *id)))
             .into_tuple()
             .all(&*snapshot)
             .await?;
-        let managers = |id: DepartmentId| member.departments.get(&id).map(|manager| (id, *manager));
-        Ok(found.into_iter().flatten().filter_map(managers).collect())
+        Ok(own.into_iter().filter(|(id, _)| found.contains(&Some(*id))).collect())
     }
 
-    /// Looks for a row in the organizations that the caller belongs to, one after another; the operator
+    /// Looks for a row in the organizations that the caller belongs to, one after another; what is the vendor's
     /// looks into all at once. What is in no organization of the caller's is not there.
     pub(super) async fn find_row<E: TenantEntity>(
         &self,
@@ -368,9 +311,9 @@ impl Caller {
     where
         E::Model: Send + Sync,
     {
-        for organization in self.memberships.keys() {
-            if known.is_none_or(|known| known == *organization) {
-                let tenant = Tenant::vouched(*organization); // the caller is a member
+        for organization in self.organizations() {
+            if known.is_none_or(|known| known == organization) {
+                let tenant = Tenant::vouched(organization); // the caller belongs to it
                 let snapshot = snapshots.open(tenant).await?;
                 let select: Select<E> = tenant.find::<E>();
                 if let Some(row) = select.filter(condition.clone()).one(&*snapshot).await? {
@@ -378,32 +321,10 @@ impl Caller {
                 }
             }
         }
-        if self.user.operator {
+        if self.is_vendors() {
             let snapshot = snapshots.open(Scope::Operator).await?;
             return Ok(find_across::<E>().filter(condition).one(&*snapshot).await?);
         }
         Ok(None)
-    }
-}
-
-fn department_grant(manager: bool) -> Grant {
-    if manager { Grant::DepartmentManager } else { Grant::DepartmentMember }
-}
-
-fn on_pool(id: PoolId, departments: &BTreeMap<DepartmentId, bool>) -> impl Fn(&Member, &mut Vec<Grant>) {
-    move |member, grants| {
-        if member.pools.contains(&id) {
-            grants.push(Grant::PoolAdministrator);
-        }
-        grants.extend(departments.values().map(|manager| department_grant(*manager)));
-    }
-}
-
-fn on_department(id: DepartmentId) -> impl Fn(&Member, &mut Vec<Grant>) {
-    move |member, grants| {
-        if !member.pools.is_empty() {
-            grants.push(Grant::AnyPoolAdministrator);
-        }
-        grants.extend(member.departments.get(&id).map(|manager| department_grant(*manager)));
     }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 impl Caller {
     /// Whether the caller may see the deliveries of all organizations, and the vendor's own.
     pub fn may_read_all_deliveries(&self) -> Result<()> {
-        let allowed = self.user.operator && permits(Grant::Operator, Action::ReadDeliveries);
+        let allowed = self.is_staff() && permits(Grant::Operator, Action::ReadDeliveries);
         if allowed { Ok(()) } else { Err(Error::Forbidden) }
     }
 

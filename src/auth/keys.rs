@@ -15,18 +15,28 @@ use crate::error::{Error, Result};
 pub struct Keys {
     token: [u8; 32],
     link: [u8; 32],
+    seal: [u8; 32],
 }
 
 impl Keys {
     /// The keys of a signing secret.
     pub fn derive(secret: &SecretString) -> Keys {
         let secret = secret.expose_secret().as_bytes();
-        Keys { token: mac(secret, b"bursar token v1"), link: mac(secret, b"bursar link v1") }
+        Keys {
+            token: mac(secret, b"bursar token v1"),
+            link: mac(secret, b"bursar link v1"),
+            seal: mac(secret, b"bursar seal v1"),
+        }
     }
 
     /// The key of session tokens.
     pub(super) fn token(&self) -> &[u8] {
         &self.token
+    }
+
+    /// The key of what is sealed.
+    pub(super) fn sealing(&self) -> &[u8] {
+        &self.seal
     }
 
     /// The proof that a link was made here: HMAC-SHA-256 of what it is about, as unpadded base64url.

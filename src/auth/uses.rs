@@ -72,13 +72,14 @@ impl Caller {
         actions: &[Action],
         what: &'static str,
     ) -> Result<()> {
-        let own = |action| department.is_some_and(|id| self.may_in_department(organization, id, action));
+        let own =
+            |action| department.is_some_and(|id| self.may_by_department(organization, pool, id, action));
         let by_pool = |action| self.may_in_pool(organization, pool, std::iter::empty(), action);
         let may = |action: &Action| own(*action) || by_pool(*action);
         if actions.iter().any(may) {
             return Ok(());
         }
-        let seen = self.may_read_ledger(organization, pool) || own(Action::ReadDepartmentCharges);
+        let seen = self.may_read_use(organization, pool, department);
         Err(if seen { Error::Forbidden } else { Error::not_found(what) })
     }
 }

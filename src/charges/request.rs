@@ -149,7 +149,8 @@ async fn authorize(
     let organization = pool.tenant().id();
     if let Some(department) = request.department {
         let by_pool = caller.may_charge_all_departments(organization, *pool);
-        if !by_pool && !caller.may_in_department(organization, department, Action::ChargeDepartment) {
+        let charge = Action::ChargeDepartment;
+        if !by_pool && !caller.may_by_department(organization, *pool, department, charge) {
             // To those who cannot see the department it is not there, like one that does not exist.
             let seen = caller.may_in_department(organization, department, Action::ReadDepartment);
             return Err(if seen {
@@ -162,9 +163,7 @@ async fn authorize(
     let mut standing = pool.standing();
     let Some(member) = request.on_behalf_of else { return Ok((pool, None, standing)) };
     let for_all = caller.may_charge_all_departments(organization, *pool);
-    let managed = request
-        .department
-        .filter(|id| caller.may_in_department(organization, *id, Action::ManageDepartmentMembers));
+    let managed = request.department.filter(|id| caller.may_charge_for_members(organization, *id));
     let own = caller.memberships.get(&organization).is_some_and(|own| own.id == member);
     if !for_all && !own && managed.is_none() {
         // What is charged on somebody's behalf counts as theirs: nobody spends in the name of a colleague.

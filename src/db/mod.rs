@@ -10,8 +10,8 @@
 //! # Order of locks
 //! Rows are locked in one order, so that two writers never wait for each other in a circle:
 //! organization, purchase, payment, credit request, pool head (by id), department (by id), membership, everything
-//! else. What a pool head guards (accounts, positions, transfers, charges of the pool, and whether the pool may be
-//! written at all) needs no locks of its own.
+//! else, and last the ends of audit logs (by organization). What a pool head guards (accounts, positions,
+//! transfers, charges of the pool, and whether the pool may be written at all) needs no locks of its own.
 //!
 //! # SQLite
 //! One writer connection, whose transactions begin IMMEDIATE, and a pool of readers beside it (WAL).

@@ -3,12 +3,13 @@
 //! This is the only file that may say `find()` on a tenant's entity: every query of a tenant's rows
 //! begins at [`Tenant::find`], which names the organization.
 
-use bursar_domain::id::{Id, OrganizationId, UserId};
+use bursar_domain::id::{Id, OrganizationId, SessionId, UserId};
 use bursar_entity::{
-    account, audit_event, charge, claimed_reference, credit_request, delivery, department, department_member,
-    guarantee_use, hold, journal_entry, lot, lot_position, membership, organization, payment, pool,
-    pool_administrator, pool_head, purchase, spending_cap, spending_cap_period, spending_cap_raise,
-    timed_task, transfer, user,
+    account, api_key, audit_event, audit_head, charge, claimed_reference, credit_request, delivery,
+    department, department_member, guarantee_use, hold, identity_provider, identity_provider_domain,
+    invitation, journal_entry, lot, lot_position, membership, organization, payment, personal_value, pool,
+    pool_administrator, pool_head, purchase, session, sign_in_link, spending_cap, spending_cap_period,
+    spending_cap_raise, timed_task, transfer, user, user_identity,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 use uuid::Uuid;
@@ -28,6 +29,11 @@ impl Tenant {
     /// The vendor itself, whose rows are about no organization: the nil id, which no organization has.
     pub fn vendor() -> Tenant {
         Tenant(OrganizationId::from_u128(0))
+    }
+
+    /// Whether it is the vendor.
+    pub fn is_vendor(self) -> bool {
+        self == Tenant::vendor()
     }
 
     /// The organization.
@@ -55,6 +61,9 @@ pub trait TenantEntity: EntityTrait {
 
 macro_rules! tenant_entities {
     ($($table:ident),+ $(,)?) => {
+        /// The names of all tables whose rows belong to organizations, but `organization` itself.
+        pub const TENANT_TABLES: &[&str] = &[$(stringify!($table)),+];
+
         $(
             impl TenantEntity for $table::Entity {
                 fn organization_column() -> $table::Column {
@@ -67,7 +76,9 @@ macro_rules! tenant_entities {
 
 tenant_entities!(
     account,
+    api_key,
     audit_event,
+    audit_head,
     charge,
     claimed_reference,
     credit_request,
@@ -76,11 +87,15 @@ tenant_entities!(
     department_member,
     guarantee_use,
     hold,
+    identity_provider,
+    identity_provider_domain,
+    invitation,
     journal_entry,
     lot,
     lot_position,
     membership,
     payment,
+    personal_value,
     pool,
     pool_administrator,
     pool_head,
@@ -90,6 +105,7 @@ tenant_entities!(
     spending_cap_raise,
     timed_task,
     transfer,
+    user_identity,
 );
 
 impl TenantEntity for organization::Entity {
@@ -121,11 +137,31 @@ macro_rules! own_entities {
     };
 }
 
-own_entities!(department_member, membership, pool_administrator);
+own_entities!(department_member, membership, pool_administrator, session, sign_in_link);
 
 /// All people that the scope of the transaction shows.
 pub fn find_people() -> Select<user::Entity> {
     user::Entity::find()
+}
+
+/// The API key with a digest, whose it may be.
+pub fn find_api_key(hash: &[u8; 32]) -> Select<api_key::Entity> {
+    api_key::Entity::find().filter(api_key::Column::Hash.eq(hash.to_vec()))
+}
+
+/// The organization with a short name, as far as the scope of the transaction shows it.
+pub fn find_slug(slug: &str) -> Select<organization::Entity> {
+    organization::Entity::find().filter(organization::Column::Slug.eq(slug))
+}
+
+/// Whose a domain is, as far as the scope of the transaction shows it.
+pub fn find_domain(domain: &str) -> Select<identity_provider_domain::Entity> {
+    identity_provider_domain::Entity::find().filter(identity_provider_domain::Column::Domain.eq(domain))
+}
+
+/// Some sessions, whoever's they are, as far as the scope of the transaction shows them.
+pub fn find_sessions(ids: Vec<SessionId>) -> Select<session::Entity> {
+    session::Entity::find().filter(session::Column::Id.is_in(ids))
 }
 
 /// Some organizations, as far as the scope of the transaction shows them.
@@ -147,14 +183,29 @@ pub enum Scope {
     Person(UserId),
     /// The person with an address. Read only.
     Email(String),
+    /// The identity providers with a name, of whatever organizations. Read only.
+    Issuer(String),
+    /// Which organization has a domain. Read only.
+    Domain(String),
+    /// The organization with a short name. Read only.
+    Slug(String),
+    /// A person who signs in or out: the person, their memberships, and their links and sessions, which can be
+    /// written. What is recorded of it is written by turning to the organizations (see `Txn::turn_to`).
+    SignIn(UserId),
     /// Everybody's, for the vendor's staff. Read only.
     Operator,
     /// An organization's, and the person with an address, to add that person to it.
     TenantAndEmail(Tenant, String),
+    /// An organization's, and what a person has in whatever organizations. The person's own row can be written.
+    TenantAndPerson(Tenant, UserId),
+    /// The API key with a digest, and the organization that it acts in. Read only.
+    ApiKey([u8; 32]),
     /// Everybody's timed work, for whoever does it.
     Scheduler,
     /// Everybody's deliveries, for whoever delivers them. They can be read and changed, not made.
     Courier,
+    /// The counts of what must not be tried too often, and nothing else.
+    Attempts,
     /// The ledger's rows of organizations whose commands share a transaction, and only those can be written.
     Tenants(Vec<Tenant>),
 }
@@ -172,15 +223,27 @@ impl Scope {
     pub(super) fn settings(&self) -> String {
         let organization =
             |tenant: &Tenant| format!("SET LOCAL app.organization_id = '{}';", Uuid::from(*tenant));
-        let email = |email: &str| format!("SET LOCAL app.user_email = '{}';", email.replace('\'', "''"));
+        let person =
+            |user: &UserId| format!("SET LOCAL app.user_id = '{}';", Uuid::from_u128(user.as_u128()));
+        let text = |name: &str, text: &str| format!("SET LOCAL app.{name} = '{}';", text.replace('\'', "''"));
+        let email = |email: &str| text("user_email", email);
         match self {
             Scope::Tenant(tenant) => organization(tenant),
-            Scope::Person(user) => format!("SET LOCAL app.user_id = '{}';", Uuid::from_u128(user.as_u128())),
+            Scope::Person(user) => person(user),
+            Scope::SignIn(user) => person(user) + "SET LOCAL app.sign_in = 'on';",
             Scope::Email(address) => email(address),
+            Scope::Issuer(issuer) => text("issuer", issuer),
+            Scope::Domain(domain) => text("domain", domain),
+            Scope::Slug(slug) => text("slug", slug),
+            Scope::ApiKey(hash) => {
+                format!("SET LOCAL app.key_hash = '{}';", data_encoding::HEXLOWER.encode(hash))
+            }
             Scope::Operator => "SET LOCAL app.operator = 'on';".to_owned(),
             Scope::Scheduler => "SET LOCAL app.scheduler = 'on';".to_owned(),
             Scope::Courier => "SET LOCAL app.courier = 'on';".to_owned(),
+            Scope::Attempts => "SET LOCAL app.attempts = 'on';".to_owned(),
             Scope::TenantAndEmail(tenant, address) => organization(tenant) + &email(address),
+            Scope::TenantAndPerson(tenant, id) => organization(tenant) + &person(id),
             Scope::Tenants(tenants) => {
                 let ids: Vec<String> = tenants.iter().map(|tenant| Uuid::from(*tenant).to_string()).collect();
                 format!("SET LOCAL app.batch = '{{{}}}';", ids.join(","))

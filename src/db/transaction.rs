@@ -15,7 +15,7 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
-use super::scope::Scope;
+use super::scope::{Scope, Tenant};
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,16 @@ impl Txn {
             ..TransactionOptions::default()
         };
         Ok(Txn(Inner::Sqlite(db.begin_with_options(options).await?)))
+    }
+
+    /// Turns to the rows of an organization, or of the vendor: what follows sees and writes those, as if the
+    /// transaction had begun with them. What a person does is recorded so in each of the person's organizations,
+    /// with the change itself.
+    pub async fn turn_to(&self, tenant: Tenant) -> Result<(), DbErr> {
+        if self.get_database_backend() == DatabaseBackend::Postgres {
+            self.execute_unprepared(&Scope::Tenant(tenant).settings()).await?;
+        }
+        Ok(())
     }
 
     /// Makes what was written last.

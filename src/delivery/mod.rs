@@ -16,11 +16,13 @@ mod compose;
 mod lease;
 mod mailbox;
 mod meters;
+mod retention;
 mod smtp;
 mod templates;
 mod worker;
 
 pub use compose::Letter;
 pub use mailbox::Mailbox;
+pub use retention::{KEPT_DAYS, empty_old};
 pub use templates::written;
 pub use worker::{Courier, run_once};

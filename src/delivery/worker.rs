@@ -17,6 +17,7 @@ use super::compose::compose;
 use super::lease::{Leased, Outcome, claim, finish, waiting};
 use super::mailbox::Mailbox;
 use super::meters::Meters;
+use super::retention::empty_old;
 use super::smtp::{Failure, Smtp};
 use crate::auth::Keys;
 use crate::config::Config;
@@ -30,6 +31,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 8;
 /// How often those that wait are counted.
 const COUNTED: Duration = Duration::from_secs(10);
+/// How often those are looked for that are older than they may be kept.
+const EMPTIED: Duration = Duration::from_secs(3_600);
 /// How long those that are under way may take once the node is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -107,7 +110,7 @@ impl Courier {
     }
 
     async fn work(&self) {
-        let mut counted: Option<Instant> = None;
+        let (mut counted, mut emptied): (Option<Instant>, Option<Instant>) = (None, None);
         while !self.0.end.is_cancelled() {
             if counted.is_none_or(|at| at.elapsed() >= COUNTED) {
                 counted = Some(Instant::now());
@@ -115,6 +118,10 @@ impl Courier {
             }
             if let Post::Server(server) = &self.0.post {
                 server.let_go();
+            }
+            if emptied.is_none_or(|at| at.elapsed() >= EMPTIED) {
+                emptied = Some(Instant::now());
+                self.empty().await;
             }
             if let Err(error) = self.look().await {
                 // The next look finds all of it again.
@@ -192,6 +199,15 @@ impl Courier {
             Ok(()) => Outcome::Delivered,
             Err(Failure::Refused(reason)) => Outcome::Dead(letter.redact(&reason)),
             Err(Failure::Again(reason)) => Outcome::Again(letter.redact(&reason)),
+        }
+    }
+
+    /// Empties what has been kept for long enough. On several nodes at once it does no harm.
+    async fn empty(&self) {
+        match empty_old(&self.0.context, &self.0.end).await {
+            Ok(0) => {}
+            Ok(deliveries) => tracing::info!(deliveries, "old deliveries were emptied"),
+            Err(error) => tracing::warn!(%error, "old deliveries cannot be emptied"),
         }
     }
 

@@ -40,8 +40,7 @@ impl Allocation {
         let (organization, row) = found?;
         // The account of unallocated credits is no allocation.
         let department = row.department_id.ok_or(Error::not_found("allocation"))?;
-        let seen = caller.may_read_ledger(organization, row.pool_id)
-            || caller.may_in_department(organization, department, Action::ReadDepartmentCharges);
+        let seen = caller.may_read_department_in(organization, row.pool_id, department);
         if seen { Ok(Allocation(row)) } else { Err(Error::not_found("allocation")) }
     }
 }

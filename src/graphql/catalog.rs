@@ -7,7 +7,6 @@ use bursar_domain::id::{PackageId, ServiceId};
 use super::Request;
 use super::node::decode;
 use super::scalars::{CreditsScalar, DateTime, MoneyObject};
-use crate::db::Scope;
 use crate::error::Error;
 use crate::{catalog, global_id};
 
@@ -18,7 +17,7 @@ impl Service {
     /// The service with a global id. Everybody who is signed in sees the catalog.
     pub async fn find(request: &Request, id: &str) -> Result<Service, Error> {
         let (caller, id) = (request.caller()?, decode::<ServiceId>(id, "service")?);
-        let snapshot = request.snapshots.open(Scope::Person(caller.user.id)).await?;
+        let snapshot = request.snapshots.open(caller.scope()).await?;
         let all = catalog::services(&snapshot, request.now()).await?;
         all.into_iter().find(|item| item.row.id == id).map(Service).ok_or(Error::not_found("service"))
     }
@@ -60,7 +59,7 @@ impl Package {
     /// The package with a global id. Everybody who is signed in sees the catalog.
     pub async fn find(request: &Request, id: &str) -> Result<Package, Error> {
         let (caller, id) = (request.caller()?, decode::<PackageId>(id, "package")?);
-        let snapshot = request.snapshots.open(Scope::Person(caller.user.id)).await?;
+        let snapshot = request.snapshots.open(caller.scope()).await?;
         let all = catalog::packages(&snapshot, request.now()).await?;
         all.into_iter().find(|item| item.row.id == id).map(Package).ok_or(Error::not_found("package"))
     }

@@ -3,7 +3,6 @@
 use async_graphql::{Context, ID, Object, SimpleObject};
 use bursar_domain::id::ChargeId;
 use bursar_domain::ledger::PricedLine;
-use bursar_domain::permission::Action;
 use bursar_domain::{Credits, Money};
 use bursar_entity::{charge, hold, journal_entry, transfer};
 use sea_orm::ColumnTrait;
@@ -13,9 +12,9 @@ use super::department::Department;
 use super::errors::ApiError;
 use super::explanation::{self, ChargeExplanation};
 use super::hold::Hold;
-use super::loaders::{Key, MemberOf, RefundsOf};
+use super::loaders::{Key, RefundsOf};
 use super::lot::Lot;
-use super::member::Member;
+use super::member::{Member, member};
 use super::node::decode;
 use super::pool::{Pool, pool_of};
 use super::refund::Refund;
@@ -66,9 +65,7 @@ impl Charge {
         let found =
             caller.row::<charge::Entity>(&request.snapshots, condition, organization, "charge").await?;
         let (organization, row) = found;
-        let own =
-            |department| caller.may_in_department(organization, department, Action::ReadDepartmentCharges);
-        let seen = caller.may_read_ledger(organization, row.pool_id) || row.department_id.is_some_and(own);
+        let seen = caller.may_read_use(organization, row.pool_id, row.department_id);
         if seen { Ok(row.into()) } else { Err(Error::not_found("charge")) }
     }
 
@@ -172,8 +169,7 @@ impl Charge {
     async fn on_behalf_of(&self, ctx: &Context<'_>) -> Option<Result<Member, ApiError>> {
         let load = Box::pin(async {
             let Some(user) = self.row.on_behalf_of else { return Ok(None) };
-            let key = Key(self.row.organization_id, MemberOf(user));
-            Ok(request(ctx)?.rows.load_one(key).await?.map(Member))
+            member(signed_in(ctx)?, self.row.organization_id, user).await
         });
         load.await.transpose()
     }

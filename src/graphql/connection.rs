@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use async_graphql::connection::{CursorType, Edge, EmptyFields, PageInfo};
 use async_graphql::{Context, Object, OutputType, TypeName};
 use bursar_domain::id::{
-    AccountId, AuditEventId, CapId, ChargeId, CreditRequestId, DeliveryId, DepartmentId, HoldId, Id, LotId,
-    MembershipId, OrganizationId, PoolId, PurchaseId,
+    AccountId, ApiKeyId, AuditEventId, CapId, ChargeId, CreditRequestId, DeliveryId, DepartmentId, HoldId,
+    Id, InvitationId, LotId, MembershipId, OrganizationId, PoolId, PurchaseId,
 };
 use sea_orm::{EntityTrait, Order, PaginatorTrait, Select, Value};
 
 use super::errors::ApiError;
 use crate::db::Txn;
-use crate::db::page::{self, MAX_PAGE, PageRequest};
+use crate::db::page::{self, MAX_PAGE, Page, PageRequest};
 
 /// How many there are when nobody says how many.
 pub const DEFAULT_PAGE: u64 = 25;
@@ -114,6 +114,7 @@ macro_rules! id_keys {
 
 id_keys!(
     AccountId,
+    ApiKeyId,
     AuditEventId,
     CapId,
     ChargeId,
@@ -121,6 +122,7 @@ id_keys!(
     DeliveryId,
     DepartmentId,
     HoldId,
+    InvitationId,
     LotId,
     MembershipId,
     OrganizationId,
@@ -142,7 +144,8 @@ pub struct PageArgs {
 }
 
 impl PageArgs {
-    fn request<K: PageKey>(&self) -> Result<PageRequest<K>, ApiError> {
+    /// The part of the list that they ask for.
+    pub fn request<K: PageKey>(&self) -> Result<PageRequest<K>, ApiError> {
         let size = |name: &str, value: Option<i32>| match value.map(u64::try_from) {
             None => Ok(None),
             Some(Ok(size)) if size <= MAX_PAGE => Ok(Some(size)),
@@ -206,6 +209,17 @@ where
     let edge = |row| Edge::new(wrap_cursor(&key(&row).encode()), node(row));
     let edges = page.rows.into_iter().map(edge).collect();
     Ok(NodeConnection { edges, has_previous: page.has_previous, has_next: page.has_next, total_count })
+}
+
+/// A page that has been fetched already as a connection, of a list that is not counted.
+pub fn fetched<T, K: PageKey, N: OutputType>(
+    page: Page<T>,
+    key: impl Fn(&T) -> K,
+    node: impl Fn(T) -> N,
+) -> NodeConnection<N> {
+    let edge = |row| Edge::new(wrap_cursor(&key(&row).encode()), node(row));
+    let edges = page.rows.into_iter().map(edge).collect();
+    NodeConnection { edges, has_previous: page.has_previous, has_next: page.has_next, total_count: None }
 }
 
 /// A short list that is already in memory as a connection, in the list's order.

@@ -19,6 +19,8 @@ use super::scan::{Excess, SCHEMA_LISTS};
 
 /// The most that one operation may cost, in points.
 pub const MOST: u64 = 100_000;
+// The largest operation fits a full bucket of the smallest setting that is accepted.
+const _: () = assert!(MOST <= crate::config::LEAST_COST as u64);
 
 /// What a field weighs: a value or an object that is already there.
 pub const FIELD: u64 = 1;

@@ -1,10 +1,11 @@
 //! Credit requests: somebody asks a pool's administrators for credits.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object};
-use bursar_domain::id::CreditRequestId;
+use bursar_domain::id::{CreditRequestId, PoolId};
 use bursar_domain::permission::Action;
 use bursar_domain::request::CreditRequestState as State;
 use bursar_entity::{credit_request, pool, spending_cap_raise};
+use sea_orm::sea_query::SimpleExpr;
 use sea_orm::{ColumnTrait, Condition, Order, QueryFilter, Select};
 
 use super::allocation::Allocation;
@@ -19,6 +20,7 @@ use super::purchase::Purchase;
 use super::scalars::{CreditsScalar, DateTime};
 use super::spending_cap::SpendingCapRaise;
 use super::{Request, request, signed_in};
+use crate::auth::Caller;
 use crate::db::Tenant;
 use crate::error::Error;
 use crate::global_id;
@@ -186,7 +188,8 @@ pub async fn of_pool(
     let mut select =
         tenant.find::<credit_request::Entity>().filter(credit_request::Column::PoolId.eq(pool.id));
     if !caller.may_read_ledger(pool.organization_id, pool.id) {
-        select = select.filter(credit_request::Column::RequestedBy.eq(caller.user.id));
+        let none = credit_request::Column::PoolId.is_in(Vec::<PoolId>::new());
+        select = select.filter(Condition::any().add(none).add_option(own(&caller)));
     }
     page(ctx, tenant, select, filter, args).await
 }
@@ -202,14 +205,16 @@ pub async fn of_organization(
     let caller = signed_in(ctx)?.caller()?;
     let mut select = tenant.find::<credit_request::Entity>();
     if !caller.may_in_organization(tenant.id(), Action::ReadLedger) {
-        let member = caller.memberships.get(&tenant.id());
-        let pools = member.into_iter().flat_map(|member| member.pools.iter().copied());
-        let own = Condition::any()
-            .add(credit_request::Column::PoolId.is_in(pools))
-            .add(credit_request::Column::RequestedBy.eq(caller.user.id));
-        select = select.filter(own);
+        let pools = caller.own_pools(tenant.id(), Action::ReadLedger);
+        let seen = Condition::any().add(credit_request::Column::PoolId.is_in(pools)).add_option(own(&caller));
+        select = select.filter(seen);
     }
     page(ctx, tenant, select, filter, args).await
+}
+
+/// The condition of the requests that the caller has made. Keys make none.
+fn own(caller: &Caller) -> Option<SimpleExpr> {
+    caller.person().map(|person| credit_request::Column::RequestedBy.eq(person.id))
 }
 
 async fn page(

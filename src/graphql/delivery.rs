@@ -85,7 +85,7 @@ impl Delivery {
         self.0.template.map(Into::into)
     }
 
-    /// To whom: an address.
+    /// To whom: an address. Empty when it is no longer kept.
     async fn recipient(&self) -> &str {
         &self.0.recipient
     }

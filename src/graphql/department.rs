@@ -13,7 +13,7 @@ use super::node::{decode, found};
 use super::organization::{self, Organization};
 use super::scalars::DateTime;
 use super::{Request, request, signed_in};
-use crate::auth::Authorized;
+use crate::auth::{Authorized, SeenPeople};
 use crate::db::Tenant;
 use crate::error::Error;
 use crate::global_id;
@@ -97,6 +97,9 @@ impl Department {
     ) -> Option<Result<NodeConnection<DepartmentMember>, ApiError>> {
         let list = Box::pin(async {
             let request = signed_in(ctx)?;
+            if request.caller()?.sees_people(self.0.organization_id) == SeenPeople::Nobody {
+                return Err(Error::Forbidden.into());
+            }
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let places = self
                 .tenant()
@@ -138,10 +141,13 @@ impl Department {
             let organization = self.0.organization_id;
             let mut select =
                 self.tenant().find::<account::Entity>().filter(account::Column::DepartmentId.eq(self.0.id));
-            if !caller.may_in_department(organization, self.0.id, Action::ReadDepartmentCharges) {
+            let action = Action::ReadDepartmentCharges;
+            if !caller.may_in_department(organization, self.0.id, action) {
                 // Administrators of pools see departments, and what these have in their pools.
-                let pools = caller.memberships.get(&organization).map(|member| member.pools.clone());
-                select = select.filter(account::Column::PoolId.is_in(pools.unwrap_or_default()));
+                let pools = caller.own_pools(organization, action);
+                select = select.filter(account::Column::PoolId.is_in(pools));
+            } else if let Some(pools) = caller.key().and_then(|key| key.reach.pools.as_ref()) {
+                select = select.filter(account::Column::PoolId.is_in(pools.iter().copied()));
             }
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (account::Column::Id, Order::Asc);

@@ -4,6 +4,7 @@
 use async_graphql::{Context, ID, Object};
 
 use super::allocation::Allocation;
+use super::api_key::ApiKey;
 use super::audit::AuditEvent;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
@@ -12,6 +13,7 @@ use super::delivery::Delivery;
 use super::department::Department;
 use super::errors::ApiError;
 use super::hold::Hold;
+use super::invitation::Invitation;
 use super::lot::Lot;
 use super::member::{Member, User};
 use super::node::found;
@@ -51,6 +53,13 @@ impl EntityQuery {
     #[graphql(entity)]
     async fn find_member_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Member, ApiError>> {
         let find = Box::pin(async { found(Member::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// An invitation to join an organization. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_invitation_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Invitation, ApiError>> {
+        let find = Box::pin(async { found(Invitation::find(signed_in(ctx)?, &id).await) });
         find.await.transpose()
     }
 
@@ -136,6 +145,13 @@ impl EntityQuery {
     #[graphql(entity)]
     async fn find_transfer_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Transfer, ApiError>> {
         let find = Box::pin(async { found(Transfer::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A key of the API. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_api_key_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<ApiKey, ApiError>> {
+        let find = Box::pin(async { found(ApiKey::find(signed_in(ctx)?, &id).await) });
         find.await.transpose()
     }
 

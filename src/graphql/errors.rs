@@ -37,7 +37,10 @@ impl From<ApiError> for GraphqlError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {
         let (code, message) = top_level(&error);
-        ApiError::coded(code, message)
+        let coded = ApiError::coded(code, message);
+        let Error::Throttled { seconds } = error else { return coded };
+        let wait = seconds.saturating_mul(1_000);
+        ApiError(coded.0.extend_with(|_, extensions| extensions.set("retryAfterMilliseconds", wait)))
     }
 }
 
@@ -61,6 +64,7 @@ pub fn top_level(error: &Error) -> (&'static str, String) {
         Error::Forbidden => "FORBIDDEN",
         Error::UnknownOutcome(_) => "UNKNOWN_OUTCOME",
         Error::Overloaded => "OVERLOADED",
+        Error::Throttled { .. } => "THROTTLED",
         Error::Unavailable(_) | Error::Stale => "UNAVAILABLE",
         _ => "BAD_USER_INPUT",
     };
@@ -292,6 +296,7 @@ pub fn user_error(error: Error) -> Result<UserError, ApiError> {
         error @ (Error::Unauthenticated(_)
         | Error::UnknownOutcome(_)
         | Error::Overloaded
+        | Error::Throttled { .. }
         | Error::Unavailable(_)
         | Error::Stale
         | Error::Database(_)

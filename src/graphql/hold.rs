@@ -3,7 +3,6 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use bursar_domain::id::HoldId;
 use bursar_domain::ledger::HoldState as State;
-use bursar_domain::permission::Action;
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{charge, hold};
 use sea_orm::{ColumnTrait, Condition, Order, QueryFilter, Select};
@@ -13,8 +12,8 @@ use super::charge::Charge;
 use super::connection::{NodeConnection, PageArgs, connection};
 use super::department::Department;
 use super::errors::ApiError;
-use super::loaders::{Key, MemberOf};
-use super::member::Member;
+use super::loaders::Key;
+use super::member::{Member, member};
 use super::node::decode;
 use super::pool::{Pool, pool_of};
 use super::scalars::{CreditsScalar, DateTime, Json, Version};
@@ -75,9 +74,7 @@ impl Hold {
         let organization = |row: &hold::Model| row.organization_id;
         let found = caller.row::<hold::Entity>(&request.snapshots, condition, organization, "hold").await?;
         let (organization, row) = found;
-        let own =
-            |department| caller.may_in_department(organization, department, Action::ReadDepartmentCharges);
-        let seen = caller.may_read_ledger(organization, row.pool_id) || row.department_id.is_some_and(own);
+        let seen = caller.may_read_use(organization, row.pool_id, row.department_id);
         if seen { Ok(Hold(row)) } else { Err(Error::not_found("hold")) }
     }
 
@@ -161,8 +158,7 @@ impl Hold {
     async fn on_behalf_of(&self, ctx: &Context<'_>) -> Option<Result<Member, ApiError>> {
         let load = Box::pin(async {
             let Some(user) = self.0.on_behalf_of else { return Ok(None) };
-            let key = Key(self.0.organization_id, MemberOf(user));
-            Ok(request(ctx)?.rows.load_one(key).await?.map(Member))
+            member(signed_in(ctx)?, self.0.organization_id, user).await
         });
         load.await.transpose()
     }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bursar_domain::Timestamp;
 use tokio::sync::Notify;
 
 use super::live::Opened;
@@ -22,14 +23,16 @@ pub type Slot = u32;
 pub enum Item {
     /// The subscription can be opened, now and again.
     Opened(Slot, Opened),
-    /// The subscription has its place in a view.
-    Seated(Slot, Seat),
+    /// The subscription has its place in a view. With it: until when the proof of who the client is is good.
+    Seated(Slot, Seat, Timestamp),
     /// An event.
     Event(Slot, Event),
     /// Events were thrown away.
     Lagged(Slot),
     /// People or grants have changed: it has to be found out whether the client may still see it.
     Revised(Slot),
+    /// The proof of who the client is is no longer good: why.
+    Unproven(Slot, &'static str),
     /// The operation ends with errors, as a JSON list.
     Failed(Slot, String),
     /// The only answer of a query or mutation.
@@ -41,10 +44,11 @@ impl Item {
     pub fn slot(&self) -> Slot {
         match self {
             Item::Opened(slot, _)
-            | Item::Seated(slot, _)
+            | Item::Seated(slot, ..)
             | Item::Event(slot, _)
             | Item::Lagged(slot)
             | Item::Revised(slot)
+            | Item::Unproven(slot, _)
             | Item::Failed(slot, _)
             | Item::Answered(slot, _) => *slot,
         }

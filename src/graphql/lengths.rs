@@ -16,12 +16,18 @@ pub const PARTS: &[&str] = &[
     "PoolBalance",
     "AllocationRefill",
     "Verification",
+    "PersonalValue",
+    "SingleSignOn",
+    "GroupRole",
+    "SessionTokens",
 ];
 
 /// Lists that are not connections and may be as long as this: type, field, how many.
 const LONG: &[(&str, &str, u64)] = &[
     ("SpendingCap", "raises", 100),
     ("Charge", "refunds", 100),
+    ("Viewer", "sessions", 100),
+    ("SignOutPayload", "sessions", 100),
     ("ImportBalancesPayload", "lots", 500),
     ("ImportBalancesPayload", "transfers", 500),
 ];

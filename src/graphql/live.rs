@@ -17,6 +17,7 @@ use crate::auth::Caller;
 use crate::db::{Snapshots, Tenant};
 use crate::error::{Error, Result};
 use crate::live::{Of, Topic};
+use bursar_domain::Timestamp;
 use bursar_domain::permission::Action;
 
 /// How often a subscription is tried to be opened whose caller's permissions change meanwhile.
@@ -55,7 +56,8 @@ impl Server {
         let since = since.unwrap_or_else(|| opened.plan.after.map_or(Since::Now, Since::After));
         let origin = opened.caller.origin.clone();
         match self.seat(opened, &inbox, slot, since).await {
-            Ok(seat) => inbox.put(Item::Seated(slot, seat)),
+            Ok((seat, until)) => inbox.put(Item::Seated(slot, seat, until)),
+            Err(Error::Unauthenticated(reason)) => inbox.put(Item::Unproven(slot, reason)),
             Err(error) => {
                 let refusal = Refusal::failed(&error, origin.as_deref());
                 inbox.put(Item::Failed(slot, refusal.into_json()));
@@ -63,7 +65,14 @@ impl Server {
         }
     }
 
-    async fn seat(&self, opened: Opened, inbox: &Arc<Inbox>, slot: Slot, since: Since) -> Result<Seat> {
+    /// Takes a seat, and says until when the proof of who takes it is good.
+    async fn seat(
+        &self,
+        opened: Opened,
+        inbox: &Arc<Inbox>,
+        slot: Slot,
+        since: Since,
+    ) -> Result<(Seat, Timestamp)> {
         let Opened { plan, mut caller } = opened;
         let services = self.services();
         let topic = self.topic(&plan, &caller).await?;
@@ -96,10 +105,10 @@ impl Server {
                     sight,
                     standing,
                 };
-                let (server, seen) = (self.clone(), Arc::clone(&state));
+                let (server, seen, until) = (self.clone(), Arc::clone(&state), caller.expires_at);
                 let begin = move || server.begin(&plan, caller);
                 let place = (Arc::clone(inbox), slot);
-                return Ok(self.views().join(key, (watch, seen), begin, place, since));
+                return Ok((self.views().join(key, (watch, seen), begin, place, since), until));
             }
             // Either the permissions were read before a change of people or grants, or the state was. Somebody
             // else may have read the same person anew already.
@@ -119,7 +128,7 @@ impl Server {
     fn begin(&self, plan: &Plan, caller: Caller) -> (Renderer, Option<Payer>) {
         let payer = plan.personal.then(|| Payer {
             throttle: self.throttle().clone(),
-            principal: Principal::User(caller.user.id),
+            principal: Principal::Caller(caller.id()),
             points: plan.points,
         });
         let request = Request::new(self.services().clone(), Some(caller), false);

@@ -8,16 +8,18 @@ use std::time::Duration;
 use async_graphql::dataloader::{DataLoader, Loader, NoCache};
 use async_graphql::runtime::{TokioSpawner, TokioTimer};
 use bursar_domain::id::{
-    AccountId, CapId, ChargeId, DepartmentId, EntryId, HoldId, LotId, MembershipId, OrganizationId, PoolId,
-    PurchaseId, UserId,
+    AccountId, AuditEventId, CapId, ChargeId, DepartmentId, EntryId, HoldId, LotId, MembershipId,
+    OrganizationId, PoolId, PurchaseId, UserId,
 };
 use bursar_domain::ledger::TransferKind;
 use bursar_entity::{
-    account, charge, department, hold, journal_entry, lot, membership, pool, purchase, spending_cap, user,
+    account, charge, department, hold, journal_entry, lot, membership, personal_value, pool, purchase,
+    spending_cap, user,
 };
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::errors::ApiError;
+use crate::audit;
 use crate::db::scope::find_people;
 use crate::db::{Snapshots, Tenant};
 use crate::error::Error;
@@ -39,6 +41,10 @@ pub struct MemberOf(pub UserId);
 /// What has been given back of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RefundsOf(pub ChargeId);
+
+/// The values about people that are kept with an entry of the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PersonalOf(pub AuditEventId);
 
 /// Makes the loader of an operation.
 pub fn rows(snapshots: Snapshots) -> RowLoader {
@@ -151,6 +157,26 @@ impl Loader<Key<RefundsOf>> for Rows {
                 let Some(charge) = row.charge_id else { continue };
                 found.entry(Key(organization, RefundsOf(charge))).or_default().push(row);
             }
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<Key<PersonalOf>> for Rows {
+    type Value = Vec<personal_value::Model>;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        keys: &[Key<PersonalOf>],
+    ) -> Result<HashMap<Key<PersonalOf>, Self::Value>, Self::Error> {
+        let mut found = HashMap::new();
+        for (organization, ids) in by_organization(keys) {
+            let tenant = Tenant::vouched(organization); // as above
+            let snapshot = self.0.open(tenant).await.map_err(Arc::new)?;
+            let events = ids.into_iter().map(|PersonalOf(event)| event).collect();
+            let values = audit::values(&snapshot, tenant, events).await.map_err(Arc::new)?;
+            found.extend(values.into_iter().map(|(id, rows)| (Key(organization, PersonalOf(id)), rows)));
         }
         Ok(found)
     }

@@ -3,6 +3,7 @@
 use async_graphql::{Context, Enum, ID, Object};
 use bursar_domain::id::{LotId, PoolId};
 use bursar_domain::ledger::{LotClass as Class, LotSource as Source};
+use bursar_domain::permission::Action;
 use bursar_domain::{Credits, Money};
 use bursar_entity::{lot, lot_position, transfer};
 use sea_orm::{ColumnTrait, Order, QueryFilter};
@@ -56,9 +57,8 @@ impl Lot {
         if caller.may_read_ledger(organization, row.pool_id) {
             return Ok(Lot(row));
         }
-        let administered = caller.memberships.get(&organization).map(|member| member.pools.iter().copied());
-        let administered: Vec<PoolId> = administered.into_iter().flatten().collect();
-        let tenant = Tenant::vouched(organization); // the caller is a member, or nothing is asked
+        let administered: Vec<PoolId> = caller.own_pools(organization, Action::ReadLedger).collect();
+        let tenant = Tenant::vouched(organization); // the caller belongs to it, or nothing is asked
         let snapshot = request.snapshots.open(tenant).await?;
         let moved = tenant
             .find::<lot_position::Entity>()
@@ -75,8 +75,7 @@ impl Lot {
         if caller.may_read_ledger(organization, self.0.pool_id) {
             return Ok(vec![self.0.pool_id]);
         }
-        let member = caller.memberships.get(&organization);
-        Ok(member.into_iter().flat_map(|member| member.pools.iter().copied()).collect())
+        Ok(caller.own_pools(organization, Action::ReadLedger).collect())
     }
 }
 

@@ -15,7 +15,7 @@ use super::organization::{self, Organization};
 use super::pool::Pool;
 use super::scalars::DateTime;
 use super::{Request, request, signed_in};
-use crate::auth::Authorized;
+use crate::auth::{Authorized, SeenPeople};
 use crate::db::scope::find_people;
 use crate::db::{Scope, Tenant};
 use crate::error::Error;
@@ -44,17 +44,18 @@ impl User {
     /// may see.
     pub async fn find(request: &Request, id: &str) -> Result<User, Error> {
         let (caller, id) = (request.caller()?, decode(id, "user")?);
-        if caller.user.id == id {
-            return Ok(User(caller.user.clone()));
+        if let Some(person) = caller.person().filter(|person| person.id == id) {
+            return Ok(User(person.clone()));
         }
         let mut scopes: Vec<Scope> = caller
-            .memberships
-            .keys()
-            .filter(|organization| caller.may_in_organization(**organization, Action::ReadMembers))
+            .organizations()
+            .filter(|organization| caller.may_in_organization(*organization, Action::ReadMembers))
             // The caller may see the members of this organization.
-            .map(|organization| Scope::Tenant(Tenant::vouched(*organization)))
+            .map(|organization| Scope::Tenant(Tenant::vouched(organization)))
             .collect();
-        if caller.user.operator {
+        // What is the vendor's may do the same in all organizations.
+        let vendor = Tenant::vendor().id();
+        if caller.is_vendors() && caller.may_in_organization(vendor, Action::ReadMembers) {
             scopes = vec![Scope::Operator];
         }
         for scope in scopes {
@@ -74,17 +75,36 @@ impl User {
 }
 
 /// A person whom a row of an organization names, as long as they belong to it: who has left is nobody
-/// there any more, and the vendor's staff is seen by the vendor's staff only.
+/// there any more, and the vendor's staff is seen by the vendor's staff only. Keys see nobody, unless they may
+/// see who belongs to the organization.
 pub async fn person(
     request: &Request,
     organization: OrganizationId,
     user: UserId,
 ) -> Result<Option<User>, ApiError> {
-    let member = request.rows.load_one(Key(organization, MemberOf(user))).await?;
-    if member.is_none() && !request.caller()?.user.operator {
-        return Ok(None);
+    match request.caller()?.sees_people(organization) {
+        SeenPeople::Nobody => return Ok(None),
+        SeenPeople::Members => {
+            let member = request.rows.load_one(Key(organization, MemberOf(user))).await?;
+            if member.is_none() {
+                return Ok(None);
+            }
+        }
+        SeenPeople::Everybody => {}
     }
     Ok(request.rows.load_one(Key(organization, user)).await?.map(User))
+}
+
+/// The member whom a row of an organization names, as [`person`] is.
+pub async fn member(
+    request: &Request,
+    organization: OrganizationId,
+    user: UserId,
+) -> Result<Option<Member>, ApiError> {
+    if request.caller()?.sees_people(organization) == SeenPeople::Nobody {
+        return Ok(None);
+    }
+    Ok(request.rows.load_one(Key(organization, MemberOf(user))).await?.map(Member))
 }
 
 /// A person.
@@ -119,7 +139,7 @@ impl Member {
         let found =
             caller.row::<membership::Entity>(&request.snapshots, condition, organization, "member").await;
         let (organization, row) = found?;
-        let own = row.user_id == caller.user.id;
+        let own = caller.is_person(row.user_id);
         if own || caller.may_in_organization(organization, Action::ReadMembers) {
             return Ok(Member(row));
         }
@@ -130,7 +150,7 @@ impl Member {
     /// departments and pools).
     fn require(&self, request: &Request) -> Result<(), Error> {
         let caller = request.caller()?;
-        let allowed = self.0.user_id == caller.user.id
+        let allowed = caller.is_person(self.0.user_id)
             || caller.may_in_organization(self.0.organization_id, Action::ReadMembers);
         if allowed { Ok(()) } else { Err(Error::Forbidden) }
     }

@@ -9,6 +9,8 @@
 
 mod allocation;
 mod answer;
+mod api_key;
+mod api_key_mutation;
 mod audit;
 mod balance;
 mod batch_root;
@@ -31,7 +33,10 @@ mod hold;
 mod hold_root;
 mod imports;
 mod inbox;
+mod invitation;
+mod invitation_mutation;
 mod lengths;
+mod life;
 mod live;
 mod loaders;
 mod lot;
@@ -41,6 +46,7 @@ mod moves;
 mod node;
 mod organization;
 mod organization_root;
+mod organization_sight;
 mod parameters;
 mod period;
 mod places;
@@ -58,7 +64,10 @@ mod scalars;
 mod scale;
 mod scan;
 mod server;
+mod session;
 mod sight;
+mod sign_in;
+mod single_sign_on;
 mod socket;
 mod spending_cap;
 mod spending_cap_mutation;
@@ -78,7 +87,7 @@ use async_graphql::{
     Context as Gql, MergedObject, ObjectType, SDLExportOptions, Schema, SchemaBuilder, ValidationMode,
 };
 
-use crate::auth::{Caller, Callers, Keys, PoolDirectory};
+use crate::auth::{Attempts, Caller, Callers, HeldSessions, Issuers, Keys, PoolDirectory};
 use crate::config::Config;
 use crate::context::Context;
 use crate::db::Snapshots;
@@ -87,6 +96,7 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::ledger::verify::Verifications;
 use crate::live::Hub;
+use crate::sign_in::Client;
 
 pub use answer::{Answered, Outcome};
 pub use parameters::{BadParameters, Parameters};
@@ -107,6 +117,12 @@ pub struct Services {
     pub keys: Keys,
     /// Who calls often.
     pub callers: Callers,
+    /// The identity providers of organizations.
+    pub issuers: Issuers,
+    /// Sessions that have streams here.
+    pub sessions: HeldSessions,
+    /// How often something was tried lately.
+    pub attempts: Attempts,
     /// Which organization a pool belongs to.
     pub directory: PoolDirectory,
     /// What the last verifications on this node have found.
@@ -120,6 +136,8 @@ pub struct Services {
 /// What belongs to one operation.
 struct Request {
     services: Arc<Services>,
+    /// Who has sent it; none: it is not sent, but carried out again for events of a stream.
+    client: Option<Client>,
     caller: RwLock<Known>,
     snapshots: Snapshots,
     rows: loaders::RowLoader,
@@ -141,7 +159,17 @@ impl Request {
         let snapshots = Snapshots::new(services.context.db.clone());
         let rows = loaders::rows(snapshots.clone());
         let caller = RwLock::new(Known { caller, recalled });
-        Request { services, caller, snapshots, rows }
+        Request { services, client: None, caller, snapshots, rows }
+    }
+
+    /// The same, sent by somebody.
+    fn sent_by(self, client: Client) -> Request {
+        Request { client: Some(client), ..self }
+    }
+
+    /// Who has sent it, whether or not it is known who that is.
+    fn client(&self) -> Result<&Client, Error> {
+        self.client.as_ref().ok_or_else(|| Error::internal("an operation that nobody has sent"))
     }
 
     /// Who calls. Without a token nobody does.
@@ -174,11 +202,17 @@ impl Request {
                 tokio::time::sleep(std::time::Duration::from_millis(10 << attempt)).await;
             }
             attempt += 1;
-            let services = &self.services;
-            let caller = Some(services.callers.reread(&services.context, &caller).await?);
-            self.snapshots.close().await;
-            *self.caller.write().unwrap_or_else(PoisonError::into_inner) = Known { caller, recalled: false };
+            self.reread(&caller).await?;
         }
+    }
+
+    /// Reads anew what the caller may do.
+    async fn reread(&self, caller: &Caller) -> Result<(), Error> {
+        let services = &self.services;
+        let caller = Some(services.callers.reread(&services.context, caller).await?);
+        self.snapshots.close().await;
+        *self.caller.write().unwrap_or_else(PoisonError::into_inner) = Known { caller, recalled: false };
+        Ok(())
     }
 
     fn now(&self) -> bursar_domain::Timestamp {
@@ -209,6 +243,7 @@ pub struct Query(
     pool::PoolQuery,
     charge_root::ChargeQuery,
     delivery::DeliveryQuery,
+    api_key::ApiKeyQuery,
 );
 
 /// The root of all reads.
@@ -223,6 +258,7 @@ pub struct SubgraphQuery(
     pool::PoolQuery,
     charge_root::ChargeQuery,
     delivery::DeliveryQuery,
+    api_key::ApiKeyQuery,
     entity::EntityQuery,
 );
 
@@ -232,6 +268,10 @@ pub struct SubgraphQuery(
 pub struct Mutation(
     organization_root::OrganizationMutation,
     member::MemberMutation,
+    sign_in::SignInMutation,
+    api_key_mutation::ApiKeyMutation,
+    invitation_mutation::InvitationMutation,
+    single_sign_on::SingleSignOnMutation,
     department::DepartmentMutation,
     pool_mutation::PoolMutation,
     allocation::AllocationMutation,
@@ -240,6 +280,7 @@ pub struct Mutation(
     spending_cap_mutation::SpendingCapMutation,
     credit_request_mutation::CreditRequestMutation,
     freeze::FreezeMutation,
+    life::LifeMutation,
     corrections::CorrectionMutation,
     imports::ImportMutation,
     charge_root::ChargeMutation,

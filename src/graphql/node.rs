@@ -2,11 +2,13 @@
 
 use async_graphql::{Context, ID, Interface, Object};
 use bursar_domain::id::{
-    AccountId, AuditEventId, CapId, ChargeId, CreditRequestId, DeliveryId, DepartmentId, HoldId, Id, LotId,
-    MembershipId, OrganizationId, PackageId, PaymentId, PoolId, PurchaseId, ServiceId, UserId,
+    AccountId, ApiKeyId, AuditEventId, CapId, ChargeId, CreditRequestId, DeliveryId, DepartmentId, HoldId,
+    Id, InvitationId, LotId, MembershipId, OrganizationId, PackageId, PaymentId, PoolId, PurchaseId,
+    ServiceId, UserId,
 };
 
 use super::allocation::Allocation;
+use super::api_key::ApiKey;
 use super::audit::AuditEvent;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
@@ -15,6 +17,7 @@ use super::delivery::Delivery;
 use super::department::Department;
 use super::errors::ApiError;
 use super::hold::Hold;
+use super::invitation::Invitation;
 use super::lot::Lot;
 use super::member::{Member, User};
 use super::organization::Organization;
@@ -42,6 +45,8 @@ pub enum Node {
     User(User),
     /// A person's place in an organization.
     Member(Member),
+    /// An invitation to join an organization.
+    Invitation(Invitation),
     /// A department.
     Department(Department),
     /// A pool.
@@ -70,6 +75,8 @@ pub enum Node {
     CreditRequest(CreditRequest),
     /// A movement of credits.
     Transfer(Transfer),
+    /// A key of the API.
+    ApiKey(ApiKey),
     /// An entry of the audit log.
     AuditEvent(AuditEvent),
     /// Something that has left or is to leave Bursar.
@@ -128,6 +135,7 @@ async fn find(request: &Request, id: &str) -> Result<Option<Node>, ApiError> {
         OrganizationId::PREFIX => Organization::find(request, id).await.map(Node::from),
         UserId::PREFIX => User::find(request, id).await.map(Node::from),
         MembershipId::PREFIX => Member::find(request, id).await.map(Node::from),
+        InvitationId::PREFIX => Invitation::find(request, id).await.map(Node::from),
         DepartmentId::PREFIX => Department::find(request, id).await.map(Node::from),
         PoolId::PREFIX => Pool::find(request, id).await.map(Node::from),
         AccountId::PREFIX => Allocation::find(request, id).await.map(Node::from),
@@ -141,6 +149,7 @@ async fn find(request: &Request, id: &str) -> Result<Option<Node>, ApiError> {
         global_id::REFUND_PREFIX => Refund::find(request, id).await.map(Node::from),
         CapId::PREFIX => SpendingCap::find(request, id).await.map(Node::from),
         CreditRequestId::PREFIX => CreditRequest::find(request, id).await.map(Node::from),
+        ApiKeyId::PREFIX => ApiKey::find(request, id).await.map(Node::from),
         AuditEventId::PREFIX => AuditEvent::find(request, id).await.map(Node::from),
         DeliveryId::PREFIX => Delivery::find(request, id).await.map(Node::from),
         global_id::TRANSFER_PREFIX => Transfer::find(request, id).await.map(Node::from),

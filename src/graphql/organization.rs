@@ -3,12 +3,11 @@
 use async_graphql::{Context, Enum, ID, Object};
 use bursar_domain::organization::{OrganizationState as State, PaymentTerms as Terms};
 use bursar_domain::permission::Action;
-use bursar_entity::{
-    account, audit_event, charge, department, hold, membership, organization, pool, purchase,
-};
-use sea_orm::{ColumnTrait, Condition, Order, QueryFilter, QuerySelect};
+use bursar_entity::{charge, department, hold, membership, organization, pool, purchase};
+use sea_orm::{ColumnTrait, Order, QueryFilter};
 
-use super::audit::AuditEvent;
+use super::api_key::{self, ApiKey};
+use super::audit::{self, AuditEvent, AuditFilter};
 use super::balance::Balance;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
@@ -18,14 +17,15 @@ use super::delivery::{self, Delivery, DeliveryFilter};
 use super::department::Department;
 use super::errors::ApiError;
 use super::hold::{Hold, HoldFilter, filtered};
+use super::invitation::{self, Invitation, InvitationFilter};
 use super::member::Member;
-use super::node::decode;
+use super::node::{decode, found};
 use super::pool::Pool;
 use super::purchase::Purchase;
 use super::scalars::{CurrencyCode, DateTime, TimeZone};
+use super::single_sign_on::{self, SingleSignOn};
 use super::{Request, signed_in};
-use crate::auth::{Authorized, Member as Membership};
-use crate::db::{Snapshot, Tenant};
+use crate::auth::Authorized;
 use crate::error::Error;
 use crate::{catalog, global_id, ledger};
 
@@ -57,47 +57,6 @@ impl Organization {
     pub async fn find(request: &Request, id: &str) -> Result<Organization, Error> {
         let found = authorized(request, id, Action::ReadOrganization).await?;
         Ok(Organization(found.into_value()))
-    }
-
-    fn tenant(&self) -> Tenant {
-        // Only organizations that the caller may see become objects.
-        Tenant::vouched(self.0.id)
-    }
-
-    /// What the caller is in this organization; the vendor's staff is nothing in it.
-    fn membership(&self, request: &Request) -> Result<Option<Membership>, Error> {
-        Ok(request.caller()?.memberships.get(&self.0.id).cloned())
-    }
-
-    fn allows(&self, request: &Request, action: Action) -> Result<bool, Error> {
-        Ok(request.caller()?.may_in_organization(self.0.id, action))
-    }
-
-    fn require(&self, request: &Request, action: Action) -> Result<(), Error> {
-        if self.allows(request, action)? { Ok(()) } else { Err(Error::Forbidden) }
-    }
-
-    /// The pools that the caller may see: all, or those that the caller administers and those where a
-    /// department of the caller's has credits.
-    async fn visible_pools(&self, request: &Request, snapshot: &Snapshot) -> Result<Condition, Error> {
-        if self.allows(request, Action::ReadPool)? {
-            return Ok(Condition::all());
-        }
-        let Some(member) = self.membership(request)? else {
-            return Ok(Condition::all().add(pool::Column::Id.is_in(Vec::<bursar_domain::id::PoolId>::new())));
-        };
-        let departments = member.departments.keys().copied();
-        let with_credits: Vec<bursar_domain::id::PoolId> = self
-            .tenant()
-            .find::<account::Entity>()
-            .select_only()
-            .column(account::Column::PoolId)
-            .filter(account::Column::DepartmentId.is_in(departments))
-            .into_tuple()
-            .all(&**snapshot)
-            .await?;
-        let seen = member.pools.iter().copied().chain(with_credits);
-        Ok(Condition::all().add(pool::Column::Id.is_in(seen)))
     }
 }
 
@@ -142,6 +101,20 @@ impl Organization {
     /// Whether it may act.
     async fn state(&self) -> OrganizationState {
         self.0.state.into()
+    }
+
+    /// Whether it is a sandbox, where the test keys of another organization act and nothing is real.
+    async fn sandbox(&self) -> bool {
+        self.0.sandbox_of.is_some()
+    }
+
+    /// The organization that it is the sandbox of. Null when it is none, or the caller does not see that one.
+    async fn sandbox_of(&self, ctx: &Context<'_>) -> Option<Result<Organization, ApiError>> {
+        let find = Box::pin(async {
+            let Some(id) = self.0.sandbox_of else { return Ok(None) };
+            found(Organization::find(signed_in(ctx)?, &global_id::encode(id)).await)
+        });
+        find.await.transpose()
     }
 
     /// How it pays.
@@ -210,12 +183,11 @@ impl Organization {
     ) -> Option<Result<NodeConnection<Department>, ApiError>> {
         let list = Box::pin(async {
             let request = signed_in(ctx)?;
-            let member = self.membership(request)?;
-            let administers = member.as_ref().is_some_and(|member| !member.pools.is_empty());
+            let caller = request.caller()?;
             let mut select = self.tenant().find::<department::Entity>();
-            if !self.allows(request, Action::ReadDepartment)? && !administers {
-                let own = member.map(|member| member.departments.keys().copied().collect::<Vec<_>>());
-                select = select.filter(department::Column::Id.is_in(own.unwrap_or_default()));
+            if !caller.may_read_departments(self.0.id) {
+                let own = caller.own_departments(self.0.id, Action::ReadDepartment);
+                select = select.filter(department::Column::Id.is_in(own));
             }
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (department::Column::Id, Order::Asc);
@@ -244,6 +216,20 @@ impl Organization {
             connection(ctx, &snapshot, select, order, page, |row| row.id, Member).await
         });
         Some(list.await)
+    }
+
+    /// Who was asked to join it, newest first. For those who see its members.
+    async fn invitations(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which of them. Left out: all.")] filter: Option<InvitationFilter>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<Invitation>, ApiError>> {
+        let args = PageArgs { first, after, last, before };
+        Some(Box::pin(invitation::of_organization(ctx, self.tenant(), filter, args)).await)
     }
 
     /// The services that credits are charged for, at the prices that hold now.
@@ -305,7 +291,8 @@ impl Organization {
             let request = signed_in(ctx)?;
             let mut select = self.tenant().find::<purchase::Entity>();
             if !self.allows(request, Action::ReadPurchases)? {
-                let pools = self.membership(request)?.map(|member| member.pools.clone()).unwrap_or_default();
+                let caller = request.caller()?;
+                let pools: Vec<_> = caller.own_pools(self.0.id, Action::ReadPurchases).collect();
                 if pools.is_empty() {
                     return Err(Error::Forbidden.into());
                 }
@@ -331,15 +318,9 @@ impl Organization {
     ) -> Option<Result<NodeConnection<Charge>, ApiError>> {
         let list = Box::pin(async {
             let request = signed_in(ctx)?;
-            let mut select = self.tenant().find::<charge::Entity>();
-            if !self.allows(request, Action::ReadLedger)? {
-                let member = self.membership(request)?.ok_or(Error::Forbidden)?;
-                select = select.filter(
-                    Condition::any()
-                        .add(charge::Column::PoolId.is_in(member.pools.iter().copied()))
-                        .add(charge::Column::DepartmentId.is_in(member.departments.keys().copied())),
-                );
-            }
+            let seen = self.seen_uses(request)?;
+            let seen = seen.condition(charge::Column::PoolId, charge::Column::DepartmentId);
+            let select = self.tenant().find::<charge::Entity>().filter(seen);
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (charge::Column::Id, Order::Desc);
             let page = PageArgs { first, after, last, before };
@@ -360,15 +341,9 @@ impl Organization {
     ) -> Option<Result<NodeConnection<Hold>, ApiError>> {
         let list = Box::pin(async {
             let request = signed_in(ctx)?;
-            let mut select = self.tenant().find::<hold::Entity>();
-            if !self.allows(request, Action::ReadLedger)? {
-                let member = self.membership(request)?.ok_or(Error::Forbidden)?;
-                select = select.filter(
-                    Condition::any()
-                        .add(hold::Column::PoolId.is_in(member.pools.iter().copied()))
-                        .add(hold::Column::DepartmentId.is_in(member.departments.keys().copied())),
-                );
-            }
+            let seen = self.seen_uses(request)?;
+            let seen = seen.condition(hold::Column::PoolId, hold::Column::DepartmentId);
+            let select = self.tenant().find::<hold::Entity>().filter(seen);
             let select = filtered(select, filter, request.now());
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (hold::Column::Id, Order::Desc);
@@ -407,24 +382,38 @@ impl Organization {
         Some(Box::pin(delivery::of_organization(ctx, self.tenant(), filter, args)).await)
     }
 
-    /// The audit log, newest first: every change that is not a ledger row of its own.
-    async fn audit_events(
+    /// Its API keys, oldest first: those that are no longer good as well, but never the keys themselves.
+    async fn api_keys(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
         #[graphql(desc = "From after this cursor on.")] after: Option<String>,
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
-    ) -> Option<Result<NodeConnection<AuditEvent>, ApiError>> {
+    ) -> Option<Result<NodeConnection<ApiKey>, ApiError>> {
         let list = Box::pin(async {
-            let request = signed_in(ctx)?;
-            self.require(request, Action::ReadAudit)?;
-            let snapshot = request.snapshots.open(self.tenant()).await?;
-            let select = self.tenant().find::<audit_event::Entity>();
-            let order = (audit_event::Column::Id, Order::Desc);
-            let page = PageArgs { first, after, last, before };
-            connection(ctx, &snapshot, select, order, page, |row| row.id, AuditEvent).await
+            self.require(signed_in(ctx)?, Action::ReadApiKeys)?;
+            api_key::of_tenant(ctx, self.tenant(), PageArgs { first, after, last, before }).await
         });
         Some(list.await)
+    }
+
+    /// Whose word is taken for who somebody is, beside a mail. Null: nobody's.
+    async fn single_sign_on(&self, ctx: &Context<'_>) -> Option<Result<SingleSignOn, ApiError>> {
+        Box::pin(single_sign_on::of_organization(ctx, &self.0)).await.transpose()
+    }
+
+    /// The audit log, newest first: every change, those of the ledger among them.
+    async fn audit_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which entries. Left out: all.")] filter: Option<AuditFilter>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<AuditEvent>, ApiError>> {
+        let args = PageArgs { first, after, last, before };
+        Some(Box::pin(audit::of_organization(ctx, self.tenant(), filter, args)).await)
     }
 }

@@ -1,6 +1,7 @@
 //! Finding, founding and changing organizations.
 
 use async_graphql::{Context, ID, InputObject, Object, OneofObject, SimpleObject};
+use bursar_domain::organization::OrganizationState as State;
 use bursar_domain::permission::Action;
 use bursar_entity::organization;
 use sea_orm::{ColumnTrait, Order, QueryFilter};
@@ -8,10 +9,9 @@ use sea_orm::{ColumnTrait, Order, QueryFilter};
 use super::connection::{NodeConnection, PageArgs, connection};
 use super::errors::{ApiError, UserError, user_error};
 use super::node::found;
-use super::organization::{Organization, authorized};
+use super::organization::{Organization, OrganizationState, authorized};
 use super::scalars::{CurrencyCode, TimeZone};
 use super::signed_in;
-use crate::db::Scope;
 use crate::db::scope::find_across;
 use crate::organizations::{self, NewOrganization, OrganizationPatch};
 
@@ -26,6 +26,16 @@ pub enum OrganizationSelector {
     Id(ID),
     /// By its short name.
     Slug(String),
+}
+
+/// Which organizations are listed. What is left out does not matter.
+#[derive(InputObject)]
+pub struct OrganizationFilter {
+    /// Sandboxes alone, or organizations that are none. Left out: both; but to the vendor, who sees everybody's,
+    /// sandboxes are shown only when they are asked for.
+    sandbox: Option<bool>,
+    /// Those in this state.
+    state: Option<OrganizationState>,
 }
 
 #[Object]
@@ -54,6 +64,9 @@ impl OrganizationQuery {
     async fn organizations(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "Which ones. Left out: all, but to the vendor no sandboxes.")] filter: Option<
+            OrganizationFilter,
+        >,
         #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
         #[graphql(desc = "From after this cursor on.")] after: Option<String>,
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
@@ -63,13 +76,19 @@ impl OrganizationQuery {
             let request = signed_in(ctx)?;
             let caller = request.caller()?;
             let mut select = find_across::<organization::Entity>();
-            let scope = if caller.user.operator {
-                Scope::Operator
-            } else {
-                select = select.filter(organization::Column::Id.is_in(caller.memberships.keys().copied()));
-                Scope::Person(caller.user.id)
-            };
-            let snapshot = request.snapshots.open(scope).await?;
+            if !caller.is_vendors() {
+                select = select.filter(organization::Column::Id.is_in(caller.organizations()));
+            }
+            let (sandbox, state) = filter.map_or((None, None), |filter| (filter.sandbox, filter.state));
+            match sandbox.or(caller.is_vendors().then_some(false)) {
+                Some(true) => select = select.filter(organization::Column::SandboxOf.is_not_null()),
+                Some(false) => select = select.filter(organization::Column::SandboxOf.is_null()),
+                None => {}
+            }
+            if let Some(state) = state {
+                select = select.filter(organization::Column::State.eq(State::from(state)));
+            }
+            let snapshot = request.snapshots.open(caller.scope()).await?;
             let order = (organization::Column::Id, Order::Asc);
             connection(
                 ctx,

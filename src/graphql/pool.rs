@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, Object};
 use bursar_domain::permission::Action;
 use bursar_entity::{account, charge, hold, lot, membership, pool, pool_administrator, transfer};
-use sea_orm::{ColumnTrait, Order, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, Order, QueryFilter};
 
 use super::allocation::Allocation;
 use super::balance::{Balance, BalanceOf};
@@ -22,7 +22,7 @@ use super::spending_cap::{self, SpendingCap};
 use super::transfer::Transfer;
 use super::verification::Verification;
 use super::{Request, request, signed_in};
-use crate::auth::Authorized;
+use crate::auth::{Authorized, SeenPeople};
 use crate::db::Tenant;
 use crate::error::Error;
 use crate::pools::{self};
@@ -56,12 +56,21 @@ impl Pool {
         &self,
         request: &Request,
     ) -> Result<Option<Vec<bursar_domain::id::DepartmentId>>, Error> {
-        if self.shows_ledger(request)? {
+        let (caller, organization) = (request.caller()?, self.0.organization_id);
+        if self.shows_ledger(request)? || caller.may_read_all_departments(organization, self.0.id) {
             return Ok(None);
         }
-        let caller = request.caller()?;
-        let member = caller.memberships.get(&self.0.organization_id);
-        Ok(Some(member.map(|member| member.departments.keys().copied().collect()).unwrap_or_default()))
+        // The pool has been shown to the caller, so it reaches it.
+        Ok(Some(caller.own_departments(organization, Action::ReadDepartmentCharges).collect()))
+    }
+
+    /// Which of its charges and holds the caller sees: a condition on their columns.
+    fn seen_uses<C: ColumnTrait>(&self, request: &Request, department: C) -> Result<Condition, Error> {
+        Ok(match self.own_departments(request)? {
+            None if self.shows_ledger(request)? => Condition::all(),
+            None => Condition::all().add(department.is_not_null()),
+            Some(own) => Condition::all().add(department.is_in(own)),
+        })
     }
 }
 
@@ -231,6 +240,9 @@ impl Pool {
         let list = Box::pin(async {
             let request = signed_in(ctx)?;
             self.require_ledger(request)?;
+            if request.caller()?.sees_people(self.0.organization_id) == SeenPeople::Nobody {
+                return Err(Error::Forbidden.into());
+            }
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let grants = self
                 .tenant()
@@ -364,11 +376,8 @@ impl Pool {
     ) -> Option<Result<NodeConnection<Charge>, ApiError>> {
         let list = Box::pin(async {
             let request = signed_in(ctx)?;
-            let mut select =
-                self.tenant().find::<charge::Entity>().filter(charge::Column::PoolId.eq(self.0.id));
-            if let Some(own) = self.own_departments(request)? {
-                select = select.filter(charge::Column::DepartmentId.is_in(own));
-            }
+            let select = self.tenant().find::<charge::Entity>().filter(charge::Column::PoolId.eq(self.0.id));
+            let select = select.filter(self.seen_uses(request, charge::Column::DepartmentId)?);
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (charge::Column::Id, Order::Desc);
             connection(
@@ -397,10 +406,8 @@ impl Pool {
     ) -> Option<Result<NodeConnection<Hold>, ApiError>> {
         let list = Box::pin(async {
             let request = signed_in(ctx)?;
-            let mut select = self.tenant().find::<hold::Entity>().filter(hold::Column::PoolId.eq(self.0.id));
-            if let Some(own) = self.own_departments(request)? {
-                select = select.filter(hold::Column::DepartmentId.is_in(own));
-            }
+            let select = self.tenant().find::<hold::Entity>().filter(hold::Column::PoolId.eq(self.0.id));
+            let select = select.filter(self.seen_uses(request, hold::Column::DepartmentId)?);
             let select = filtered(select, filter, request.now());
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (hold::Column::Id, Order::Desc);

@@ -11,13 +11,12 @@ use std::time::Duration;
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request as Operation, ServerError, Variables};
-use bursar_domain::id::UserId;
 use futures_util::StreamExt;
 
 use super::answer::{
     Answer, Answered, MALFORMED, NOT_BY_GET, Outcome, add_codes, malformed, refused, was_executed,
 };
-use super::cost::{Costs, MOST};
+use super::cost::Costs;
 use super::documents::{Document, Documents, Facts, Found, Manifest};
 use super::parameters::{BadParameters, Parameters};
 use super::places::{Place, Places};
@@ -27,8 +26,10 @@ use super::throttle::{Draw, Principal, Throttle};
 use super::variables::{InputTypes, Malformed};
 use super::views::Views;
 use super::{ApiSchema, Request, Services};
-use crate::auth::Caller;
+use crate::auth::{Caller, PrincipalId};
 use crate::error::Error;
+use crate::organizations;
+use crate::sign_in::Client;
 
 /// The way that an operation came, which decides what it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,13 @@ pub struct Session {
     pub origin: Option<String>,
     /// The address of the client.
     pub address: IpAddr,
+}
+
+impl Session {
+    /// Whoever sends it, before it is known who that is.
+    pub(super) fn client(&self) -> Client {
+        Client { address: self.address, origin: self.origin.clone() }
+    }
 }
 
 /// An operation that can be executed, as far as can be told without knowing who calls.
@@ -145,23 +153,41 @@ impl Server {
     /// Finds out who calls, as things stand now.
     pub async fn authenticate(&self, session: &Session) -> Result<Option<Caller>, Error> {
         let Some(bearer) = &session.bearer else { return Ok(None) };
-        let Services { context, keys, callers, .. } = self.services().as_ref();
-        callers.read(context, keys, bearer, session.origin.clone()).await.map(Some)
+        let caller = self.known(bearer, session.origin.clone()).await?;
+        Ok(Some(caller.at_address(session.address)))
     }
 
-    /// Who opens a stream: a person whose token is good. What that person may do is found out later.
+    /// Who bears something. Whoever comes with a token of an organization's provider for the first time is made known.
+    async fn known(&self, bearer: &str, origin: Option<String>) -> Result<Caller, Error> {
+        let Services { context, keys, callers, .. } = self.services().as_ref();
+        for _ in 0..2 {
+            // Boxed: few come with such a token for the first time.
+            if let Some(vouched) = Box::pin(callers.introduce(context, keys, bearer)).await? {
+                let user = Box::pin(organizations::arrive(context, &vouched, origin.clone())).await?;
+                callers.acquaint(context, bearer, &vouched, user);
+            }
+            match callers.read(context, keys, bearer, origin.clone()).await {
+                // What is set of the provider has changed since the token was checked.
+                Err(Error::Stale) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Error::Stale)
+    }
+
+    /// Who opens a stream: a person whose token is good, or a key. What they may do is found out later.
     pub async fn welcome(&self, session: &Session) -> Result<Option<Caller>, Error> {
         let Some(bearer) = &session.bearer else { return Ok(None) };
         let Services { context, keys, callers, .. } = self.services().as_ref();
-        match callers.recall(context, keys, bearer, session.origin.clone())? {
-            Some(caller) => Ok(Some(caller)),
+        match callers.recall(context, keys, bearer, session.origin.clone()).await? {
+            Some(caller) => Ok(Some(caller.at_address(session.address))),
             None => self.authenticate(session).await,
         }
     }
 
-    /// A place for one more stream of a person.
-    pub fn place(&self, user: UserId) -> Option<Place> {
-        self.0.places.take(user)
+    /// A place for one more stream of a person or key.
+    pub fn place(&self, caller: PrincipalId) -> Option<Place> {
+        self.0.places.take(caller)
     }
 
     /// The points of all principals.
@@ -208,7 +234,7 @@ impl Server {
             return refused(refusal);
         }
         match self.admit(&reading, session).await {
-            Ok(admitted) => Box::pin(self.execute(reading, admitted, session.origin.as_deref())).await,
+            Ok(admitted) => Box::pin(self.execute(reading, admitted, session)).await,
             Err(refusal) => refused(refusal),
         }
     }
@@ -227,9 +253,9 @@ impl Server {
         let Services { context, keys, callers, .. } = self.services().as_ref();
         let principal = session.bearer.as_deref().map(|bearer| callers.prove(context, keys, bearer));
         let principal = match principal {
-            Some(Ok(user)) => Principal::User(user),
-            // Who brings a token that is no good is told so later.
-            Some(Err(_)) | None => Principal::anonymous(session.address),
+            Some(Ok(Some(caller))) => Principal::Caller(caller),
+            // Who brings a token that is no good is told so later; a key that is not known here may be none.
+            Some(Ok(None) | Err(_)) | None => Principal::anonymous(session.address),
         };
         let points = READING + u64::try_from(bytes).unwrap_or(u64::MAX) / BYTES_A_POINT;
         let nobody = std::iter::empty();
@@ -279,28 +305,32 @@ impl Server {
         let failed = |error: Error| Refusal::failed(&error, session.origin.as_deref());
         let (mut caller, mut recalled, mut principal) = (None, false, Principal::anonymous(session.address));
         if let Some(bearer) = &session.bearer {
-            if facts.impersonal {
-                principal = Principal::User(callers.prove(context, keys, bearer).map_err(failed)?);
+            let proven = match facts.impersonal {
+                true => callers.prove(context, keys, bearer).map_err(failed)?,
+                false => None,
+            };
+            if let Some(proven) = proven {
+                principal = Principal::Caller(proven);
             } else {
                 let origin = || session.origin.clone();
                 if facts.compared {
-                    caller = callers.recall(context, keys, bearer, origin()).map_err(failed)?;
+                    caller = callers.recall(context, keys, bearer, origin()).await.map_err(failed)?;
                     recalled = caller.is_some();
                 }
                 let known = match caller {
                     Some(caller) => caller,
                     // Boxed: it takes more room than all else, and whoever is remembered does without.
                     None => {
-                        let read = Box::pin(callers.read(context, keys, bearer, origin()));
+                        let read = Box::pin(self.known(bearer, origin()));
                         read.await.map_err(failed)?
                     }
                 };
-                principal = Principal::User(known.user.id);
-                caller = Some(known);
+                principal = Principal::Caller(known.id());
+                caller = Some(known.at_address(session.address));
             }
         }
         // Members draw on the points of their organizations too.
-        let tenants = caller.iter().flat_map(|caller| caller.memberships.keys().copied());
+        let tenants = caller.iter().flat_map(|caller| caller.organizations());
         let draw = self.0.throttle.take(tenants, principal, reading.requested);
         let draw = draw.map_err(|(wait, status)| Refusal::throttled(wait, status, reading.requested))?;
         Ok(Admitted { caller, recalled, draw })
@@ -308,10 +338,10 @@ impl Server {
 
     /// Executes a query or mutation within the deadline. A mutation that is given up may still take place:
     /// its writes cannot be cut off, and its key will tell.
-    async fn execute(&self, reading: Reading, admitted: Admitted, origin: Option<&str>) -> Answered {
+    async fn execute(&self, reading: Reading, admitted: Admitted, session: &Session) -> Answered {
         let Reading { found, operation_name, variables, requested, .. } = reading;
         let Admitted { caller, recalled, draw } = admitted;
-        let request = Request::new(self.services().clone(), caller, recalled);
+        let request = Request::new(self.services().clone(), caller, recalled).sent_by(session.client());
         let operation = operation(&found.document, operation_name.clone(), variables).data(request);
         let executed = Box::pin(self.schema(found.valid).execute(operation));
         let Ok(mut response) = tokio::time::timeout(DEADLINE, executed).await else {
@@ -320,7 +350,7 @@ impl Server {
             draw.settle(requested);
             return refused(Refusal::new("TIMEOUT", message));
         };
-        add_codes(&mut response, origin);
+        add_codes(&mut response, session.origin.as_deref());
         if !was_executed(&response) {
             // Validation has done as much as it could.
             draw.settle(requested);
@@ -417,6 +447,3 @@ fn passable(kind: OperationType, way: Way) -> Result<(), Refusal> {
     let by_get = kind == OperationType::Mutation || way == Way::Get;
     Err(Refusal::new(if by_get { NOT_BY_GET } else { "BAD_USER_INPUT" }, message))
 }
-
-// The largest operation fits a full bucket of the smallest setting that is accepted.
-const _: () = assert!(MOST <= crate::config::LEAST_COST as u64);

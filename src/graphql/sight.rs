@@ -1,10 +1,10 @@
 //! What a caller may see of what is watched, found out from the state itself.
 
-use bursar_domain::id::{DepartmentId, PoolId, UserId};
+use bursar_domain::id::{DepartmentId, PoolId};
 use bursar_domain::permission::Action;
 use bursar_entity::pool;
 
-use crate::auth::Caller;
+use crate::auth::{Caller, PrincipalId, SeenPeople};
 use crate::ledger::Balance;
 use crate::live::{Body, OrganizationState, State};
 
@@ -13,10 +13,10 @@ use crate::live::{Body, OrganizationState, State};
 pub struct Sight {
     /// Which part.
     part: Part,
-    /// Whether it is shown to the vendor's staff, who see people that have left.
-    operator: bool,
-    /// The person, when the selection asks for something that depends on who asks.
-    person: Option<UserId>,
+    /// Which people are named.
+    people: SeenPeople,
+    /// Who asks, when the selection asks for something that depends on it.
+    caller: Option<PrincipalId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,47 +25,52 @@ enum Part {
     Whole,
     /// A pool, but of the departments only these, and no movements.
     Departments(Vec<DepartmentId>),
+    /// A pool with all departments, but no movements.
+    EveryDepartment,
     /// Of an organization only these pools.
     Pools(Vec<PoolId>),
 }
 
 impl Sight {
-    /// What a caller may see of a state. `None`: nothing, it does not exist for them. `person` says whether the
+    /// What a caller may see of a state. `None`: nothing, it does not exist for them. `personal` says whether the
     /// selection depends on who asks.
-    pub fn of(caller: &Caller, state: &State, person: bool) -> Option<Sight> {
-        let part = match &state.body {
+    pub fn of(caller: &Caller, state: &State, personal: bool) -> Option<Sight> {
+        let (organization, part) = match &state.body {
             Body::Pool(seen) => {
                 let (organization, pool) = (seen.pool.organization_id, seen.pool.id);
                 let accounts = seen.departments.iter().map(|(department, ..)| department.id);
                 if !caller.may_in_pool(organization, pool, accounts, Action::ReadPool) {
                     return None;
                 }
-                match caller.may_read_ledger(organization, pool) {
-                    true => Part::Whole,
-                    false => {
-                        let member = caller.memberships.get(&organization);
-                        let own = member.into_iter().flat_map(|member| member.departments.keys());
-                        Part::Departments(own.copied().collect())
-                    }
-                }
+                let part = if caller.may_read_ledger(organization, pool) {
+                    Part::Whole
+                } else if caller.may_read_all_departments(organization, pool) {
+                    Part::EveryDepartment
+                } else {
+                    let own = caller.own_departments(organization, Action::ReadDepartmentCharges);
+                    Part::Departments(own.collect())
+                };
+                (organization, part)
             }
             Body::Pools(seen) => {
                 let organization = seen.organization.id;
                 if !caller.may_in_organization(organization, Action::ReadOrganization) {
                     return None;
                 }
-                match caller.may_in_organization(organization, Action::ReadPool) {
+                let part = match caller.may_in_organization(organization, Action::ReadPool) {
                     true => Part::Whole,
                     false => Part::Pools(own_pools(caller, seen)),
-                }
+                };
+                (organization, part)
             }
             Body::Purchase(seen) => {
                 let none = std::iter::empty();
                 let may = caller.may_in_pool(seen.organization_id, seen.pool_id, none, Action::ReadPurchases);
-                may.then_some(Part::Whole)?
+                (seen.organization_id, may.then_some(Part::Whole)?)
             }
         };
-        Some(Sight { part, operator: caller.user.operator, person: person.then_some(caller.user.id) })
+        let people = caller.sees_people(organization);
+        Some(Sight { part, people, caller: personal.then_some(caller.id()) })
     }
 
     /// Whether movements are shown.
@@ -76,7 +81,7 @@ impl Sight {
     /// Whether a department's figures are shown.
     pub fn shows_department(&self, id: DepartmentId) -> bool {
         match &self.part {
-            Part::Whole => true,
+            Part::Whole | Part::EveryDepartment => true,
             Part::Departments(own) => own.contains(&id),
             Part::Pools(_) => false,
         }
@@ -90,7 +95,7 @@ impl Sight {
         state.pools.iter().filter(|(pool, _)| match &self.part {
             Part::Whole => true,
             Part::Pools(own) => own.contains(&pool.id),
-            Part::Departments(_) => false,
+            Part::Departments(_) | Part::EveryDepartment => false,
         })
     }
 
@@ -116,14 +121,14 @@ impl Sight {
     }
 }
 
-/// The pools that a member sees who does not see all: those that they administer, and those where a
-/// department of theirs has an account.
+/// The pools that a caller sees who does not see all: those on which it has a grant, and those where a
+/// department of its own has an account.
 fn own_pools(caller: &Caller, state: &OrganizationState) -> Vec<PoolId> {
-    let Some(member) = caller.memberships.get(&state.organization.id) else { return Vec::new() };
-    let with_account = |pool: PoolId| {
-        let mut accounts = state.accounts.iter().filter(|(of, _)| *of == pool);
-        accounts.any(|(_, department)| member.departments.contains_key(department))
+    let (organization, action) = (state.organization.id, Action::ReadPool);
+    let accounts = |pool: PoolId| {
+        let of_pool = state.accounts.iter().filter(move |(of, _)| *of == pool);
+        of_pool.map(|(_, department)| *department)
     };
     let ids = state.pools.iter().map(|(pool, _)| pool.id);
-    ids.filter(|pool| member.pools.contains(pool) || with_account(*pool)).collect()
+    ids.filter(|pool| caller.may_in_pool(organization, *pool, accounts(*pool), action)).collect()
 }

@@ -128,12 +128,12 @@ impl Conversation {
         self.session.bearer = bearer.map(|(_, token)| token.trim().to_owned());
         match self.server.welcome(&self.session).await {
             Ok(Some(caller)) => {
-                let Some(place) = self.server.place(caller.user.id) else {
-                    return close(TRY_AGAIN, "Too many sockets of one person");
+                let Some(place) = self.server.place(caller.id()) else {
+                    return close(TRY_AGAIN, "Too many sockets of one caller");
                 };
                 let session = Session { bearer: self.session.bearer.take(), ..self.session.clone() };
-                let streams = Streams::new(self.server.clone(), session);
                 let expires_at = caller.expires_at;
+                let streams = Streams::new(self.server.clone(), session, &caller);
                 self.begun = Some(Box::new(Begun { streams, expires_at, following: None, _place: place }));
                 Frame::Text(r#"{"type":"connection_ack"}"#.to_owned())
             }
@@ -179,6 +179,11 @@ impl Conversation {
                     Frame::Text(message("next", &id, &payload))
                 }
                 Ok(Output::Failed(id, errors)) => Frame::Text(message("error", &id, &errors)),
+                Ok(Output::ProvenUntil(at)) => {
+                    begun.expires_at = at;
+                    continue;
+                }
+                Ok(Output::Unproven(reason)) => forbidden(reason),
                 Err(_) => continue,
             };
         }

@@ -4,6 +4,7 @@ use async_graphql::{Context, Enum, ID, Object};
 use bursar_domain::id::CapId;
 use bursar_domain::ledger::Limit;
 use bursar_domain::period::Period;
+use bursar_domain::permission::Action;
 use bursar_entity::{pool, spending_cap, spending_cap_raise};
 use sea_orm::{ColumnTrait, Condition, Order, QueryFilter, QueryOrder, QuerySelect};
 use tokio::sync::OnceCell;
@@ -13,8 +14,8 @@ use super::catalog::Service;
 use super::connection::{NodeConnection, PageArgs, connection};
 use super::department::Department;
 use super::errors::ApiError;
-use super::loaders::{Key, MemberOf};
-use super::member::Member;
+use super::loaders::Key;
+use super::member::{Member, member};
 use super::node::decode;
 use super::period::PeriodKind;
 use super::pool::{Pool, pool_of};
@@ -134,8 +135,7 @@ impl SpendingCap {
     async fn member(&self, ctx: &Context<'_>) -> Option<Result<Member, ApiError>> {
         let load = Box::pin(async {
             let Some(user) = self.row.user_id else { return Ok(None) };
-            let key = Key(self.row.organization_id, MemberOf(user));
-            Ok(request(ctx)?.rows.load_one(key).await?.map(Member))
+            member(signed_in(ctx)?, self.row.organization_id, user).await
         });
         load.await.transpose()
     }
@@ -281,11 +281,14 @@ pub async fn of_pool(
         select = select.filter(spending_cap::Column::RemovedAt.is_null());
     }
     if !caller.may_read_ledger(pool.organization_id, pool.id) {
-        let member = caller.memberships.get(&pool.organization_id);
-        let departments = member.into_iter().flat_map(|member| member.departments.keys().copied());
+        // The pool has been shown to the caller, so it reaches it.
+        let departments = caller.own_departments(pool.organization_id, Action::ReadDepartmentCharges);
+        let oneself = caller.person().map(|person| spending_cap::Column::UserId.eq(person.id));
+        let every = caller.may_read_all_departments(pool.organization_id, pool.id);
         let own = Condition::any()
             .add(spending_cap::Column::DepartmentId.is_in(departments))
-            .add(spending_cap::Column::UserId.eq(caller.user.id));
+            .add_option(every.then(|| spending_cap::Column::DepartmentId.is_not_null()))
+            .add_option(oneself);
         select = select.filter(own);
     }
     let snapshot = request.snapshots.open(tenant).await?;

@@ -14,12 +14,14 @@ impl Server {
         let Services { context, keys, callers, .. } = self.services().as_ref();
         let (mut caller, mut recalled) = (None, false);
         if let Some(bearer) = &session.bearer {
-            caller = callers.recall(context, keys, bearer, session.origin.clone())?;
+            caller = callers.recall(context, keys, bearer, session.origin.clone()).await?;
+            caller = caller.map(|caller| caller.at_address(session.address));
             recalled = caller.is_some();
         }
         if caller.is_none() {
             caller = self.authenticate(session).await?;
         }
-        Ok(operation.data(Request::new(self.services().clone(), caller, recalled)))
+        let request = Request::new(self.services().clone(), caller, recalled);
+        Ok(operation.data(request.sent_by(session.client())))
     }
 }

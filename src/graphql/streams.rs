@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::parser::types::OperationType;
+use bursar_domain::Timestamp;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -13,6 +14,7 @@ use super::refusal::Refusal;
 use super::server::{Session, Way};
 use super::views::{Seat, Since};
 use super::{Outcome, Server};
+use crate::auth::{Caller, Held};
 
 /// The most operations that one client may have under way.
 pub const OPERATIONS: usize = 64;
@@ -24,6 +26,10 @@ pub struct Streams {
     inbox: Arc<Inbox>,
     running: Vec<Running>,
     next: Slot,
+    /// Until when the proof of who the client is is good, as it has been told.
+    proven_until: Timestamp,
+    /// What ends with the session that the proof belongs to.
+    held: Option<Held>,
 }
 
 struct Running {
@@ -68,6 +74,10 @@ pub enum Output {
     Last(Box<str>, String),
     /// The operation has ended with errors, a JSON list.
     Failed(Box<str>, String),
+    /// Nothing: the proof of who the client is is good until another instant than before.
+    ProvenUntil(Timestamp),
+    /// Nothing any more: the proof of who the client is is no longer good. Why.
+    Unproven(&'static str),
 }
 
 /// Why an operation does not begin.
@@ -80,10 +90,12 @@ pub enum Refused {
 }
 
 impl Streams {
-    /// Nothing yet.
-    pub fn new(server: Server, session: Session) -> Streams {
+    /// Nothing yet, of a client who has proven who it is.
+    pub fn new(server: Server, session: Session, caller: &Caller) -> Streams {
         let (session, inbox) = (Arc::new(session), Arc::default());
-        Streams { server, session, inbox, running: Vec::new(), next: 0 }
+        let held = caller.session.map(|id| server.services().sessions.hold(id));
+        let proven_until = caller.expires_at;
+        Streams { server, session, inbox, running: Vec::new(), next: 0, proven_until, held }
     }
 
     /// Begins an operation.
@@ -122,7 +134,14 @@ impl Streams {
                     return output;
                 }
             }
-            self.inbox.wait().await;
+            let Some(held) = &self.held else {
+                self.inbox.wait().await;
+                continue;
+            };
+            tokio::select! {
+                () = held.ended() => return Output::Unproven("The session has ended."),
+                () = self.inbox.wait() => {}
+            }
         }
     }
 
@@ -132,14 +151,20 @@ impl Streams {
         let running = &mut self.running[index];
         match item {
             Item::Opened(_, opened) => running.opened = Some(opened),
-            Item::Seated(_, seat) => match std::mem::replace(&mut running.early, Early::Nothing) {
-                Early::Nothing => running.work = Work::Seated(seat),
-                Early::Lagged => {
-                    seat.refresh();
-                    running.work = Work::Seated(seat);
+            Item::Seated(_, seat, until) => {
+                match std::mem::replace(&mut running.early, Early::Nothing) {
+                    Early::Nothing => running.work = Work::Seated(seat),
+                    Early::Lagged => {
+                        seat.refresh();
+                        running.work = Work::Seated(seat);
+                    }
+                    Early::Revised => self.reopen(index),
                 }
-                Early::Revised => self.reopen(index),
-            },
+                if std::mem::replace(&mut self.proven_until, until) != until {
+                    return Some(Output::ProvenUntil(until));
+                }
+            }
+            Item::Unproven(_, reason) => return Some(Output::Unproven(reason)),
             Item::Event(_, event) => {
                 running.sent = Some(event.version);
                 return Some(Output::Next(running.id.clone(), event.payload));

@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bursar_domain::id::{OrganizationId, UserId};
+use bursar_domain::id::OrganizationId;
 use quick_cache::sync::Cache;
 
+use crate::auth::PrincipalId;
 use crate::config::Rate;
 
 /// How many buckets are kept. One that is forgotten is full when it comes back.
@@ -23,8 +24,8 @@ const TENANT_FACTOR: u32 = 4;
 /// Who draws on a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
-    /// A person.
-    User(UserId),
+    /// A person or a key.
+    Caller(PrincipalId),
     /// Whoever does not say who it is, by address.
     Address(IpAddr),
 }
@@ -191,7 +192,11 @@ impl Draw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bursar_domain::id::Id;
+    use bursar_domain::id::{Id, UserId};
+
+    fn person(n: u128) -> Principal {
+        Principal::Caller(PrincipalId::Person(UserId::from_u128(n)))
+    }
 
     #[test]
     fn a_bucket_empties_fills_and_says_how_long_it_takes() {
@@ -208,7 +213,7 @@ mod tests {
     fn principals_of_one_tenant_share_and_others_do_not() {
         let throttle = Throttle::new(Rate { maximum: 100, restore: 1 });
         let (tenant, other) = (OrganizationId::from_u128(1), OrganizationId::from_u128(2));
-        let user = |n| Principal::User(UserId::from_u128(n));
+        let user = person;
         let status = throttle.take(std::iter::once(tenant), user(1), 90).ok().unwrap().settle(10);
         assert_eq!((status.maximum, status.available, status.restore), (100, 90, 1));
         for n in 2..=4 {
@@ -226,13 +231,13 @@ mod tests {
     #[test]
     fn what_was_used_beyond_is_owed() {
         let throttle = Throttle::new(Rate { maximum: 100, restore: 1 });
-        let user = Principal::User(UserId::from_u128(1));
+        let user = person(1);
         let draw = throttle.take(std::iter::empty(), user, 10).ok().unwrap();
         assert_eq!(draw.settle(150).available, 0);
         assert!(
             throttle.take(std::iter::empty(), user, 1).is_err_and(|(wait, _)| wait > Duration::from_secs(40))
         );
-        let other = Principal::User(UserId::from_u128(2));
+        let other = person(2);
         assert!(throttle.charge(other, 60) && !throttle.charge(other, 60));
     }
 

@@ -3,6 +3,7 @@
 use async_graphql::{Context, Enum, ID, Object};
 use bursar_domain::id::{AccountId, ChargeId, EntryId, HoldId, Id};
 use bursar_domain::ledger::{AccountKind as Account, CauseKind, HoldState, TransferKind as Kind};
+use bursar_domain::permission::Action;
 use bursar_entity::{charge, hold, journal_entry, transfer};
 use sea_orm::{ColumnTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -268,14 +269,19 @@ impl Transfer {
         find.await.transpose()
     }
 
-    /// The purchase that it came with.
+    /// The purchase that it came with. Null for those who do not see purchases for the pool.
     async fn purchase(&self, ctx: &Context<'_>) -> Option<Result<Purchase, ApiError>> {
         let load = Box::pin(async {
             let Some(purchase) = self.entry_row(ctx).await?.and_then(|entry| entry.purchase_id) else {
                 return Ok(None);
             };
-            let key = Key(self.row.organization_id, purchase);
-            Ok(request(ctx)?.rows.load_one(key).await?.map(Purchase))
+            let request = signed_in(ctx)?;
+            let row = request.rows.load_one(Key(self.row.organization_id, purchase)).await?;
+            let caller = request.caller()?;
+            // Who sees movements need not see what was paid for them.
+            let (organization, action) = (self.row.organization_id, Action::ReadPurchases);
+            let seen = |pool| caller.may_in_pool(organization, pool, std::iter::empty(), action);
+            Ok(row.filter(|row| seen(row.pool_id)).map(Purchase))
         });
         load.await.transpose()
     }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,9 +23,11 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::trace::TraceLayer;
 
+use super::client_address::client_address;
 use super::page;
 use super::request_id::{self, Log, RequestId};
 use super::stalled::Unstalled;
+use crate::config::Network;
 
 /// How long a client may take for the headers of a request, or keep a connection without one.
 const HEADERS: Duration = Duration::from_secs(30);
@@ -38,8 +41,13 @@ const COMPRESSED_BYTES: u64 = 1_024;
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
 /// Serves connections until `stop` says so; then waits for those with a request under way, at most for `grace`.
-/// Answers whether all have ended by themselves.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, grace: Duration) -> bool {
+/// Answers whether all have ended by themselves. What the proxies say of where a request comes from is believed.
+pub async fn serve(
+    (listener, proxies): (TcpListener, Arc<[Network]>),
+    router: Router,
+    stop: CancellationToken,
+    grace: Duration,
+) -> bool {
     let connections = TaskTracker::new();
     // Around all of the router at once: a layer of the router would box each of its routes once more.
     let service = ServiceBuilder::new()
@@ -64,7 +72,8 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         };
         // Events and answers are small, and waited for.
         let _ = socket.set_nodelay(true);
-        let service = TowerToHyperService::new(Entry { peer, inner: service.clone() });
+        let service =
+            TowerToHyperService::new(Entry { peer, proxies: Arc::clone(&proxies), inner: service.clone() });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEAD_BYTES);
         let io = TokioIo::new(Unstalled::new(socket, STALLED));
@@ -104,6 +113,7 @@ impl Predicate for NotEvents {
 #[derive(Clone)]
 struct Entry<S> {
     peer: SocketAddr,
+    proxies: Arc<[Network]>,
     inner: S,
 }
 
@@ -123,8 +133,10 @@ where
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let id = RequestId::new();
         let value = id.header();
+        // Handlers are told who the client is, not by which proxy it has come.
+        let client = client_address(request.headers(), self.peer.ip(), &self.proxies);
         let extensions = request.extensions_mut();
-        extensions.insert(ConnectInfo(self.peer));
+        extensions.insert(ConnectInfo(SocketAddr::new(client, self.peer.port())));
         extensions.insert(id);
         let answered = self.inner.call(request);
         Box::pin(async move {

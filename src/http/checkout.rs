@@ -6,11 +6,11 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State as Shared};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use bursar_domain::organization::OrganizationState;
 use bursar_domain::purchase::{PaymentState, PurchaseState};
 use bursar_domain::{Money, Timestamp};
-use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use super::State;
@@ -32,8 +32,10 @@ struct CheckoutPage {
     valid_until: String,
     reference: String,
     status: Status,
-    /// Whether it is paid and the credits wait for the pool to be opened.
+    /// Whether it is paid and the credits wait for the pool to be opened, or for the organization to act again.
     waiting: bool,
+    /// Whether they wait for the organization.
+    suspended: bool,
 }
 
 /// What the page says.
@@ -80,8 +82,8 @@ pub async fn pay(
     headers: HeaderMap,
     parts: Parts,
 ) -> Response {
-    if is_foreign(&headers) {
-        return foreign();
+    if page::is_foreign(&headers) {
+        return page::foreign();
     }
     let (services, link) = (state.server.services(), link(parts));
     match purchases::pay_sandbox(&services.ledger, &services.keys, &link, Some(origin)).await {
@@ -107,8 +109,8 @@ pub async fn cancel(
     headers: HeaderMap,
     parts: Parts,
 ) -> Response {
-    if is_foreign(&headers) {
-        return foreign();
+    if page::is_foreign(&headers) {
+        return page::foreign();
     }
     let (services, link) = (state.server.services(), link(parts));
     let now = services.context.clock.now();
@@ -139,44 +141,17 @@ fn show_page(link: &CheckoutLink, checkout: &Checkout, status: Status) -> Respon
         package: checkout.package.row.name.clone(),
         credits: checkout.purchase.credits.to_string(),
         total: money(Money { minor: checkout.purchase.total, currency: checkout.purchase.currency }),
-        valid_until: date(checkout.purchase.valid_until),
+        valid_until: page::date(checkout.purchase.valid_until),
         reference: link.payment.clone(),
         status,
         waiting: !checkout.credited,
+        suspended: checkout.organization.state == OrganizationState::Suspended,
     };
     page::render(StatusCode::OK, &page)
 }
 
 fn money(money: Money) -> String {
     format!("{} {}", money.currency, Decimal::new(money.minor, money.currency.exponent()))
-}
-
-fn date(at: Timestamp) -> String {
-    let at = DateTime::<Utc>::from_timestamp_micros(at.micros()).unwrap_or_default();
-    at.format("%-d %B %Y, %H:%M UTC").to_string()
-}
-
-/// Whether a browser says that the form was on another site's page.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
-    let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let elsewhere = |origin: &str| {
-        // A page without a referrer may send the origin "null"; the fetch metadata tells then.
-        origin != "null" && origin.split_once("://").map(|(_, rest)| rest) != Some(host)
-    };
-    match site {
-        Some(site) => !matches!(site, "same-origin" | "none"),
-        None => origin.is_some_and(elsewhere),
-    }
-}
-
-fn foreign() -> Response {
-    page::message(
-        StatusCode::FORBIDDEN,
-        "Not from here",
-        "This form was sent from another site. Nothing was done.",
-    )
 }
 
 fn failed(error: &Error) -> Response {

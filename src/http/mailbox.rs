@@ -71,7 +71,8 @@ pub async fn show(Shared(state): Shared<Arc<State>>, id: Result<Path<String>, Pa
     page::render_under(StatusCode::OK, &shown, POLICY)
 }
 
-fn mailbox(state: &State) -> Option<&Mailbox> {
+/// The mailbox, when the server has one.
+pub fn mailbox(state: &State) -> Option<&Mailbox> {
     let services = state.server.services();
     let development = services.config.environment == Environment::Development;
     services.courier.mailbox().filter(|_| development)

@@ -1,18 +1,27 @@
-//! The web server: the GraphQL endpoint, the checkout and mailbox pages, health. The only room that sees axum.
+//! The web server: the GraphQL endpoint, the pages of checkouts, invitations, mail and signing in, exports, health. The only
+//! room that sees axum.
 
 mod accept;
 mod body;
 mod checkout;
+mod client_address;
 mod explorer;
+mod export;
+mod export_organization;
 mod graphql;
 mod health;
+mod invitation;
 mod mailbox;
 mod metrics;
 mod negotiate;
 mod page;
 mod request_id;
+mod sign_in;
+mod sso;
+mod sso_cookie;
 mod stalled;
 mod stream;
+mod tar;
 mod websocket;
 
 use std::sync::Arc;
@@ -71,8 +80,9 @@ impl Web {
             }
         };
         tokio::spawn(stopped);
+        let proxies = state.server.services().config.trusted_proxies.clone().into();
         tokio::select! {
-            ended = accept::serve(self.listener, router(state), token, GRACE) => if !ended {
+            ended = accept::serve((self.listener, proxies), router(state), token, GRACE) => if !ended {
                 tracing::warn!("connections were still open at the end of the grace period");
             },
             () = telemetry::sum_up() => {},
@@ -95,6 +105,14 @@ fn router(state: State) -> Router {
         .route("/checkout/{organization}/{payment}/{token}/cancel", post(checkout::cancel))
         .route("/mailbox", get(mailbox::list))
         .route("/mailbox/{id}", get(mailbox::show))
+        .route("/invitation/{link}", get(invitation::show).post(invitation::accept))
+        .route("/sso", get(sso::show).post(sso::find))
+        .route("/sso/callback", get(sso::finish))
+        .route("/sso/{organization}", get(sso::begin))
+        .route("/sign-in", get(sign_in::show).post(sign_in::ask))
+        .route("/sign-in/{link}", get(sign_in::show_link).post(sign_in::redeem))
+        .route("/export/audit", get(export::audit_log))
+        .route("/export/organization", get(export_organization::everything))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::show))

@@ -1,10 +1,12 @@
-//! What all pages have in common: security headers and how templates become answers.
+//! What all pages have in common: security headers, how templates become answers, and whose forms are taken.
 
 use std::any::Any;
 
 use askama::Template;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use bursar_domain::Timestamp;
+use chrono::{DateTime, Utc};
 
 /// Nothing but the page itself: no scripts, no frames, no third parties; its style is in its head.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
@@ -54,6 +56,32 @@ pub fn secured(mut response: Response, policy: &'static str) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// An instant, for people.
+pub fn date(at: Timestamp) -> String {
+    let at = DateTime::<Utc>::from_timestamp_micros(at.micros()).unwrap_or_default();
+    at.format("%-d %B %Y, %H:%M UTC").to_string()
+}
+
+/// Whether a browser says that the form was on another site's page.
+pub fn is_foreign(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let elsewhere = |origin: &str| {
+        // A page without a referrer may send the origin "null"; the fetch metadata tells then.
+        origin != "null" && origin.split_once("://").map(|(_, rest)| rest) != Some(host)
+    };
+    match site {
+        Some(site) => !matches!(site, "same-origin" | "none"),
+        None => origin.is_some_and(elsewhere),
+    }
+}
+
+/// The answer to a form of another site's page.
+pub fn foreign() -> Response {
+    message(StatusCode::FORBIDDEN, "Not from here", "This form was sent from another site. Nothing was done.")
 }
 
 /// No such page.

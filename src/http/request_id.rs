@@ -34,12 +34,15 @@ impl RequestId {
 #[derive(Clone, Copy)]
 pub struct Log;
 
-/// The span of a request. Paths of checkout pages hold a secret and are cut off before it.
+/// The span of a request. Paths of checkouts, invitations and links to sign in with hold a secret and are cut off
+/// before it.
 impl<B> MakeSpan<B> for Log {
     fn make_span(&mut self, request: &Request<B>) -> Span {
         let id = request.extensions().get::<RequestId>().map_or("", |id| id.0.as_str());
         let path = match request.uri().path() {
             path if path.starts_with("/checkout/") => "/checkout/...",
+            path if path.starts_with("/invitation/") => "/invitation/...",
+            path if path.starts_with("/sign-in/") => "/sign-in/...",
             path => path,
         };
         tracing::info_span!("request", request_id = id, method = %request.method(), path)

@@ -100,11 +100,11 @@ async fn open(
     if let Err(answered) = server.preview(&parameters, &session, way) {
         return respond(answered, Kind::Plain);
     }
-    let Some(place) = server.place(caller.user.id) else {
+    let Some(place) = server.place(caller.id()) else {
         let message = "One person has too many streams open.";
         return refused(StatusCode::TOO_MANY_REQUESTS, "THROTTLED", message);
     };
-    let mut streams = Streams::new(server.clone(), session);
+    let mut streams = Streams::new(server.clone(), session, &caller);
     // It is the first of its client: nothing stands in its way.
     let _ = streams.begin("", parameters);
     let stream = Stream { state: Arc::clone(state), streams, expires_at: caller.expires_at, _place: place };
@@ -150,6 +150,11 @@ impl Stream {
                 Ok(Output::Next(_, payload)) => (event("next", &payload), false),
                 Ok(Output::Last(_, body)) => (event("next", &body) + COMPLETE, true),
                 Ok(Output::Failed(_, errors)) => (event("next", &errors_of(&errors)) + COMPLETE, true),
+                Ok(Output::ProvenUntil(at)) => {
+                    self.expires_at = at;
+                    (":\n\n".to_owned(), false)
+                }
+                Ok(Output::Unproven(reason)) => (failed("UNAUTHENTICATED", reason), true),
                 Err(_) => (":\n\n".to_owned(), false),
             },
         }

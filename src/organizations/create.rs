@@ -50,6 +50,7 @@ pub async fn create(context: &Context, actor: &Actor, new: NewOrganization) -> R
         credit_limit: None,
         created_at: context.clock.now(),
         revision: 1,
+        sandbox_of: None,
     };
     // It is being made here; nobody else can know it yet.
     let tenant = Tenant::vouched(row.id);
@@ -74,7 +75,8 @@ pub async fn create(context: &Context, actor: &Actor, new: NewOrganization) -> R
             audit::record(txn, tenant, &clock, &actor, Change::created("createOrganization", row.id, facts))
                 .await?;
             let facts = json!({ "user": global_id::encode(user), "role": Role::Owner.as_str() });
-            audit::record(txn, tenant, &clock, &actor, Change::created("addMember", id, facts)).await
+            let change = Change::created("addMember", id, facts).about(Some(user), "email", address);
+            audit::record(txn, tenant, &clock, &actor, change).await
         })
     });
     match context.db.write(Scope::TenantAndEmail(tenant, owner), work).await {

@@ -4,17 +4,36 @@
 //! its members), checks what must hold with that lock, writes, and records itself in the audit log, all
 //! in one transaction.
 
+mod acceptance;
+mod arrival;
 mod create;
 mod departments;
+mod invitation_link;
+mod invitations;
 mod members;
+mod people;
+mod single_sign_on;
+mod suspend;
+mod tables;
 mod update;
 
+pub use acceptance::{Accepted, Invited, accept_by_mailbox, accept_invitation, find_invitation};
+pub use arrival::arrive;
 pub use create::{NewOrganization, create};
 pub use departments::{
     DepartmentPatch, NewDepartment, add_department_member, archive_department, create_department,
     remove_department_member, update_department,
 };
+pub use invitation_link::InvitationLink;
+pub use invitations::{NewInvitation, invite, resend_invitation, revoke_invitation};
 pub use members::{NewMember, add_member, remove_member, update_member_role};
+pub use people::{Forgotten, Person, forget};
+pub use single_sign_on::{
+    NewSignOn, SignOn, configure_single_sign_on, decode_group_roles, provider_by_slug, provider_of,
+    sign_on_of,
+};
+pub use suspend::{resume_in, sandbox_of, suspend};
+pub use tables::{Part, TABLES, WITHHELD, Walk};
 pub use update::{OrganizationPatch, update};
 
 use bursar_domain::id::{MembershipId, UserId};
@@ -22,6 +41,7 @@ use bursar_domain::organization::normal_email;
 use bursar_entity::{membership, organization, user};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 
+use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::db::scope::find_people;
 use crate::db::{Tenant, Txn};
@@ -40,6 +60,15 @@ pub async fn lock_member(txn: &Txn, tenant: Tenant, member: MembershipId) -> Res
     row.lock_shared().one(txn).await?.ok_or(Error::not_found("member").at("memberId"))
 }
 
+/// The caller with the role that they have under the organization's lock: it may have been another one
+/// when the request came in. A key has none.
+pub async fn as_of_now(txn: &Txn, tenant: Tenant, caller: Caller) -> Result<Caller> {
+    let Some(person) = caller.person().map(|person| person.id) else { return Ok(caller) };
+    let own = tenant.find::<membership::Entity>().filter(membership::Column::UserId.eq(person));
+    let role = own.one(txn).await?.map(|row| row.role);
+    Ok(caller.with_role(tenant.id(), role))
+}
+
 /// The person with an address, added when there is none. A name is needed only then.
 async fn person(txn: &Txn, clock: &Clock, email: &str, name: Option<&str>) -> Result<UserId> {
     let known = || find_people().filter(user::Column::Email.eq(email)).one(txn);
@@ -53,6 +82,7 @@ async fn person(txn: &Txn, clock: &Clock, email: &str, name: Option<&str>) -> Re
         name,
         operator: false,
         created_at: clock.now(),
+        erased_at: None,
     };
     // Somebody may add the same person at the same time; then theirs counts.
     user::Entity::insert(row.into_active_model())

@@ -7,9 +7,11 @@
 
 mod append;
 mod facts;
+mod forget;
 mod replay;
 
 pub use append::{Link, Mail, UserOrAddress, append};
 pub use bursar_domain::delivery::MailTemplate as Template;
 pub use facts::{Facts, InvitationFacts, SignInFacts};
+pub use forget::{Named, forget};
 pub use replay::replay;

@@ -26,6 +26,10 @@ pub async fn replay(context: &Context, delivery: &Authorized<delivery::Model>) -
                 let reason = "Only what was given up can be tried again.";
                 return Err(Error::conflict(Conflict::State, "deliveryId", reason));
             }
+            if before.recipient.is_empty() {
+                let reason = "To whom it was is no longer kept.";
+                return Err(Error::conflict(Conflict::State, "deliveryId", reason));
+            }
             let after = delivery::Model {
                 state: DeliveryState::Pending,
                 attempts: 0,

@@ -11,7 +11,6 @@ use super::lock;
 use super::settings::write;
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
-use crate::clock::Clock;
 use crate::context::Context;
 use crate::db::{self, Txn};
 use crate::error::{Error, Result};
@@ -42,25 +41,22 @@ pub async fn freeze(context: &Context, pool: &Authorized<pool::Model>, reason: &
     context.db.write(tenant, work).await
 }
 
-/// Opens a pool inside the transaction of another room, and holds on to its head. Answers whether it was closed.
-/// The reason is one that has been checked.
+/// Opens a pool inside the transaction of another room, and holds on to its head. Answers, when it was closed, what
+/// is to be recorded of that once everything else has been locked. The reason is one that has been checked.
 pub async fn thaw(
     txn: &Txn,
-    clock: &Clock,
     pool: &Authorized<pool::Model>,
     reason: Option<&str>,
-) -> Result<(pool::Model, bool)> {
+) -> Result<(pool::Model, Option<Change>)> {
     let (tenant, id) = (pool.tenant(), pool.id);
     let (before, _) = lock(txn, tenant, id).await?;
     if before.frozen_at.is_none() {
-        return Ok((before, false));
+        return Ok((before, None));
     }
     let after = pool::Model { frozen_at: None, frozen_reason: None, ..before.clone() };
     let after = write(txn, after).await?;
     let is = json!({ "frozen": false, "reason": reason });
-    let change = Change::updated("unfreezePool", id, facts(&before), is);
-    audit::record(txn, tenant, clock, pool.actor(), change).await?;
-    Ok((after, true))
+    Ok((after, Some(Change::updated("unfreezePool", id, facts(&before), is))))
 }
 
 fn facts(row: &pool::Model) -> serde_json::Value {

@@ -1,16 +1,17 @@
 //! Credits that the operator gives.
 
-use bursar_domain::id::DepartmentId;
+use bursar_domain::id::{DepartmentId, PoolId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{Instruction, IssueCredits, LotClass, LotSource};
 use bursar_domain::{Credits, Currency, Money, Timestamp};
 use bursar_entity::{organization, pool};
 
 use super::entry::{carry_out, command};
-use crate::auth::Authorized;
+use crate::auth::{Actor, Authorized, Standing};
+use crate::changes::Change;
 use crate::clock::Clock;
 use crate::context::Context;
-use crate::db::Tenant;
+use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
 use crate::idempotency::Idempotency;
 use crate::ledger::{Ledger, Receipt, Submission};
@@ -70,6 +71,28 @@ pub async fn grant(ledger: &Ledger, pool: &Authorized<pool::Model>, request: Gra
     let (actor, standing) = (pool.actor().clone(), pool.standing());
     let submission = Submission { command, actor, standing, subject: None, metadata: None, reason };
     carry_out(ledger, pool.tenant(), submission, dry_run).await
+}
+
+/// Gives a pool credits inside another room's transaction, which announces the second part of the answer once
+/// it has committed.
+pub async fn grant_in(
+    ledger: &Ledger,
+    txn: &Txn,
+    (tenant, actor): (Tenant, &Actor),
+    pool: PoolId,
+    (new, key): (NewCredits, &str),
+) -> Result<(Receipt, Vec<Change>)> {
+    let priority = new.checked_priority()?;
+    let mut form = Canonical::of("grant");
+    form.id(pool);
+    new.write(priority, &mut form);
+    let idempotency = Idempotency::new("grantCredits", key, &form);
+    let clock = &ledger.context().clock;
+    let issue = new.issue(clock, LotSource::Grant, priority);
+    let command = command(clock, pool, idempotency, Instruction::Issue(issue));
+    let (actor, standing) = (actor.clone(), Standing::default());
+    let submission = Submission { command, actor, standing, subject: None, metadata: None, reason: None };
+    ledger.apply(txn, tenant, submission).await
 }
 
 /// What an organization pays in; none before its first quote.

@@ -30,12 +30,12 @@ pub use credit_requests::{
 pub use entry::{Misfit, book_due};
 pub use extensions::{Extension, extend};
 pub use freeze::{freeze, thaw};
-pub use grants::{Grant, NewCredits, PAID_PRIORITY, PROMOTIONAL_PRIORITY, grant};
+pub use grants::{Grant, NewCredits, PAID_PRIORITY, PROMOTIONAL_PRIORITY, grant, grant_in};
 pub use imports::{Import, ImportItem, MAX_ITEMS, import};
 pub use moves::{Move, transfer};
 pub use raises::{NewRaise, RaiseFields, raise_cap, raise_in};
 pub use refills::{AllocationPatch, NewRefill, set_refill};
-pub use settings::{NewPool, PoolPatch, archive, create, update};
+pub use settings::{NewPool, PoolPatch, archive, create, create_in, update};
 
 use bursar_domain::id::{Id, PoolId, ServiceId};
 use bursar_domain::ledger::Refusal;

@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::lock;
 use crate::audit::{self, Change};
-use crate::auth::Authorized;
+use crate::auth::{Actor, Authorized};
+use crate::clock::Clock;
 use crate::context::Context;
-use crate::db::{self, Fault, Txn, fault};
+use crate::db::{self, Fault, Tenant, Txn, fault};
 use crate::error::{Conflict, Error, Result};
 use crate::{ledger, text};
 
@@ -41,32 +42,39 @@ pub async fn create(
     new: NewPool,
 ) -> Result<pool::Model> {
     let name = text::name("name", &new.name)?;
+    let new = NewPool { name, ..new };
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
-    let (id, account, now) = (clock.new_id(), clock.new_id(), clock.now());
     let work = db::work(move |txn| {
-        let (actor, clock, name) = (actor.clone(), clock.clone(), name.clone());
-        let services = new.allowed_services.clone();
-        Box::pin(async move {
-            let row = pool::Model {
-                organization_id: tenant.id(),
-                id,
-                name,
-                allowed_services: encode_services(txn, services).await?,
-                frozen_at: None,
-                frozen_reason: None,
-                archived_at: None,
-                created_at: now,
-                seal: None,
-            };
-            let row = sealed(row);
-            pool::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
-            ledger::open_pool(txn, tenant, id, account, now).await?;
-            audit::record(txn, tenant, &clock, &actor, Change::created("createPool", id, facts(&row)))
-                .await?;
-            Ok(row)
-        })
+        let (actor, clock, new) = (actor.clone(), clock.clone(), new.clone());
+        Box::pin(async move { create_in(txn, (tenant, &actor), &clock, new).await })
     });
     taken(context.db.write(tenant, work).await)
+}
+
+/// Creates a pool without credits inside another room's transaction. Its name has been checked.
+pub async fn create_in(
+    txn: &Txn,
+    (tenant, actor): (Tenant, &Actor),
+    clock: &Clock,
+    new: NewPool,
+) -> Result<pool::Model> {
+    let (id, account, now) = (clock.new_id(), clock.new_id(), clock.now());
+    let row = pool::Model {
+        organization_id: tenant.id(),
+        id,
+        name: new.name,
+        allowed_services: encode_services(txn, new.allowed_services).await?,
+        frozen_at: None,
+        frozen_reason: None,
+        archived_at: None,
+        created_at: now,
+        seal: None,
+    };
+    let row = sealed(row);
+    pool::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
+    ledger::open_pool(txn, tenant, id, account, now).await?;
+    audit::record(txn, tenant, clock, actor, Change::created("createPool", id, facts(&row))).await?;
+    Ok(row)
 }
 
 /// Changes a pool.

@@ -8,7 +8,7 @@
 
 use bursar_domain::id::{CapId, CreditRequestId, EntryId, UserId};
 use bursar_domain::ledger::chain::Canonical;
-use bursar_domain::ledger::{AllocateCredits, Command, CommandId, Instruction};
+use bursar_domain::ledger::{AllocateCredits, Command, CommandId, Instruction, Refusal};
 use bursar_domain::organization::{OrganizationState, Role};
 use bursar_domain::request::CreditRequestState;
 use bursar_domain::{Credits, Timestamp};
@@ -21,7 +21,7 @@ use crate::audit;
 use crate::auth::{Actor, Authorized, Standing};
 use crate::changes::Change;
 use crate::db::{self, Tenant, Txn};
-use crate::error::{Conflict, Error, Result};
+use crate::error::{Error, Result};
 use crate::idempotency::Idempotency;
 use crate::ledger::{self, Ledger, ReceiptRow, Submission};
 use crate::organizations::lock_organization;
@@ -178,7 +178,7 @@ async fn resolve_in(txn: &Txn, ledger: &Ledger, checked: Checked) -> Result<(Res
         return Err(Error::Stale);
     }
     if organization.state == OrganizationState::Suspended {
-        return Err(Error::conflict(Conflict::State, None, "The organization is suspended."));
+        return Err(Error::Refused(Refusal::OrganizationSuspended));
     }
     let by = checked.actor.user_id().ok_or(Error::Forbidden)?;
     let own = by == request.requested_by;

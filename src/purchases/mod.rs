@@ -8,8 +8,10 @@ mod answer;
 mod cancel;
 mod checkout;
 mod request;
+mod resume;
 mod settle;
 mod unfreeze;
+mod waiting;
 
 pub use answer::{Answer, Given, Resolution, Resolved, resolve_credit_request};
 pub use cancel::cancel;
@@ -17,6 +19,7 @@ pub use checkout::{
     Checkout, CheckoutLink, StartCheckout, Started, cancel_checkout, find_checkout, start_checkout,
 };
 pub use request::{PurchaseRequest, Requested, request};
+pub use resume::resume;
 pub use settle::{Settled, pay_sandbox};
 pub use unfreeze::unfreeze;
 

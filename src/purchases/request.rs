@@ -5,6 +5,7 @@
 
 use bursar_domain::Currency;
 use bursar_domain::id::{CreditRequestId, PoolId, PurchaseId};
+use bursar_domain::ledger::Refusal;
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::organization::OrganizationState;
 use bursar_domain::purchase::{ApprovalBasis, PurchaseState};
@@ -117,13 +118,14 @@ pub(super) async fn request_in(
         }
         return Ok(Requested { purchase, replayed: true });
     }
-    let Some(requested_by) = actor.user_id() else {
+    // A key asks in the name of whoever has made it.
+    let Some(requested_by) = actor.answerable() else {
         return Err(Error::Forbidden);
     };
     let organization = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
     let organization = organization.ok_or(Error::not_found("organization"))?;
     if organization.state == OrganizationState::Suspended {
-        return Err(Error::conflict(Conflict::State, None, "The organization is suspended."));
+        return Err(Error::Refused(Refusal::OrganizationSuspended));
     }
     not_archived(txn, tenant, pool).await?;
     let now = clock.now();
@@ -142,9 +144,6 @@ pub(super) async fn request_in(
             ..Default::default()
         };
         organization::Entity::update(row).exec_without_returning(txn).await?;
-        let (was, is) = (json!({ "currency": null }), json!({ "currency": currency.code() }));
-        let change = Change::updated("fixCurrency", tenant.id(), was, is);
-        audit::record(txn, tenant, clock, actor, change).await?;
     }
     let purchase = purchase::Model {
         organization_id: tenant.id(),
@@ -177,6 +176,11 @@ pub(super) async fn request_in(
         "approval": ApprovalBasis::Automatic.as_str(),
         "creditRequest": credit_request.map(global_id::encode),
     });
+    if organization.currency.is_none() {
+        let (was, is) = (json!({ "currency": null }), json!({ "currency": currency.code() }));
+        let change = Change::updated("fixCurrency", tenant.id(), was, is);
+        audit::record(txn, tenant, clock, actor, change).await?;
+    }
     let change = Change::created("requestPurchase", purchase.id, facts);
     audit::record(txn, tenant, clock, actor, change).await?;
     Ok(Requested { purchase, replayed: false })

@@ -1,16 +1,17 @@
 //! Settling: the payment is in, the purchase is complete and the lot is issued, in one transaction.
 //!
-//! Money that arrives for a pool that is frozen is taken all the same. Its lot is issued in the transaction that
-//! opens the pool again (see `unfreeze`): both hold the pool's head, so one of them issues it, and only one.
+//! Money that arrives for a pool that is frozen, or in an organization that is suspended, is taken all the same. Its
+//! lot is issued in the transaction that lifts what stands in the way (see `waiting`).
 
 use bursar_domain::id::{EntryId, LotId, PaymentId};
 use bursar_domain::ledger::chain::Canonical;
-use bursar_domain::ledger::{Command, CommandId, Instruction, IssueCredits, LotClass, LotSource, Refusal};
+use bursar_domain::ledger::{Command, CommandId, Instruction, IssueCredits, LotClass, LotSource};
 use bursar_domain::purchase::{PaymentState, PurchaseEvent, PurchaseState};
 use bursar_entity::{payment, purchase};
 use serde_json::json;
 
 use super::checkout::{Checkout, CheckoutLink, lock_checkout, read};
+use super::waiting::{is_for_later, lock_head};
 use super::{write_payment, write_purchase};
 use crate::audit;
 use crate::auth::{Actor, Keys, Standing};
@@ -68,7 +69,7 @@ pub async fn pay_sandbox(
     Ok(settled)
 }
 
-/// Books a payment that has arrived: payment, purchase and, unless the pool is frozen, lot. The purchase is
+/// Books a payment that has arrived: payment, purchase and, unless something stands in the way, lot. The purchase is
 /// locked.
 async fn settle(
     txn: &Txn,
@@ -96,14 +97,18 @@ async fn settle(
     write_purchase(txn, &purchase::Model { state, completed_at: Some(now), ..purchase.clone() }).await?;
     let was = json!({ "state": purchase.state.as_str() });
     let is = json!({ "state": state.as_str(), "paidPayment": global_id::encode(payment.id) });
-    let change = audit::Change::updated("payPurchase", purchase.id, was, is);
-    audit::record(txn, tenant, clock, actor, change).await?;
+    // Before the ledger looks at the organization: it does so in one statement, as of the instant at which that began
+    // to wait for the head, and somebody who lets the organization act again may hold it just now.
+    lock_head(txn, tenant, purchase.pool_id).await?;
     let issued = issue(txn, ledger, tenant, (&purchase, payment.id), actor).await;
     let mut committed = match issued {
         // The refusal has left no trace: what has been written above stands.
-        Err(Error::Refused(Refusal::PoolFrozen)) => Vec::new(),
+        Err(error) if is_for_later(&error) => Vec::new(),
         issued => issued?,
     };
+    // Last, because the log's head is locked after everything else.
+    let change = audit::Change::updated("payPurchase", purchase.id, was, is);
+    audit::record(txn, tenant, clock, actor, change).await?;
     committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(purchase.id) });
     Ok(committed)
 }

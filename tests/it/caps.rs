@@ -309,7 +309,7 @@ async fn a_removed_cap_limits_nothing(backend: Backend) {
     assert_eq!(lists, json!({ "caps": { "totalCount": 1 }, "all": { "totalCount": 2 } }));
     assert_eq!(show(&owner, &again).await["used"], 9);
     assert_eq!(spend(&owner, "charge", &pool, &demo.sales, json!({}), 1).await, "CAP_EXCEEDED");
-    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 4) { nodes { action } } } }"#;
+    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 4, filter: { source: EVENT }) { nodes { action } } } }"#;
     let events = owner.query(query, json!({})).await["organization"]["auditEvents"]["nodes"].clone();
     let actions: Vec<_> = events.as_array().unwrap().iter().map(|event| event["action"].clone()).collect();
     let expected = ["createSpendingCap", "removeSpendingCap", "updateSpendingCap", "updateSpendingCap"];

@@ -72,6 +72,11 @@ fn graphql_sse() {
 }
 
 #[test]
+fn oidc_provider() {
+    passes("oidc.mjs", Backend::Sqlite);
+}
+
+#[test]
 fn graphql_eslint() {
     passes("lint.mjs", Backend::Sqlite);
 }

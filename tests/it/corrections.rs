@@ -402,7 +402,7 @@ async fn a_closed_pool_is_paid_for(backend: Backend) {
     assert!(page.contains("This order is paid.") && !page.contains("as soon as"), "{page}");
     assert_eq!(owner.balance(&demo.pool).await, (200, 2));
     assert_eq!(unallocated(&owner, &demo.pool).await, 200);
-    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 2) { nodes { action before after } } } }"#;
+    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 2, filter: { source: EVENT }) { nodes { action before after } } } }"#;
     let events = owner.query(query, json!({})).await["organization"]["auditEvents"]["nodes"].clone();
     assert_eq!((&events[0]["action"], &events[1]["action"]), (&json!("unfreezePool"), &json!("payPurchase")));
     assert_eq!(events[0]["before"], json!({ "frozen": true, "reason": "Looking into it" }));

@@ -225,7 +225,7 @@ async fn no_is_an_answer_and_so_is_never_mind(backend: Backend) {
         assert_eq!(code(&resolve(&owner, request, no.clone(), key, false).await), "INVALID_STATE");
     }
     assert_eq!(code(&withdraw(&milo, &declined).await), "INVALID_STATE");
-    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 4) { nodes { action } } } }"#;
+    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 4, filter: { source: EVENT }) { nodes { action } } } }"#;
     let events = owner.query(query, json!({})).await["organization"]["auditEvents"]["nodes"].clone();
     let actions: Vec<_> = events.as_array().unwrap().iter().map(|event| event["action"].clone()).collect();
     assert_eq!(
@@ -357,7 +357,7 @@ async fn nobody_answers_themselves(backend: Backend) {
     // A sole owner may; the log says so.
     let id = ask(&owner, &demo, 5).await;
     assert_eq!(code(&resolve(&owner, &id, json!({ "allocate": {} }), "own", false).await), "none");
-    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 1) { nodes { action subjectId after } } } }"#;
+    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 1, filter: { source: EVENT }) { nodes { action subjectId after } } } }"#;
     let event = owner.query(query, json!({})).await["organization"]["auditEvents"]["nodes"][0].clone();
     assert_eq!((&event["action"], &event["subjectId"]), (&json!("resolveCreditRequest"), &json!(id)));
     assert_eq!(event["after"]["ownRequest"], true, "{event}");

@@ -2,11 +2,14 @@
 
 use bursar::db::{self, Database, Scope, Tenant, Txn};
 use bursar_domain::actor::ActorKind;
+use bursar_domain::api_key::KeyMode;
 use bursar_domain::delivery::{DeliveryKind, DeliveryState, MailTemplate};
 use bursar_domain::id::*;
 use bursar_domain::ledger::{Key, RequestHash};
 use bursar_domain::organization::{OrganizationState, PaymentTerms, Role};
 use bursar_domain::purchase::{ApprovalBasis, PaymentProvider, PaymentState, PurchaseState};
+use bursar_domain::scope::Scopes;
+use bursar_domain::sign_on::SigningAlgorithm;
 use bursar_domain::{Credits, Currency, Timestamp};
 use bursar_entity::*;
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
@@ -39,6 +42,39 @@ async fn every_entity_comes_back(backend: Backend) {
         })
     });
     db.write(scope, work).await.unwrap();
+    // Counts of attempts are of no tenant.
+    let work = db::work(|txn| {
+        Box::pin(async move {
+            let ends_at = Timestamp::from_micros(7);
+            round_trip::<attempt::Entity, _>(txn, attempt::Model { bucket: "a".into(), tries: 3, ends_at })
+                .await;
+            Ok(())
+        })
+    });
+    db.write(Scope::Attempts, work).await.unwrap();
+    // So are a person's links and sessions.
+    let user_id = UserId::from_u128(2);
+    let work = db::work(move |txn| {
+        Box::pin(async move {
+            let at = Timestamp::from_micros(1_234_567_890_123_456);
+            let id = SignInLinkId::from_u128(71);
+            let link = sign_in_link::Model { user_id, id, created_at: at, expires_at: at, used_at: Some(at) };
+            round_trip::<sign_in_link::Entity, _>(txn, link).await;
+            let row = session::Model {
+                user_id,
+                id: SessionId::from_u128(72),
+                generation: 3,
+                created_at: at,
+                last_used_at: at,
+                expires_at: at,
+                revoked_at: Some(at),
+                organization_id: Some(OrganizationId::from_u128(73)),
+            };
+            round_trip::<session::Entity, _>(txn, row).await;
+            Ok(())
+        })
+    });
+    db.write(Scope::SignIn(user_id), work).await.unwrap();
 }
 
 async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
@@ -50,7 +86,14 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
     let email = "it's@example.test".to_owned();
     round_trip::<user::Entity, _>(
         txn,
-        user::Model { id: user_id, email, name: "Ä".into(), operator: true, created_at: at },
+        user::Model {
+            id: user_id,
+            email,
+            name: "Ä".into(),
+            operator: true,
+            created_at: at,
+            erased_at: Some(at),
+        },
     )
     .await;
     round_trip::<organization::Entity, _>(
@@ -66,6 +109,7 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             credit_limit: Some(0),
             created_at: at,
             revision: 7,
+            sandbox_of: Some(OrganizationId::from_u128(70)),
         },
     )
     .await;
@@ -77,6 +121,65 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             user_id,
             role: Role::Auditor,
             created_at: at,
+        },
+    )
+    .await;
+    round_trip::<invitation::Entity, _>(
+        txn,
+        invitation::Model {
+            organization_id,
+            id: InvitationId::from_u128(70),
+            email: "a@b.test".into(),
+            role: Role::Owner,
+            invited_by: user_id,
+            round: 2,
+            created_at: at,
+            expires_at: at,
+            accepted_at: Some(at),
+            accepted_by: Some(user_id),
+            revoked_at: None,
+        },
+    )
+    .await;
+    round_trip::<identity_provider::Entity, _>(
+        txn,
+        identity_provider::Model {
+            organization_id,
+            issuer: "https://login.example".into(),
+            client_id: "c".into(),
+            client_secret: Some(vec![0, 255]),
+            audience: "a".into(),
+            algorithm: SigningAlgorithm::EdDsa,
+            joins: true,
+            default_role: Role::Auditor,
+            group_claim: Some("groups".into()),
+            group_roles: "[]".into(),
+            enabled: false,
+            revision: 3,
+            created_at: at,
+            updated_at: at,
+        },
+    )
+    .await;
+    round_trip::<identity_provider_domain::Entity, _>(
+        txn,
+        identity_provider_domain::Model {
+            organization_id,
+            domain: "demo.test".into(),
+            added_by: user_id,
+            created_at: at,
+        },
+    )
+    .await;
+    round_trip::<user_identity::Entity, _>(
+        txn,
+        user_identity::Model {
+            organization_id,
+            issuer: "https://login.example".into(),
+            subject: "s".into(),
+            user_id,
+            created_at: at,
+            groups_as_of: Timestamp::EPOCH,
         },
     )
     .await;
@@ -232,6 +335,27 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
         },
     )
     .await;
+    let (first, second) = (ApiKeyId::from_u128(19), ApiKeyId::from_u128(20));
+    let old = api_key::Model {
+        organization_id,
+        id: first,
+        name: "K".into(),
+        hash: vec![1; 32],
+        hint: "abcd".into(),
+        mode: KeyMode::Test,
+        scopes: Scopes::parse("charges:write,audit:read").unwrap(),
+        pools: Some("[]".into()),
+        departments: None,
+        created_by: user_id,
+        created_at: at,
+        expires_at: Some(at),
+        last_used_at: None,
+        revoked_at: Some(at),
+        replaces: None,
+    };
+    let new = api_key::Model { id: second, hash: vec![2; 32], replaces: Some(first), ..old.clone() };
+    round_trip::<api_key::Entity, _>(txn, old).await;
+    round_trip::<api_key::Entity, _>(txn, new).await;
     round_trip::<audit_event::Entity, _>(
         txn,
         audit_event::Model {
@@ -245,7 +369,30 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             before: None,
             after: Some("{}".into()),
             created_at: at,
+            position: 1,
+            on_behalf_of: Some(user_id),
+            personal: Some("{}".into()),
+            link: Some(vec![5; 32]),
         },
     )
     .await;
+    round_trip::<audit_head::Entity, _>(
+        txn,
+        audit_head::Model { organization_id, position: 1, unchained: 0, link: vec![5; 32] },
+    )
+    .await;
+    let event_id = AuditEventId::from_u128(18);
+    let kept = personal_value::Model {
+        organization_id,
+        event_id,
+        name: "email".into(),
+        user_id: Some(user_id),
+        salt: Some(vec![6; 32]),
+        value: Some("it's@example.test".into()),
+        erased_at: None,
+    };
+    round_trip::<personal_value::Entity, _>(txn, kept.clone()).await;
+    let name = "address".into();
+    let emptied = personal_value::Model { name, salt: None, value: None, erased_at: Some(at), ..kept };
+    round_trip::<personal_value::Entity, _>(txn, emptied).await;
 }

@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 
 use bursar::clock::Clock;
-use bursar::db::{Database, Scope, Tenant};
+use bursar::db::Database;
 use bursar::global_id;
 use bursar_domain::id::OrganizationId;
-use bursar_migration::privileges;
-use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
+use crate::row_level_security;
 use crate::support::mail::{invitation, post, tenant};
 use crate::support::schema::Schema;
+use crate::support::sign_in::sign_in;
 use crate::support::{Backend, Client, World, rows};
 
 on_both_databases!(the_other_tenant_is_not_there);
@@ -24,6 +24,8 @@ struct Rival {
     organization: OrganizationId,
     /// A global id of each type, by its prefix.
     ids: BTreeMap<String, String>,
+    /// The owner's session, which is nobody else's to find.
+    session: String,
 }
 
 async fn rival(world: &World) -> Rival {
@@ -40,20 +42,35 @@ async fn rival(world: &World) -> Rival {
     let (_, url) = owner.checkout(pool, "k").await;
     owner.submit(&format!("{url}/pay")).await;
     owner.allocate(pool, department, 40, "k").await;
+    invited(&owner, &id).await;
     let charged = some_of_everything(&owner, pool, department).await;
+    owner.mutate("createApiKey", "CreateApiKeyInput", key_of(&id), "apiKey { id }").await;
     let operator = world.client("operator@bursar.test").await;
     let input = json!({ "chargeId": charged["charge"]["id"], "idempotencyKey": "k" });
     operator.mutate("refundCharge", "RefundChargeInput", input, "refund { id }").await;
     post(world, tenant(&id), invitation("somebody@rival.test", "Rival")).await.unwrap();
     let query = r#"{ organization(by: { slug: "rival" }) { id
-        members { nodes { id user { id } } } departments { nodes { id } }
+        members { nodes { id user { id } } } invitations { nodes { id } } departments { nodes { id } }
         pools { nodes { id lots { nodes { id } } transfers { nodes { id } } allocations { nodes { id } }
             caps { nodes { id } } creditRequests { nodes { id } } } }
-        purchases { nodes { id payments { id } } } charges { nodes { id refunds { id } } } holds { nodes { id } } auditEvents { nodes { id } } deliveries { nodes { id } } } }"#;
+        purchases { nodes { id payments { id } } } charges { nodes { id refunds { id } } } holds { nodes { id } }
+        auditEvents { nodes { id } } deliveries { nodes { id } } apiKeys { nodes { id } } } }"#;
     let mut ids = BTreeMap::new();
     collect(&owner.query(query, json!({})).await, &mut ids);
-    assert_eq!(ids.len(), 17, "{ids:?}");
-    Rival { owner, organization: global_id::decode(&id).unwrap(), ids }
+    assert_eq!(ids.len(), 19, "{ids:?}");
+    let session = sign_in(world, "owner@rival.test").await.id;
+    Rival { owner, organization: global_id::decode(&id).unwrap(), ids, session }
+}
+
+/// What a key of an organization's takes to be made.
+fn key_of(organization: &str) -> Value {
+    json!({ "organizationId": organization, "name": "Key", "scopes": ["CHARGES_WRITE"] })
+}
+
+/// Invites somebody.
+async fn invited(client: &Client, organization: &str) {
+    let input = json!({ "organizationId": organization, "email": "invited@example.test", "role": "MEMBER" });
+    client.mutate("inviteMember", "InviteMemberInput", input, "invitation { id }").await;
 }
 
 /// A charge, a hold, a cap and a request for credits of a department that has some. Answers the charge.
@@ -87,9 +104,12 @@ fn collect(value: &Value, ids: &mut BTreeMap<String, String>) {
 fn prefix_of(field: &str) -> &'static str {
     match field {
         "organizationId" => "org",
-        "poolId" => "pool",
-        "departmentId" => "dept",
+        "poolId" | "poolIds" => "pool",
+        "departmentId" | "departmentIds" => "dept",
+        "keyId" => "key",
         "memberId" | "onBehalfOfId" => "member",
+        "userId" => "user",
+        "invitationId" => "invitation",
         "purchaseId" => "purchase",
         "chargeId" => "charge",
         "holdId" => "hold",
@@ -111,10 +131,15 @@ async fn the_other_tenant_is_not_there(backend: Backend) {
     let demo = me.demo().await;
     some_of_everything(&me, &demo.pool, &demo.sales).await;
     post(&world, tenant(&demo.organization), invitation("somebody@demo.test", "Demo")).await.unwrap();
-    let query = r#"{ organization(by: { slug: "demo" }) { id members(last: 1) { nodes { id } } departments(first: 1) { nodes { id } }
+    me.mutate("createApiKey", "CreateApiKeyInput", key_of(&demo.organization), "apiKey { id }").await;
+    invited(&me, &demo.organization).await;
+    let query = r#"{ organization(by: { slug: "demo" }) { id members(last: 1) { nodes { id } }
+        invitations { nodes { id } } departments(first: 1) { nodes { id } }
         pools { nodes { id lots { nodes { id } } transfers { nodes { id } } caps { nodes { id } } creditRequests { nodes { id } } } }
-        purchases { nodes { id } } charges { nodes { id } } holds { nodes { id } } deliveries { nodes { id } } } }"#;
+        purchases { nodes { id } } charges { nodes { id } } holds { nodes { id } } deliveries { nodes { id } }
+        apiKeys { nodes { id } } } }"#;
     collect(&me.query(query, json!({})).await, &mut mine);
+    sign_in(&world, "owner@demo.test").await;
     let db = Database::connect(&world.database.addresses).await.unwrap();
     let before = rows::of(&db, theirs.organization).await;
     let schema = Schema::read(&me).await;
@@ -130,7 +155,7 @@ async fn the_other_tenant_is_not_there(backend: Backend) {
     let own = theirs.owner.query(query, json!({ "ids": ids })).await;
     assert!(own["nodes"].as_array().unwrap().iter().all(|node| !node.is_null()), "{own}");
     if backend == Backend::Postgres {
-        row_level_security(&world, &db, &theirs).await;
+        row_level_security::stands_behind(&world, &db, theirs.organization).await;
     }
 }
 
@@ -152,6 +177,7 @@ async fn reads(me: &Client, theirs: &Rival, schema: &Schema) {
                         "org" => "Organization",
                         "user" => "User",
                         "member" => "Member",
+                        "invitation" => "Invitation",
                         "dept" => "Department",
                         "pool" => "CreditPool",
                         "alloc" => "Allocation",
@@ -164,6 +190,7 @@ async fn reads(me: &Client, theirs: &Rival, schema: &Schema) {
                         "cap" => "SpendingCap",
                         "request" => "CreditRequest",
                         "transfer" => "Transfer",
+                        "key" => "ApiKey",
                         "audit" => "AuditEvent",
                         "delivery" => "Delivery",
                         other => panic!("{other} has no case in this test"),
@@ -210,6 +237,10 @@ async fn reads(me: &Client, theirs: &Rival, schema: &Schema) {
                 assert_eq!(body["data"]["deliveries"], Value::Null, "{body}");
                 assert_eq!(body["errors"][0]["extensions"]["code"], "FORBIDDEN", "{body}");
             }
+            "operatorApiKeys" => {
+                let body = me.raw("{ operatorApiKeys { totalCount } }", json!({})).await;
+                assert_eq!(body["errors"][0]["extensions"]["code"], "FORBIDDEN", "{body}");
+            }
             "pool" => {
                 let data = me
                     .query("query P($id: ID!) { pool(id: $id) { id } }", json!({ "id": theirs.ids["pool"] }))
@@ -244,7 +275,18 @@ async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>,
     for (mutation, input_type) in &schema.mutations {
         let fields = schema.id_fields(input_type);
         if fields.is_empty() {
-            assert_eq!(mutation, "createOrganization", "{mutation} names nothing of a tenant's");
+            // An invitation is named by what its mail proves: see `invitations`; who signs in or out is named by
+            // what they prove or by their address: see `sign_in` and `sessions`.
+            let known = [
+                "createOrganization",
+                "acceptInvitation",
+                "requestSignInLink",
+                "redeemSignInLink",
+                "refreshSession",
+                "signOut",
+            ];
+            let known = known.contains(&mutation.as_str());
+            assert!(known, "{mutation} names nothing of a tenant's");
             continue;
         }
         let mut mixes: Vec<Vec<&String>> = vec![fields.iter().collect()];
@@ -252,6 +294,9 @@ async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>,
         for foreign in mixes {
             number += 1;
             let id = |field: &str| {
+                if field == "sessionId" {
+                    return theirs.session.clone();
+                }
                 let ids = if foreign.iter().any(|name| *name == field) { &theirs.ids } else { mine };
                 ids[prefix_of(field)].clone()
             };
@@ -318,132 +363,3 @@ async fn streams(me: &Client, theirs: &Rival, schema: &Schema) {
 
 /// Mutations of the vendor's staff; that they mix no tenants up is in `corrections`.
 const VENDORS: &[&str] = &["grantCredits", "correctBalance", "importBalances"];
-
-/// Tables of which the demonstration has no rows, or need not have.
-const EMPTY: &[&str] = &[
-    "account",
-    "charge",
-    "hold",
-    "claimed_reference",
-    "spending_cap",
-    "spending_cap_raise",
-    "spending_cap_period",
-    "guarantee_use",
-    "credit_request",
-    "timed_task",
-];
-
-/// With the application's filter off, PostgreSQL itself shows and takes nothing of another tenant's.
-async fn row_level_security(world: &World, db: &Database, theirs: &Rival) {
-    let me = world.client("owner@demo.test").await.demo().await;
-    let organization: OrganizationId = global_id::decode(&me.organization).unwrap();
-    let my_uuid = uuid::Uuid::from_u128(bursar_domain::id::Id::as_u128(organization));
-    let their_uuid = uuid::Uuid::from_u128(bursar_domain::id::Id::as_u128(theirs.organization));
-    let catalog =
-        ["service", "service_version", "package", "package_version", "package_price", "shared_revision"];
-    let application = sea_orm::Database::connect(&world.database.addresses.application).await.unwrap();
-    let count = |sql: String| {
-        let statement = Statement::from_string(sea_orm::DatabaseBackend::Postgres, sql);
-        let application = &application;
-        async move {
-            let txn = application.begin().await.unwrap();
-            let row = txn.query_one_raw(statement).await.unwrap().unwrap();
-            row.try_get::<i64>("", "n").unwrap()
-        }
-    };
-    let scoped = db.read(Tenant::vouched(organization)).await.unwrap();
-    for table in privileges::tables().filter(|table| !catalog.contains(table)) {
-        assert_eq!(
-            count(format!("SELECT count(*) AS n FROM \"{table}\"")).await,
-            0,
-            "{table} without a scope"
-        );
-        let owner = match table {
-            "organization" => "id".to_owned(),
-            "user" => {
-                format!("CASE WHEN email LIKE '%rival%' THEN '{their_uuid}'::uuid ELSE '{my_uuid}'::uuid END")
-            }
-            _ => "organization_id".to_owned(),
-        };
-        let sql = format!(
-            "SELECT count(*) AS n, count(*) FILTER (WHERE {owner} <> '{my_uuid}') AS foreign_rows FROM \"{table}\""
-        );
-        let row = scoped
-            .query_one_raw(Statement::from_string(sea_orm::DatabaseBackend::Postgres, sql))
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            row.try_get::<i64>("", "foreign_rows").unwrap(),
-            0,
-            "{table} shows rows of the other tenant"
-        );
-        if !["pool_administrator", "department_member"].contains(&table) {
-            assert!(row.try_get::<i64>("", "n").unwrap() > 0 || EMPTY.contains(&table), "{table} is empty");
-        }
-    }
-    drop(scoped);
-    // Writing: another tenant's rows are neither changed nor made, and what is booked is never changed.
-    for (sql, refusal) in [
-        (format!("UPDATE pool SET name = 'mine now' WHERE organization_id = '{their_uuid}'"), ""),
-        (format!("UPDATE pool SET organization_id = '{their_uuid}'"), "row-level security"),
-        (
-            format!(
-                "INSERT INTO pool_administrator SELECT '{their_uuid}', pool_id, user_id, 0 FROM pool_administrator"
-            ),
-            "",
-        ),
-        (
-            format!(
-                "INSERT INTO organization SELECT gen_random_uuid(), 'x', name, time_zone, currency, state, payment_terms, credit_limit, 0 FROM organization WHERE id = '{my_uuid}'"
-            ),
-            "row-level security",
-        ),
-        ("UPDATE transfer SET credits = 1".to_owned(), "permission denied"),
-        ("DELETE FROM audit_event".to_owned(), "permission denied"),
-        ("TRUNCATE charge".to_owned(), "permission denied"),
-        ("DELETE FROM hold".to_owned(), "permission denied"),
-        (format!("UPDATE delivery SET state = 'PENDING' WHERE organization_id = '{their_uuid}'"), ""),
-        ("DELETE FROM delivery".to_owned(), "permission denied"),
-        ("UPDATE claimed_reference SET reference = 'mine now'".to_owned(), "permission denied"),
-        ("DELETE FROM pool".to_owned(), "permission denied"),
-        ("DROP TABLE pool".to_owned(), "must be owner"),
-        ("ALTER TABLE pool DISABLE ROW LEVEL SECURITY".to_owned(), "must be owner"),
-    ] {
-        let txn = application.begin().await.unwrap();
-        txn.execute_unprepared(&format!("SET LOCAL app.organization_id = '{my_uuid}'")).await.unwrap();
-        match txn.execute_unprepared(&sql).await {
-            Ok(done) => assert!(refusal.is_empty() && done.rows_affected() == 0, "{sql} did something"),
-            Err(error) => {
-                assert!(!refusal.is_empty() && error.to_string().contains(refusal), "{sql}: {error}")
-            }
-        }
-    }
-    // The operator's scope reads everything and writes nothing.
-    let across = db.read(Scope::Operator).await.unwrap();
-    let sql = "SELECT count(*) AS n FROM organization";
-    let row = across
-        .query_one_raw(Statement::from_string(sea_orm::DatabaseBackend::Postgres, sql))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(row.try_get::<i64>("", "n").unwrap(), 2);
-    drop(across);
-    // Whoever delivers sees deliveries, and nothing else.
-    let courier = db.read(Scope::Courier).await.unwrap();
-    for (table, rows) in [("delivery", 2), ("organization", 0), ("\"user\"", 0), ("pool", 0)] {
-        let count = Statement::from_string(
-            courier.get_database_backend(),
-            format!("SELECT count(*) AS n FROM {table}"),
-        );
-        let row = courier.query_one_raw(count).await.unwrap().unwrap();
-        assert_eq!(row.try_get::<i64>("", "n").unwrap(), rows, "{table}");
-    }
-    drop(courier);
-    let work = bursar::db::work(|txn| {
-        Box::pin(
-            async move { Ok(txn.execute_unprepared("UPDATE pool SET name = 'x'").await?.rows_affected()) },
-        )
-    });
-    assert_eq!(db.write(Scope::Operator, work).await.unwrap(), 0);
-}

@@ -150,5 +150,6 @@ fn organization(id: OrganizationId) -> organization::Model {
         credit_limit: None,
         created_at: Timestamp::EPOCH,
         revision: 1,
+        sandbox_of: None,
     }
 }

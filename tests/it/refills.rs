@@ -252,7 +252,7 @@ async fn settings_stay_or_go(backend: Backend) {
     clock.turn(at("2027-01-01T12:00:00Z"));
     assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0);
     let owner = world.client("owner@demo.test").await;
-    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 1) { nodes { action before after } } } }"#;
+    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 1, filter: { source: EVENT }) { nodes { action before after } } } }"#;
     let event = owner.query(query, json!({})).await["organization"]["auditEvents"]["nodes"][0].clone();
     assert_eq!(event["action"], "setAllocationRefill");
     assert_eq!(event["before"]["refill"], json!({ "credits": 25, "period": "QUARTER", "rolloverMax": null }));

@@ -26,9 +26,17 @@ fn allowed(mutation: &str) -> &'static [&'static str] {
     match mutation {
         "createOrganization" => &["operator"],
         "updateOrganization" => &["owner", "operator"],
+        "suspendOrganization" | "resumeOrganization" | "erasePerson" => &["operator"],
         "addMember" | "updateMemberRole" | "removeMember" => &["owner", "admin", "operator"],
+        // Only who has signed in by mail, and for domains of the own address: see `single_sign_on`.
+        "configureSingleSignOn" => &["owner"],
+        "inviteMember" | "resendInvitation" | "revokeInvitation" => &["owner", "admin", "operator"],
+        // Without what a mail proves, nobody: see `invitations`.
+        "acceptInvitation" => &[],
         "createDepartment" | "updateDepartment" | "archiveDepartment" => &["owner", "admin"],
         "addDepartmentMember" | "removeDepartmentMember" => &["owner", "admin", "manager"],
+        // The vendor's staff may, with what they may do themselves; that nobody gives more is in `api_keys`.
+        "createApiKey" | "rotateApiKey" | "revokeApiKey" => &["owner", "admin", "operator"],
         "createPool" | "updatePool" | "archivePool" => &["owner", "admin"],
         "addPoolAdministrator" | "removePoolAdministrator" => &["owner", "admin"],
         "allocateCredits" | "reclaimCredits" => &["owner", "admin"],
@@ -49,6 +57,10 @@ fn allowed(mutation: &str) -> &'static [&'static str] {
         "grantCredits" | "correctBalance" | "extendLot" | "importBalances" | "freezePool"
         | "unfreezePool" => &["operator"],
         "replayDelivery" => &["owner", "admin", "operator"],
+        // Whoever it is, with what is one's own: see `sign_in` and `sessions`.
+        "requestSignInLink" | "signOut" => &CALLERS,
+        // Without what a mail or a session proves, nobody; and nobody ends another's session.
+        "redeemSignInLink" | "refreshSession" | "revokeSession" => &[],
         other => panic!("who may {other}? Say so here."),
     }
 }
@@ -92,6 +104,12 @@ async fn every_mutation_as_everybody(backend: Backend) {
             } else if mutation == "refundCharge" {
                 charge = owner.charge(used).await["charge"]["id"].as_str().unwrap().to_owned();
             }
+            let mut key = String::new();
+            if ["rotateApiKey", "revokeApiKey"].contains(&mutation.as_str()) {
+                let input = json!({ "organizationId": demo.organization, "name": unique, "scopes": ["CHARGES_WRITE"] });
+                let made = owner.mutate("createApiKey", "CreateApiKeyInput", input, "apiKey { id }").await;
+                key = made["apiKey"]["id"].as_str().unwrap().to_owned();
+            }
             let (mut cap, mut asked) = (String::new(), String::new());
             if mutation.ends_with("SpendingCap") {
                 // On the fresh member, so that it stands in nobody's way.
@@ -113,20 +131,37 @@ async fn every_mutation_as_everybody(backend: Backend) {
                 world.sql("UPDATE delivery SET state = 'DEAD'").await;
                 delivery = global_id::encode(posted);
             }
+            let mut person = String::new();
+            if mutation == "erasePerson" {
+                let query = "query M($id: ID!) { node(id: $id) { ... on Member { user { id } } } }";
+                let data = owner.query(query, json!({ "id": target })).await;
+                person = data["node"]["user"]["id"].as_str().unwrap().to_owned();
+            }
+            let mut invited = String::new();
+            if mutation.ends_with("Invitation") {
+                let input = json!({ "organizationId": demo.organization, "email": format!("{unique}@invited.test"), "role": "MEMBER" });
+                let made =
+                    owner.mutate("inviteMember", "InviteMemberInput", input, "invitation { id }").await;
+                invited = made["invitation"]["id"].as_str().unwrap().to_owned();
+            }
             let id = |field: &str| match field {
                 "organizationId" => demo.organization.clone(),
-                "poolId" => demo.pool.clone(),
-                "departmentId" => demo.sales.clone(),
                 "deliveryId" => delivery.clone(),
+                "invitationId" => invited.clone(),
+                "poolId" | "poolIds" => demo.pool.clone(),
+                "departmentId" | "departmentIds" => demo.sales.clone(),
+                "keyId" => key.clone(),
                 "capId" => cap.clone(),
                 "requestId" => asked.clone(),
                 "lotId" => lot.clone(),
                 "correctsTransferId" => transfer.clone(),
                 "onBehalfOfId" => myself.clone().unwrap_or_else(|| target.clone()),
                 "memberId" => target.clone(),
+                "userId" => person.clone(),
                 "purchaseId" => purchase.clone(),
                 "holdId" => hold.clone(),
                 "chargeId" => charge.clone(),
+                "sessionId" => "session_00000000000000000000000000".to_owned(),
                 other => panic!("what does {other} take?"),
             };
             let input = schema.input(input_type, &id, &unique);
@@ -150,6 +185,12 @@ async fn every_mutation_as_everybody(backend: Backend) {
             if mutation == "freezePool" && code == "none" {
                 let input = json!({ "poolId": demo.pool, "reason": "Go on" });
                 client.mutate("unfreezePool", "UnfreezePoolInput", input, "pool { id }").await;
+            }
+            // And do everything else in an organization that may act.
+            if mutation == "suspendOrganization" && code == "none" {
+                let input = json!({ "organizationId": demo.organization, "reason": "Go on" });
+                let (name, kind) = ("resumeOrganization", "ResumeOrganizationInput");
+                client.mutate(name, kind, input, "organization { id }").await;
             }
             if mutation == "archivePool" || mutation == "archiveDepartment" {
                 assert!(code != "none", "{mutation} with credits in it");
@@ -177,13 +218,20 @@ async fn fields_that_take_more(backend: Backend) {
             json!({ "poolId": demo.pool, "departmentId": department, "lines": lines, "idempotencyKey": key });
         assert_eq!(owner.charge(input).await["userErrors"], json!([]));
     }
+    let input = json!({ "organizationId": demo.organization, "issuer": "https://login.example", "clientId": "c", "audience": "a", "domains": ["demo.test"] });
+    owner
+        .mutate("configureSingleSignOn", "ConfigureSingleSignOnInput", input, "singleSignOn { enabled }")
+        .await;
     // Field, and who may see it; everybody else gets null and an error that says so.
     let everything = ["owner", "admin", "auditor", "operator"];
     for (path, field) in [
         ("organization", "members { totalCount }"),
+        ("organization", "invitations { totalCount }"),
         ("organization", "auditEvents { totalCount }"),
+        ("organization", "apiKeys { totalCount }"),
         ("organization", "purchases { totalCount }"),
         ("organization", "deliveries { totalCount }"),
+        ("organization", "singleSignOn { enabled }"),
         ("pool", "transfers { totalCount }"),
         ("pool", "lots { totalCount }"),
         ("pool", "administrators { totalCount }"),
@@ -256,14 +304,20 @@ async fn anonymous_and_expired(backend: Backend) {
     for (mutation, input_type) in &schema.mutations {
         let id = |field: &str| match field {
             "organizationId" => demo.organization.clone(),
-            "poolId" => demo.pool.clone(),
-            "departmentId" => demo.sales.clone(),
+            "poolId" | "poolIds" => demo.pool.clone(),
+            "departmentId" | "departmentIds" => demo.sales.clone(),
             _ => "member_00000000000000000000000000".to_owned(),
         };
         let input = schema.input(input_type, &id, "anonymous");
         let query =
             format!("mutation M($i: {input_type}!) {{ {mutation}(input: $i) {{ userErrors {{ code }} }} }}");
-        for client in [&anonymous, &expired] {
+        // Who signs in has no token yet.
+        let signing_in = ["requestSignInLink", "redeemSignInLink", "refreshSession"];
+        let clients = match signing_in.contains(&mutation.as_str()) {
+            true => vec![&expired],
+            false => vec![&anonymous, &expired],
+        };
+        for client in clients {
             let (status, body) = client.send(&query, json!({ "i": input })).await;
             assert_eq!(body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{mutation}: {body}");
             let nothing = body.get("data").is_none_or(|data| data[mutation].is_null());

@@ -21,7 +21,7 @@ on_both_databases!(
 
 async fn newest_event(client: &Client, slug: &str) -> Value {
     let query = format!(
-        "{{ organization(by: {{ slug: \"{slug}\" }}) {{ auditEvents(first: 1) {{ nodes {{ action subjectId requestId before after actor {{ kind user {{ email }} }} }} }} }} }}"
+        "{{ organization(by: {{ slug: \"{slug}\" }}) {{ auditEvents(first: 1, filter: {{ source: EVENT }}) {{ nodes {{ action subjectId requestId before after actor {{ kind user {{ email }} }} }} }} }} }}"
     );
     client.query(&query, json!({})).await["organization"]["auditEvents"]["nodes"][0].clone()
 }

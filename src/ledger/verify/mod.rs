@@ -14,13 +14,14 @@
 //! memory holds accounts, positions and open holds, however long the history is.
 //!
 //! [`verify`] does this for the command line; [`Watching`] does it all the time in the background, and
-//! freezes a pool that is wrong (`freeze`).
+//! freezes a pool that is wrong (`freeze`). It goes round the audit logs too (`logs`, see `audit`).
 
 mod balances;
 mod causes;
 mod freeze;
 mod group;
 mod holds;
+mod logs;
 mod page;
 mod replay;
 mod stored;
@@ -40,7 +41,7 @@ use crate::db::scope::find_across;
 use crate::db::{Scope, Tenant, Txn};
 use crate::error::{Error, Result};
 
-pub use watch::{Pace, Verification, Verifications, Watching};
+pub use watch::{LogVerification, Pace, Verification, Verifications, Watching};
 
 /// A row that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Verification in the background: it goes round all pools, with a bounded share of one core.
+//! Verification in the background: it goes round all pools and audit logs, with a bounded share of one core.
 //!
 //! Of each pool the replay at the end of its last verification is kept in memory, so that a round looks only
 //! at what is new and at what is stored. Once a day a pool is replayed from its first transfer. After each
@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bursar_domain::Timestamp;
-use bursar_domain::id::PoolId;
+use bursar_domain::id::{OrganizationId, PoolId};
 use metrics::{Counter, counter};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::freeze::{Again, look_again};
+use super::logs::Logs;
 use super::replay::Replay;
 use super::walk::{Step, step};
 use super::{Finding, Place, Selection, Stop, pools, uuid};
@@ -44,7 +45,7 @@ impl Pace {
     }
 
     /// How long to rest after working.
-    fn rest(&self, worked: Duration) -> Duration {
+    pub(super) fn rest(&self, worked: Duration) -> Duration {
         let share = self.share.clamp(1, 100);
         worked.saturating_mul(100 - share) / share
     }
@@ -61,21 +62,47 @@ pub struct Verification {
     pub finding: Option<String>,
 }
 
-/// The last verifications of pools on this node. Cheap to clone.
+/// What the last verification of an organization's audit log on this node has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogVerification {
+    /// When.
+    pub at: Timestamp,
+    /// Up to which position the log is right.
+    pub position: i64,
+    /// The first row that is wrong, and how; none: there is none.
+    pub finding: Option<String>,
+}
+
+/// The last verifications of pools and audit logs on this node. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Verifications(Arc<Mutex<HashMap<PoolId, Verification>>>);
+pub struct Verifications(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    pools: HashMap<PoolId, Verification>,
+    logs: HashMap<OrganizationId, LogVerification>,
+}
 
 impl Verifications {
     /// The last verification of a pool, if there was one.
     pub fn of(&self, pool: PoolId) -> Option<Verification> {
-        self.all().get(&pool).cloned()
+        self.all().pools.get(&pool).cloned()
+    }
+
+    /// The last verification of an organization's audit log, if there was one.
+    pub fn of_log(&self, organization: OrganizationId) -> Option<LogVerification> {
+        self.all().logs.get(&organization).cloned()
     }
 
     fn put(&self, pool: PoolId, verification: Verification) {
-        self.all().insert(pool, verification);
+        self.all().pools.insert(pool, verification);
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<PoolId, Verification>> {
+    pub(super) fn put_log(&self, organization: OrganizationId, verification: LogVerification) {
+        self.all().logs.insert(organization, verification);
+    }
+
+    fn all(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -97,6 +124,7 @@ impl Watching {
             pace,
             end: watching.end.clone(),
             pools: HashMap::new(),
+            logs: Logs::new(pace, watching.end.clone()),
             verified: counter!("bursar_ledger_verified_transfers_total"),
             differences: counter!("bursar_ledger_differences_total"),
         };
@@ -129,6 +157,7 @@ struct Watch {
     pace: Pace,
     end: CancellationToken,
     pools: HashMap<PoolId, Watched>,
+    logs: Logs,
     verified: Counter,
     differences: Counter,
 }
@@ -138,6 +167,9 @@ impl Watch {
         while !self.ends_within(self.pace.interval).await {
             if let Err(error) = self.round().await {
                 tracing::warn!(%error, "pools cannot be verified now");
+            }
+            if let Err(error) = self.logs.round(&self.context, &self.verifications).await {
+                tracing::warn!(%error, "audit logs cannot be verified now");
             }
         }
     }

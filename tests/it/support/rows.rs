@@ -21,6 +21,9 @@ pub async fn of(db: &Database, organization: OrganizationId) -> Vec<String> {
     tables!(
         organization,
         membership,
+        identity_provider,
+        identity_provider_domain,
+        invitation,
         department,
         department_member,
         pool,
@@ -41,8 +44,12 @@ pub async fn of(db: &Database, organization: OrganizationId) -> Vec<String> {
         credit_request,
         purchase,
         payment,
+        api_key,
         audit_event,
         delivery,
+        audit_head,
+        personal_value,
+        user_identity,
     );
     all.sort();
     all

@@ -153,6 +153,23 @@ pub fn columns(table: &str) -> &'static [(&'static str, Edit)] {
             ("held_slices", Text),
         ],
         "claimed_reference" => &[("charge_id", Edit::Uuid), ("hold_id", Edit::Uuid)],
+        "audit_event" => &[
+            ("actor_kind", Code(&[1, 2, 99])),
+            ("actor_id", Edit::Uuid),
+            ("origin", Text),
+            ("action", Text),
+            ("subject", Text),
+            ("before", Text),
+            ("after", Text),
+            ("created_at", Add),
+            ("position", Add),
+            ("on_behalf_of", Edit::Uuid),
+            ("personal", Text),
+            ("link", Bytes(32)),
+            ("link", Null),
+        ],
+        "audit_head" => &[("position", Add), ("unchained", Add), ("link", Bytes(32))],
+        "personal_value" => &[("value", Text), ("salt", Bytes(32)), ("user_id", Edit::Uuid)],
         other => panic!("{other} has no columns here"),
     }
 }
@@ -253,6 +270,17 @@ impl Tamperer {
                     let condition =
                         format!("account_id = {} AND lot_id = {}", self.uuid(account), self.uuid(lot));
                     row(format!("{account}/{lot}"), condition)
+                };
+                rows.iter().map(of).collect()
+            }
+            "audit_event" => by_id!(audit_event, id),
+            "audit_head" => by_id!(audit_head, organization_id),
+            "personal_value" => {
+                let rows = tenant.find::<personal_value::Entity>().all(&txn).await.unwrap();
+                let of = |r: &personal_value::Model| {
+                    let event = plain(r.event_id.as_u128());
+                    let condition = format!("event_id = {} AND name = '{}'", self.uuid(event), r.name);
+                    row(format!("{event}/{}", r.name), condition)
                 };
                 rows.iter().map(of).collect()
             }

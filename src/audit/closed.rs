@@ -1,0 +1,57 @@
+//! Organizations that may only read: what is changed in one that is suspended is refused here, where every change
+//! comes by before it is committed. The ledger's commands do not come by: they are refused by the ledger itself.
+//!
+//! The state is looked at with the head of the log locked, and whoever suspends an organization writes that to the
+//! same log: what has its record before that one was done before, and what would come after it finds the state as it
+//! is then. So nothing slips through in between, and no other lock is needed.
+
+use bursar_domain::ledger::Refusal;
+use bursar_domain::organization::OrganizationState;
+use bursar_entity::organization;
+use sea_orm::QuerySelect;
+
+use crate::db::{Tenant, Txn};
+use crate::error::{Error, Result};
+
+/// What goes on all the same, by the names of the changes.
+const GOES_ON: &[&str] = &[
+    // What the vendor's staff needs to get things straight.
+    "suspendOrganization",
+    "resumeOrganization",
+    "freezePool",
+    "unfreezePool",
+    "erasePerson",
+    // What only takes somebody's access away. To have a person forgotten takes all three.
+    "removeMember",
+    "revokeInvitation",
+    "revokeApiKey",
+    // Who belongs to it comes in to read, and goes.
+    "requestSignInLink",
+    "redeemSignInLink",
+    "refuseSignInLink",
+    "refreshSession",
+    "reuseRefreshToken",
+    "signOut",
+    "revokeSession",
+    "signInByProvider",
+    "refuseSignInByProvider",
+    "linkIdentity",
+    // What has happened where money is paid is recorded, whether it is convenient or not.
+    "payPurchase",
+    "cancelCheckout",
+];
+
+/// Refuses a change in an organization that may only read. The head of its log is locked.
+///
+/// # Errors
+/// [`Refusal::OrganizationSuspended`]; what the database answers.
+pub(super) async fn require_open(txn: &Txn, tenant: Tenant, action: &str) -> Result<()> {
+    if tenant.is_vendor() || GOES_ON.contains(&action) {
+        return Ok(());
+    }
+    let state = tenant.find::<organization::Entity>().select_only().column(organization::Column::State);
+    match state.into_tuple::<OrganizationState>().one(txn).await? {
+        Some(OrganizationState::Suspended) => Err(Error::Refused(Refusal::OrganizationSuspended)),
+        Some(OrganizationState::Active) | None => Ok(()),
+    }
+}

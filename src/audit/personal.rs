@@ -1,0 +1,119 @@
+//! Values about people that events name: kept apart, so that they can be emptied.
+//!
+//! The event holds, by name, a digest of the value with a salt of 32 random bytes; the row here holds salt and
+//! value. As long as both are there, verification compares them; once they are emptied the digest says nothing
+//! any more, and the chain, which covers the digest only, is as it was.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use bursar_domain::Timestamp;
+use bursar_domain::id::{AuditEventId, UserId};
+use bursar_domain::ledger::chain::Canonical;
+use bursar_entity::personal_value;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sha2::{Digest, Sha256};
+
+use crate::db::{Tenant, Txn};
+use crate::error::{Error, Result};
+
+/// A value about a person, on its way to be kept.
+#[derive(Clone, Debug)]
+pub(super) struct Personal {
+    pub user: Option<UserId>,
+    pub name: &'static str,
+    pub value: String,
+}
+
+/// Keeps the values of an event; answers what the event says of them.
+pub(super) async fn keep(
+    txn: &Txn,
+    tenant: Tenant,
+    event: AuditEventId,
+    values: Vec<Personal>,
+) -> Result<Option<String>> {
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let mut digests = BTreeMap::new();
+    for Personal { user, name, value } in values {
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt).map_err(|error| Error::internal(format!("no randomness: {error}")))?;
+        let row = personal_value::Model {
+            organization_id: tenant.id(),
+            event_id: event,
+            name: name.to_owned(),
+            user_id: user,
+            salt: Some(salt.to_vec()),
+            value: Some(value),
+            erased_at: None,
+        };
+        // The same name twice: the first counts.
+        let Some(digest) = digest(&row).filter(|_| !digests.contains_key(name)) else { continue };
+        digests.insert(name, digest);
+        personal_value::Entity::insert(row.into_active_model()).exec_without_returning(txn).await?;
+    }
+    Ok(Some(serde_json::json!(digests).to_string()))
+}
+
+/// The digest of a value, in hexadecimal digits; none when it has been emptied.
+pub(super) fn digest(row: &personal_value::Model) -> Option<String> {
+    let (salt, value) = (row.salt.as_ref()?, row.value.as_ref()?);
+    let mut form = Canonical::of("personal value");
+    form.bytes(salt).text(&row.name).text(value);
+    form.option(row.user_id, |form, id| _ = form.id(id));
+    let mut digits = String::with_capacity(64);
+    for byte in Sha256::digest(form.as_bytes()) {
+        // A String takes all that is written to it.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    Some(digits)
+}
+
+/// What an event says of values about people: their digests by name. None: it cannot be read.
+pub(super) fn digests(personal: Option<&str>) -> Option<BTreeMap<String, String>> {
+    match personal {
+        None => Some(BTreeMap::new()),
+        Some(text) => serde_json::from_str(text).ok(),
+    }
+}
+
+/// The values of events, those that have been emptied among them.
+///
+/// # Errors
+/// What the database answers.
+pub async fn values(
+    txn: &Txn,
+    tenant: Tenant,
+    events: Vec<AuditEventId>,
+) -> Result<HashMap<AuditEventId, Vec<personal_value::Model>>> {
+    let rows =
+        tenant.lookup::<personal_value::Entity, _>(txn, personal_value::Column::EventId, events).await?;
+    let mut found: HashMap<AuditEventId, Vec<personal_value::Model>> = HashMap::new();
+    for row in rows {
+        found.entry(row.event_id).or_default().push(row);
+    }
+    for of_event in found.values_mut() {
+        of_event.sort_by(|one, other| one.name.cmp(&other.name));
+    }
+    Ok(found)
+}
+
+/// Empties all values about a person in an organization's log; answers how many they were. Part of forgetting
+/// the person, which is recorded by whoever asks for this.
+///
+/// # Errors
+/// What the database answers.
+pub async fn erase(txn: &Txn, tenant: Tenant, user: UserId, now: Timestamp) -> Result<u64> {
+    let emptied = personal_value::Entity::update_many()
+        .col_expr(personal_value::Column::Value, Expr::value(None::<String>))
+        .col_expr(personal_value::Column::Salt, Expr::value(None::<Vec<u8>>))
+        .col_expr(personal_value::Column::ErasedAt, Expr::value(now))
+        .filter(personal_value::Column::OrganizationId.eq(tenant.id()))
+        .filter(personal_value::Column::UserId.eq(user))
+        .filter(personal_value::Column::Value.is_not_null())
+        .exec(txn)
+        .await?;
+    Ok(emptied.rows_affected)
+}

@@ -1,0 +1,253 @@
+//! The pages to sign in with: a form that asks for a link, and the page that a link leads to. Plain HTML, without
+//! scripts or cookies. Opening them changes nothing; their forms carry a nonce that the page has given them.
+//!
+//! The page of a link that was redeemed shows the tokens, in its body and nowhere else: not in an address, not in a
+//! header, and it is not kept by anybody between.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{ConnectInfo, Extension, Path, State as Shared};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use secrecy::ExposeSecret;
+
+use super::State;
+use super::body;
+use super::mailbox::mailbox;
+use super::page;
+use super::request_id::RequestId;
+use crate::auth::SignedIn;
+use crate::error::{Conflict, Error, Result};
+use crate::sign_in::{self, Client, FoundLink, LinkState, SignInLink};
+
+/// What the nonce of the form is about that asks for a link.
+const FORM: &str = "sign-in form";
+
+/// The page with the form.
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct FormPage {
+    nonce: String,
+    /// What was typed before.
+    email: String,
+    /// Whether the question was taken.
+    asked: bool,
+    /// Whether mail can be read at this server.
+    mailbox: bool,
+    /// What was wrong with the form that was sent.
+    notice: Option<String>,
+}
+
+/// The page of a link.
+#[derive(Template)]
+#[template(path = "sign_in_link.html")]
+struct LinkPage {
+    path: String,
+    email: String,
+    expires_at: String,
+    nonce: String,
+    state: LinkState,
+    /// What was wrong with the form that was sent.
+    notice: Option<&'static str>,
+}
+
+/// The page of a link that has just been redeemed.
+#[derive(Template)]
+#[template(path = "signed_in.html")]
+struct SignedInPage {
+    email: String,
+    token: String,
+    token_expires_at: String,
+    refresh_token: String,
+    expires_at: String,
+}
+
+/// The last part of a link's address.
+type Last = Result<Path<String>, PathRejection>;
+
+/// A field of a form; empty when it was not sent.
+fn field(body: &[u8], name: &str) -> String {
+    let found = url::form_urlencoded::parse(body).find(|(known, _)| known == name);
+    found.map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+/// Shows the form.
+pub async fn show(Shared(state): Shared<Arc<State>>) -> Response {
+    form(&state, StatusCode::OK, String::new(), None)
+}
+
+/// Asks for a link.
+pub async fn ask(
+    Shared(state): Shared<Arc<State>>,
+    Extension(RequestId(origin)): Extension<RequestId>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if page::is_foreign(&headers) {
+        return page::foreign();
+    }
+    let body = body::read(&headers, body).await.unwrap_or_default();
+    let (services, email) = (state.server.services(), field(&body, "email"));
+    let now = services.context.clock.now();
+    if !services.keys.is_page_nonce(FORM, &field(&body, "nonce"), now) {
+        let notice = "Please press the button once more.".to_owned();
+        return form(&state, StatusCode::CONFLICT, email, Some(notice));
+    }
+    let client = Client { address: peer.ip(), origin: Some(origin) };
+    match sign_in::request(&services.context, &services.attempts, &client, &email).await {
+        Ok(()) => {
+            let mailbox = mailbox(&state).is_some();
+            let page = FormPage { nonce: String::new(), email, asked: true, mailbox, notice: None };
+            page::render(StatusCode::OK, &page)
+        }
+        Err(Error::Invalid { reason, .. }) => {
+            let notice = format!("This {reason}.");
+            form(&state, StatusCode::BAD_REQUEST, email, Some(notice))
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// Shows the page of a link.
+pub async fn show_link(
+    Shared(state): Shared<Arc<State>>,
+    Extension(RequestId(origin)): Extension<RequestId>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    last: Last,
+) -> Response {
+    let client = Client { address: peer.ip(), origin: Some(origin) };
+    match find(&state, &client, &text(last)).await {
+        Ok((link, found)) => link_page(&state, StatusCode::OK, &link, found, None),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Redeems a link.
+pub async fn redeem(
+    Shared(state): Shared<Arc<State>>,
+    Extension(RequestId(origin)): Extension<RequestId>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    last: Last,
+    body: Body,
+) -> Response {
+    if page::is_foreign(&headers) {
+        return page::foreign();
+    }
+    let client = Client { address: peer.ip(), origin: Some(origin) };
+    let (link, found) = match find(&state, &client, &text(last)).await {
+        Ok(found) => found,
+        Err(error) => return failed(&error),
+    };
+    let body = body::read(&headers, body).await.unwrap_or_default();
+    let services = state.server.services();
+    let (context, keys) = (&services.context, &services.keys);
+    if !keys.is_page_nonce(link.about(), &field(&body, "nonce"), context.clock.now()) {
+        let notice = (found.state == LinkState::Open).then_some("Please press the button once more.");
+        return link_page(&state, StatusCode::CONFLICT, &link, found, notice);
+    }
+    match sign_in::redeem(context, &services.attempts, keys, &client, &link.text()).await {
+        Ok(signed_in) => signed_in_page(found.email, &signed_in),
+        // The page itself says best why it is not good.
+        Err(Error::Conflict { kind: Conflict::State, .. }) => match sign_in::find(context, &link).await {
+            Ok(found) => link_page(&state, StatusCode::CONFLICT, &link, found, None),
+            Err(error) => failed(&error),
+        },
+        Err(error) => failed(&error),
+    }
+}
+
+/// The last part of an address. What is not even text is the address of nothing, like any other that Bursar did not
+/// make.
+fn text(last: Last) -> String {
+    last.map(|Path(text)| text).unwrap_or_default()
+}
+
+/// The link of an address. Those that Bursar has not made are counted.
+async fn find(state: &State, client: &Client, text: &str) -> Result<(SignInLink, FoundLink)> {
+    let services = state.server.services();
+    match SignInLink::read(&services.keys, text) {
+        Ok(link) => {
+            let found = sign_in::find(&services.context, &link).await?;
+            Ok((link, found))
+        }
+        Err(error) => {
+            client.count_failure(&services.attempts).await?;
+            Err(error)
+        }
+    }
+}
+
+fn form(state: &State, code: StatusCode, email: String, notice: Option<String>) -> Response {
+    let services = state.server.services();
+    let nonce = services.keys.page_nonce(FORM, services.context.clock.now());
+    page::render(code, &FormPage { nonce, email, asked: false, mailbox: false, notice })
+}
+
+fn link_page(
+    state: &State,
+    code: StatusCode,
+    link: &SignInLink,
+    found: FoundLink,
+    notice: Option<&'static str>,
+) -> Response {
+    let services = state.server.services();
+    let page = LinkPage {
+        path: link.path(),
+        email: found.email,
+        expires_at: page::date(found.expires_at),
+        nonce: services.keys.page_nonce(link.about(), services.context.clock.now()),
+        state: found.state,
+        notice,
+    };
+    page::render(code, &page)
+}
+
+/// The page that shows the tokens of a session that has just been opened.
+pub(super) fn signed_in_page(email: String, signed_in: &SignedIn) -> Response {
+    let page = SignedInPage {
+        email,
+        token: signed_in.token.expose_secret().to_owned(),
+        token_expires_at: page::date(signed_in.token_expires_at),
+        refresh_token: signed_in.refresh_token.expose_secret().to_owned(),
+        expires_at: page::date(signed_in.session.expires_at),
+    };
+    page::render(StatusCode::OK, &page)
+}
+
+fn failed(error: &Error) -> Response {
+    match error {
+        Error::NotFound { .. } => page::message(
+            StatusCode::NOT_FOUND,
+            "No such link",
+            "This address signs nobody in. Please open the link exactly as it is in the mail, or ask for another one.",
+        ),
+        Error::Throttled { seconds } => {
+            let mut response = page::message(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many tries",
+                "This was tried too often. Please try again later.",
+            );
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+            response
+        }
+        Error::UnknownOutcome(_) => page::message(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Not certain",
+            "The connection to our records broke just now. Please ask for another link.",
+        ),
+        error => {
+            tracing::error!(%error, "somebody could not sign in");
+            page::message(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something went wrong",
+                "The fault is on our side. Nothing was changed. Please try again.",
+            )
+        }
+    }
+}

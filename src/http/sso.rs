@@ -1,0 +1,259 @@
+//! The pages of single sign-on: from an address to the organization's identity provider, there and back.
+//!
+//! `/sso` asks for an address and says whose provider that is; `/sso/{organization}` leads to the provider's page;
+//! `/sso/callback` is where it leads back to, with a code. That page shows the tokens of the session, as the one of a
+//! sign-in link does, in its body and nowhere else.
+//!
+//! An answer counts once, in the browser that has begun, within ten minutes. What does not is counted by client. What
+//! a provider says goes nowhere: the only words on these pages are ours.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{ConnectInfo, Extension, Path, State as Shared};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use bursar_domain::organization::normal_email;
+use bursar_domain::sign_on;
+
+use super::State;
+use super::body;
+use super::page;
+use super::request_id::RequestId;
+use super::sign_in::signed_in_page;
+use super::sso_cookie;
+use crate::auth::SignedIn;
+use crate::auth::issuers::{Brought, organization_of_domain};
+use crate::db::Tenant;
+use crate::error::{Error, Result};
+use crate::organizations;
+use crate::sign_in::{self, Client};
+
+/// What the nonce of the form is about.
+const FORM: &str = "single sign-on form";
+/// Nothing but a redirect.
+const REDIRECT_POLICY: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The page that asks for an address.
+#[derive(Template)]
+#[template(path = "sso.html")]
+struct AskPage {
+    nonce: String,
+    email: String,
+    /// Whose provider it is.
+    found: Option<Found>,
+    notice: Option<&'static str>,
+}
+
+/// An organization whose provider signs people in.
+struct Found {
+    name: String,
+    /// Where that begins.
+    way: String,
+}
+
+/// Where a provider leads back to.
+fn back(state: &State) -> String {
+    state.server.services().config.link("/sso/callback")
+}
+
+/// A value of a form or query; empty when it was not sent.
+fn value(pairs: &[u8], name: &str) -> String {
+    let found = url::form_urlencoded::parse(pairs).find(|(known, _)| known == name);
+    found.map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+/// Asks for an address.
+pub async fn show(Shared(state): Shared<Arc<State>>) -> Response {
+    ask(&state, StatusCode::OK, String::new(), None, None)
+}
+
+/// Says whose provider an address's is. Whether there is such a person is neither asked nor told.
+pub async fn find(Shared(state): Shared<Arc<State>>, headers: HeaderMap, body: Body) -> Response {
+    if page::is_foreign(&headers) {
+        return page::foreign();
+    }
+    let body = body::read(&headers, body).await.unwrap_or_default();
+    let (services, email) = (state.server.services(), value(&body, "email"));
+    if !services.keys.is_page_nonce(FORM, &value(&body, "nonce"), services.context.clock.now()) {
+        let notice = Some("Please press the button once more.");
+        return ask(&state, StatusCode::CONFLICT, email, None, notice);
+    }
+    let Some(address) = normal_email(&email) else {
+        return ask(&state, StatusCode::BAD_REQUEST, email, None, Some("This is not an e-mail address."));
+    };
+    match of_address(&state, &address).await {
+        Ok(Some(found)) => ask(&state, StatusCode::OK, email, Some(found), None),
+        Ok(None) => {
+            let notice = Some("No organization signs people with this address in. Use a link by mail.");
+            ask(&state, StatusCode::OK, email, None, notice)
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// The organization whose provider is believed about an address.
+async fn of_address(state: &State, address: &str) -> Result<Option<Found>> {
+    let context = &state.server.services().context;
+    let domain = sign_on::domain_of(address).unwrap_or_default();
+    let Some(organization) = organization_of_domain(context, domain).await? else { return Ok(None) };
+    // What is public of the organization that the domain belongs to.
+    match organizations::provider_of(context, Tenant::vouched(organization)).await {
+        Ok((organization, _)) => {
+            let way = format!("/sso/{}", organization.slug);
+            Ok(Some(Found { name: organization.name, way }))
+        }
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn ask(
+    state: &State,
+    code: StatusCode,
+    email: String,
+    found: Option<Found>,
+    notice: Option<&'static str>,
+) -> Response {
+    let services = state.server.services();
+    let nonce = services.keys.page_nonce(FORM, services.context.clock.now());
+    page::render(code, &AskPage { nonce, email, found, notice })
+}
+
+/// Leads to the page of an organization's provider.
+pub async fn begin(
+    Shared(state): Shared<Arc<State>>,
+    organization: Result<Path<String>, PathRejection>,
+) -> Response {
+    // What is not even text is nobody's name.
+    let slug = organization.map(|Path(slug)| slug).unwrap_or_default();
+    match way(&state, &slug).await {
+        Ok((url, cookie)) => {
+            let response = (StatusCode::SEE_OTHER, [(header::LOCATION, url), (header::SET_COOKIE, cookie)]);
+            page::secured(response.into_response(), REDIRECT_POLICY)
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+async fn way(state: &State, slug: &str) -> Result<(HeaderValue, HeaderValue)> {
+    let services = state.server.services();
+    let (_, provider) = organizations::provider_by_slug(&services.context, slug).await?;
+    let way = services.issuers.begin(&services.context, &provider, &back(state)).await?;
+    let url = HeaderValue::from_str(way.url.as_str());
+    let url = url.map_err(|_| Error::internal("an address that is no header"))?;
+    Ok((url, sso_cookie::keep(state, &way.flow)?))
+}
+
+/// Where a provider leads back to.
+pub async fn finish(
+    Shared(state): Shared<Arc<State>>,
+    Extension(RequestId(origin)): Extension<RequestId>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let client = Client { address: peer.ip(), origin: Some(origin) };
+    let query = uri.query().unwrap_or_default();
+    let mut response = match enter(&state, &client, &headers, query).await {
+        Ok((email, signed_in)) => signed_in_page(email, &signed_in),
+        Err(error) => failed(&error),
+    };
+    // It is over, one way or the other.
+    if let Ok(cookie) = sso_cookie::forget(&state) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+async fn enter(
+    state: &State,
+    client: &Client,
+    headers: &HeaderMap,
+    query: &str,
+) -> Result<(String, SignedIn)> {
+    let services = state.server.services();
+    let context = &services.context;
+    let parameter = |name: &str| value(query.as_bytes(), name);
+    let flow = sso_cookie::read(state, headers);
+    let Some(flow) = flow.filter(|flow| flow.is_answered_by(context, &parameter("state"))) else {
+        client.count_failure(&services.attempts).await?;
+        return Err(Error::not_found("sign-in"));
+    };
+    if !parameter("error").is_empty() {
+        // Which of the provider's reasons it was is between it and the person.
+        return Err(Error::Forbidden);
+    }
+    // The flow was sealed here, for this organization.
+    let tenant = Tenant::vouched(flow.organization());
+    let (_, provider) = organizations::provider_of(context, tenant).await?;
+    let (back, code, named) = (back(state), parameter("code"), parameter("iss"));
+    let named = Some(named.as_str()).filter(|named| !named.is_empty());
+    let brought = Brought { back: &back, code: &code, named };
+    match services.issuers.redeem(context, &services.keys, &provider, &flow, brought).await {
+        Ok(vouched) => sign_in::enter_by_provider(context, &services.keys, client, &vouched).await,
+        Err(error) => {
+            if matches!(error, Error::Unauthenticated(_)) {
+                client.count_failure(&services.attempts).await?;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn failed(error: &Error) -> Response {
+    match error {
+        Error::NotFound { what: "sign-in", .. } => page::message(
+            StatusCode::BAD_REQUEST,
+            "Please begin again",
+            "This sign-in was not begun in this browser, took too long, or is over already.",
+        ),
+        Error::NotFound { .. } => page::message(
+            StatusCode::NOT_FOUND,
+            "No single sign-on here",
+            "No organization signs people in at this address. Use a link by mail.",
+        ),
+        Error::Forbidden => page::message(
+            StatusCode::FORBIDDEN,
+            "Not signed in",
+            "Your organization's identity provider did not sign you in. You can begin again.",
+        ),
+        Error::Unauthenticated("The token is not valid." | "The token has expired.") => page::message(
+            StatusCode::FORBIDDEN,
+            "Not signed in",
+            "What your organization's identity provider has sent is not valid. You can begin again.",
+        ),
+        Error::Unauthenticated(reason) => page::message(StatusCode::FORBIDDEN, "Not signed in", reason),
+        Error::Unavailable(_) => page::message(
+            StatusCode::BAD_GATEWAY,
+            "Your identity provider does not answer",
+            "Your organization's identity provider cannot be reached, or does not answer as it should. Please try \
+             again shortly.",
+        ),
+        Error::Stale => page::message(
+            StatusCode::CONFLICT,
+            "Please begin again",
+            "Your organization has just changed its single sign-on.",
+        ),
+        Error::Throttled { seconds } => {
+            let mut response = page::message(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many tries",
+                "This was tried too often. Please try again later.",
+            );
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+            response
+        }
+        error => {
+            tracing::error!(%error, "somebody could not sign in by a provider");
+            page::message(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something went wrong",
+                "The fault is on our side. Nothing was changed. Please try again.",
+            )
+        }
+    }
+}
