@@ -41,7 +41,8 @@ fn nothing_reads_more_when_there_is_more() {
             let (earlier, later) = (first - begun, second - first);
             // A command of the first turn finds COMMANDS/2 rows more than were there before, one of the second
             // three times as many: going through them would make the second turn three times as long.
-            let (most, each) = (earlier + earlier / 2 + 60, COMMANDS as i64);
+            // What answers read beside the commands is planned anew on each connection, and may differ by less.
+            let (most, each) = (earlier * 5 / 2 + 60, COMMANDS as i64);
             assert!(later <= most, "{table}: {} rows a command, then {}", earlier / each, later / each);
         }
     });
