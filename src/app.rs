@@ -4,7 +4,6 @@
 use std::sync::{Arc, OnceLock};
 
 use bursar_domain::id::UserId;
-use bursar_domain::organization::normal_email;
 use bursar_entity::user;
 use sea_orm::{ColumnTrait, QueryFilter};
 use secrecy::{ExposeSecret, SecretString};
@@ -14,7 +13,7 @@ use crate::auth::{
 };
 use crate::changes::Changes;
 use crate::clock::Clock;
-use crate::config::{BusAddress, Config, Environment};
+use crate::config::{BusAddress, Config, Environment, make_data_dir};
 use crate::context::Context;
 use crate::db::scope::find_people;
 use crate::db::{Database, Options, Scope, migrate};
@@ -26,7 +25,8 @@ use crate::ledger::verify::{Pace, Verifications, Watching};
 use crate::ledger::{Ledger, Settings};
 use crate::live::{Bus, Hub};
 use crate::schedule::Scheduler;
-use crate::{seed, telemetry};
+use crate::sign_in::LinkRequests;
+use crate::{seed, telemetry, text};
 
 /// Bursar with everything that it is made of.
 pub struct App {
@@ -69,6 +69,7 @@ impl App {
         sessions.start(&context);
         let attempts = Attempts::new(context.clone(), keys.clone());
         let courier = Courier::new(&context, &keys, &config)?;
+        let links = LinkRequests::start(&context, &attempts, config.mail.pace);
         let services = Services {
             context,
             ledger,
@@ -78,6 +79,7 @@ impl App {
             issuers,
             sessions,
             attempts,
+            links,
             directory,
             verifications,
             courier,
@@ -141,7 +143,7 @@ impl App {
     }
 
     async fn person(&self, email: &str) -> Result<UserId> {
-        let email = normal_email(email).ok_or_else(|| Error::invalid("email", "is not an e-mail address"))?;
+        let email = text::email("email", email)?;
         let snapshot = self.services.context.db.read(Scope::Email(email.clone())).await?;
         let row = find_people().filter(user::Column::Email.eq(email)).one(&snapshot).await?;
         Ok(row.ok_or(Error::not_found("person"))?.id)
@@ -166,9 +168,10 @@ impl App {
         }
     }
 
-    /// Finishes the timed work and the deliveries that are under way, the commands that wait and the writes that have
+    /// Finishes the sign-in links that were asked for, the timed work and the deliveries that are under way, the commands that wait and the writes that have
     /// begun, and closes the database.
     pub async fn close(&self) -> Result<()> {
+        self.services.links.stop().await;
         self.schedule.stop().await;
         self.services.courier.stop().await;
         if let Some(watching) = self.watching.get() {
@@ -198,6 +201,6 @@ fn signing_secret(config: &Config) -> Result<SecretString> {
 
 /// Makes the directory of a SQLite file in the data directory.
 fn create_directory(config: &Config) -> Result<()> {
-    std::fs::create_dir_all(&config.data_dir)
+    make_data_dir(&config.data_dir)
         .map_err(|error| Error::invalid("BURSAR_DATA_DIR", format!("cannot be made: {error}")))
 }

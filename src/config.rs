@@ -1,6 +1,8 @@
 //! Settings: a TOML file under the environment, checked at start. A wrong setting is named; a value
 //! that could be a secret is never repeated.
 
+mod addresses;
+mod directory;
 mod edge;
 mod mail;
 mod proxies;
@@ -16,6 +18,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::{Origin, Url};
 
+pub use addresses::Addresses;
+pub use directory::make_data_dir;
 use edge::origins;
 pub use edge::{BusAddress, BusKind, LEAST_COST, Rate, SOCKETS_PER_PERSON};
 pub use mail::{MailSettings, Security, Sender, SmtpAddress};
@@ -24,8 +28,8 @@ use proxies::proxies;
 use wrong::describe;
 
 /// Settings as they stand in the file and in the environment (`BURSAR_` before each name, except for
-/// `DATABASE_URL`).
-#[derive(Debug, Default, Deserialize)]
+/// `DATABASE_URL`). It has no `Debug`: some are secrets.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
     env: Option<Environment>,
@@ -48,6 +52,7 @@ struct Raw {
     bus: Option<BusKind>,
     nats_url: Option<String>,
     smtp_url: Option<String>,
+    smtp_ca_file: Option<PathBuf>,
     mail_from: Option<String>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -129,34 +134,6 @@ pub struct Config {
     pub verify: Option<Duration>,
 }
 
-/// Where the database is, and as whom to reach it.
-#[derive(Clone, Debug)]
-pub struct Addresses {
-    /// For the application.
-    pub application: String,
-    /// For migrations; none: the same.
-    pub migration: Option<String>,
-}
-
-impl Addresses {
-    /// A SQLite file.
-    pub fn sqlite(file: &Path) -> Addresses {
-        Addresses { application: format!("sqlite://{}", file.display()), migration: None }
-    }
-
-    /// The SQLite file, as far as the address names one.
-    pub fn sqlite_file(&self) -> Option<PathBuf> {
-        let path = self.application.strip_prefix("sqlite:")?;
-        let path = path.strip_prefix("//").unwrap_or(path);
-        Some(PathBuf::from(path.split('?').next().unwrap_or(path)))
-    }
-
-    /// Whether it is PostgreSQL.
-    pub fn is_postgres(&self) -> bool {
-        self.application.starts_with("postgres://") || self.application.starts_with("postgresql://")
-    }
-}
-
 /// A setting that cannot be accepted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -189,12 +166,13 @@ impl Config {
             None => {}
         }
         // These are text whatever they look like; the rest may be parsed.
-        const TEXTS: [(&str, &str); 12] = [
+        const TEXTS: [(&str, &str); 13] = [
             ("BURSAR_ALLOWED_ORIGINS", "allowed_origins"),
             ("BURSAR_DOCUMENTS", "documents"),
             ("BURSAR_MAIL_FROM", "mail_from"),
             ("BURSAR_NATS_URL", "nats_url"),
             ("BURSAR_SIGNING_SECRET", "signing_secret"),
+            ("BURSAR_SMTP_CA_FILE", "smtp_ca_file"),
             ("BURSAR_SMTP_URL", "smtp_url"),
             ("BURSAR_TRUSTED_PROXIES", "trusted_proxies"),
             ("BURSAR_MIGRATE_DATABASE_URL", "migrate_database_url"),
@@ -307,16 +285,18 @@ impl Config {
             Some(application) => Addresses { application, migration: raw.migrate_database_url },
             None => Addresses::sqlite(&data_dir.join("bursar.db")),
         };
-        if !database.is_postgres() && !database.application.starts_with("sqlite:") {
-            return Err(ConfigError("DATABASE_URL: must begin with sqlite: or postgres:".to_owned()));
-        }
+        database.check()?;
         let connections = raw.database_connections.unwrap_or(CONNECTIONS);
         if !(1..=MAX_CONNECTIONS).contains(&connections) {
             let reason = format!("must be from 1 to {MAX_CONNECTIONS}");
             return Err(ConfigError(format!("BURSAR_DATABASE_CONNECTIONS: {reason}")));
         }
         let bus = BusAddress::check(raw.bus, raw.nats_url, database.is_postgres())?;
-        let mail = MailSettings::check(raw.smtp_url.as_deref(), raw.mail_from.as_deref())?;
+        let mail = MailSettings::check(
+            raw.smtp_url.as_deref(),
+            raw.mail_from.as_deref(),
+            raw.smtp_ca_file.as_deref(),
+        )?;
         let cost = Rate::check(raw.cost_maximum, raw.cost_restore)?;
         let sockets_per_person = raw.sockets_per_person.unwrap_or(SOCKETS_PER_PERSON);
         if sockets_per_person == 0 {
@@ -383,6 +363,7 @@ mod tests {
             ("listne", "swordfish", "BURSAR_LISTNE: is not a setting"),
             ("env", "swordfish", "BURSAR_ENV: must be one of development, production"),
             ("database_url", "swordfish", "DATABASE_URL: must begin with"),
+            ("database_url", "postgres://app:swordfish@[/bursar", "DATABASE_URL: is not a URL"),
             ("public_url", "swordfish", "BURSAR_PUBLIC_URL"),
             ("public_url", "ftp://swordfish/", "BURSAR_PUBLIC_URL: must be an http"),
             ("listen", "127.0.0.1:0", "BURSAR_PUBLIC_URL: is needed when"),
@@ -399,11 +380,15 @@ mod tests {
             ("bus", "nats", "BURSAR_NATS_URL: is needed"),
             ("mail_from", "swordfish", "BURSAR_MAIL_FROM: must be an address"),
             ("smtp_url", "swordfish", "BURSAR_MAIL_FROM: is needed"),
+            ("smtp_ca_file", "swordfish", "BURSAR_SMTP_CA_FILE: means nothing without"),
         ] {
             let error = with(&[(key, value)]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
             assert!(!error.contains("swordfish") || key == "listne", "{error}");
         }
+        let file = Figment::new().merge(Toml::string("log = \"info\"\nsigning_secret = \"swordfish\nx = 1"));
+        let error = Config::from_figment(&file).unwrap_err().to_string();
+        assert!(error.contains("line 2") && !error.contains("swordfish"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bursar::app::App;
 use bursar::audit;
 use bursar::changes::Changes;
 use bursar::clock::Clock;
-use bursar::config::{Config, Environment};
+use bursar::config::{Config, Environment, make_data_dir};
 use bursar::context::Context;
 use bursar::db::{Database, migrate};
 use bursar::error::{Error, Result};
@@ -154,7 +154,7 @@ async fn serve(config: Config) -> Result<()> {
 async fn migrate_to(config: &Config, down: Option<u32>) -> Result<()> {
     if !config.database.is_postgres() {
         // The file is made in its directory, which has to be there.
-        std::fs::create_dir_all(&config.data_dir)
+        make_data_dir(&config.data_dir)
             .map_err(|error| Error::invalid("BURSAR_DATA_DIR", format!("cannot be made: {error}")))?;
     }
     match down {

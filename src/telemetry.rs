@@ -14,8 +14,9 @@ use crate::config::{Config, LogFormat};
 use crate::error::{Error, Result};
 
 /// Libraries that, asked for their finest logs, print what passes through them: a socket's first message has the proof
-/// of who calls. None of them says anything that is not as fine.
-const SILENT: &[&str] = &["tungstenite=off", "tokio_tungstenite=off"];
+/// of who calls, and the span of a connection to PostgreSQL has its address with the password. None of them says
+/// anything that is not as fine.
+const SILENT: &[&str] = &["tungstenite=off", "tokio_tungstenite=off", "sea_orm::driver::sqlx_postgres=off"];
 
 /// Begins to log as the settings say.
 pub fn start(config: &Config) -> Result<()> {

@@ -17,7 +17,6 @@
     missing_docs
 )]
 
-mod fill;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -26,6 +25,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
+use support::fill::fill;
 use support::load::Client;
 use support::process::Server;
 use support::setting::Setting;
@@ -86,7 +86,7 @@ impl Level {
     async fn new(transfers: usize, sqlite: bool) -> Level {
         let setting = if sqlite { Setting::sqlite().await } else { Setting::postgres(1, 0).await };
         let began = Instant::now();
-        let middle = fill::fill(&setting, transfers).await;
+        let middle = fill(&setting, &[(setting.of_kind("hot")[0], transfers)]).await;
         let took = began.elapsed().as_secs_f64();
         println!(
             "{} transfers: filled in {took:.0} s, {:.0} a second (no aim)",

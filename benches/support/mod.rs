@@ -3,6 +3,7 @@
 // Each bench uses a part of it.
 #![allow(dead_code)]
 
+pub mod fill;
 pub mod load;
 #[path = "../../tests/it/support/postgres.rs"]
 pub mod postgres;

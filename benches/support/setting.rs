@@ -59,11 +59,7 @@ impl Setting {
         admin.execute_unprepared(&format!("CREATE DATABASE bursar OWNER {OWNER}")).await.unwrap();
         let database = Database::connect(format!("{}/bursar", instance.superuser())).await.unwrap();
         database.execute_unprepared(&format!("ALTER SCHEMA public OWNER TO {OWNER}")).await.unwrap();
-        let host = instance.host();
-        let addresses = Addresses {
-            application: format!("postgres://{APPLICATION}@{host}/bursar"),
-            migration: Some(format!("postgres://{OWNER}@{host}/bursar")),
-        };
+        let addresses = addresses(&instance.host(), "bursar");
         let dir = tempfile::tempdir().unwrap();
         Setting::filled(addresses, Some(instance), dir, (pools, organizations)).await
     }
@@ -98,6 +94,30 @@ impl Setting {
         }
         app.close().await.unwrap();
         Setting { addresses, instance, dir, token, pools: made, organizations: tenants }
+    }
+
+    /// The same database once more on the same server, as it is now, with row-level security switched off. Nobody may
+    /// use the database meanwhile. It goes with this setting.
+    pub async fn without_row_level_security(&self) -> Setting {
+        let (instance, name) = (self.instance.as_ref().unwrap(), "bursar_open");
+        let admin = Database::connect(format!("{}/postgres", instance.superuser())).await.unwrap();
+        // Connections that have been let go may still be known.
+        let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = 'bursar'";
+        admin.execute_unprepared(end).await.unwrap();
+        let copy = format!("CREATE DATABASE {name} OWNER {OWNER} TEMPLATE bursar");
+        admin.execute_unprepared(&copy).await.unwrap();
+        admin.close().await.unwrap();
+        let superuser = Database::connect(format!("{}/{name}", instance.superuser())).await.unwrap();
+        superuser.execute_unprepared(WITHOUT_ROW_LEVEL_SECURITY).await.unwrap();
+        superuser.close().await.unwrap();
+        Setting {
+            addresses: addresses(&instance.host(), name),
+            instance: None,
+            dir: tempfile::tempdir().unwrap(),
+            token: self.token.clone(),
+            pools: self.pools.clone(),
+            organizations: self.organizations.clone(),
+        }
     }
 
     /// Bursar within this process, on the same database. Whoever opens it closes it.
@@ -216,6 +236,25 @@ impl Setting {
     /// A file in the setting's folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+}
+
+/// Switches row-level security off for all tables, of which there must be some.
+const WITHOUT_ROW_LEVEL_SECURITY: &str = "DO $$
+    DECLARE secured regclass;
+    BEGIN
+        FOR secured IN SELECT oid::regclass FROM pg_class WHERE relrowsecurity LOOP
+            EXECUTE format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', secured);
+            EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', secured);
+        END LOOP;
+        IF NOT FOUND THEN RAISE EXCEPTION 'no table has row-level security'; END IF;
+    END $$";
+
+/// The addresses of a database for the two roles.
+fn addresses(host: &str, database: &str) -> Addresses {
+    Addresses {
+        application: format!("postgres://{APPLICATION}@{host}/{database}"),
+        migration: Some(format!("postgres://{OWNER}@{host}/{database}")),
     }
 }
 

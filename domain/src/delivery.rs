@@ -21,6 +21,34 @@ string_enum! {
 }
 
 string_enum! {
+    /// Why a delivery failed, as far as it is anybody's business. What a mail server says in its own words comes after it,
+    /// and may name the vendor's account there: that is for the vendor's staff.
+    DeliveryFault {
+        /// For good, by the server.
+        Refused = "the mail server refused the recipient or the letter",
+        /// For now.
+        NotTaken = "the mail server could not be reached, or did not take the letter",
+        /// What it would lead to is over.
+        Expired = "its link has expired",
+        /// It makes no letter.
+        Unwritable = "it cannot be written",
+        /// No try came to an end.
+        Spent = "it was tried too often",
+        /// Somebody else will try again.
+        CutOff = "the server was stopped in the middle",
+        /// Nobody knows any more for whom it was.
+        Forgotten = "the person was forgotten",
+    }
+}
+
+impl DeliveryFault {
+    /// The kind that a text begins with.
+    pub fn of(reason: &str) -> Option<DeliveryFault> {
+        DeliveryFault::ALL.iter().copied().find(|fault| reason.starts_with(fault.as_str()))
+    }
+}
+
+string_enum! {
     /// What a mail says.
     MailTemplate {
         /// Somebody is asked into an organization.

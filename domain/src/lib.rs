@@ -22,6 +22,7 @@ pub mod organization;
 pub mod period;
 pub mod permission;
 pub mod pricing;
+mod public_mail;
 pub mod purchase;
 pub mod request;
 pub mod scope;

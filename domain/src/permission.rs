@@ -182,6 +182,7 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ReadApiKeys
                 | ManageApiKeys
                 | ReadSingleSignOn
+                | ManageSingleSignOn
         ),
         // What the vendor alone does with an organization's books is out of its own hands.
         Grant::Owner => !matches!(
@@ -359,9 +360,10 @@ mod tests {
     }
 
     #[test]
-    fn owners_alone_say_who_vouches_for_people() {
+    fn owners_and_the_vendor_say_who_vouches_for_people() {
         for grant in Grant::ALL {
-            assert_eq!(permits(*grant, Action::ManageSingleSignOn), *grant == Grant::Owner, "{grant:?}");
+            let may = permits(*grant, Action::ManageSingleSignOn);
+            assert_eq!(may, matches!(grant, Grant::Owner | Grant::Operator), "{grant:?}");
         }
     }
 

@@ -32,10 +32,12 @@ pub struct Model {
     pub group_claim: Option<String>,
     /// What the people of a group are, as a JSON list of pairs of group and role.
     pub group_roles: String,
+    /// Whether an address counts as proven when the provider does not say whether it is.
+    pub trusts_missing_email_verified: bool,
     /// Whether it is believed.
     pub enabled: bool,
-    /// Rises with issuer, client, audience, algorithm and whether it is believed: what was found out from tokens
-    /// before does not hold any more.
+    /// Rises with issuer, client, audience, algorithm, which addresses count, and whether it is believed: what was
+    /// found out from tokens before does not hold any more.
     pub revision: i64,
     /// When it was set up.
     pub created_at: Timestamp,

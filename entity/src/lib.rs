@@ -14,6 +14,7 @@ pub mod credit_request;
 pub mod delivery;
 pub mod department;
 pub mod department_member;
+pub mod departure;
 pub mod guarantee_use;
 pub mod hold;
 pub mod identity_provider;

@@ -4,7 +4,7 @@ use bursar_domain::Timestamp;
 use bursar_domain::id::{SignInLinkId, UserId};
 use sea_orm::entity::prelude::*;
 
-/// One row of the table `sign_in_link`. What proves a link is stored nowhere.
+/// One row of the table `sign_in_link`. What proves a link is stored nowhere, nor is its code.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "sign_in_link")]
@@ -21,6 +21,8 @@ pub struct Model {
     pub expires_at: Timestamp,
     /// When it, or another link of the same person, was used.
     pub used_at: Option<Timestamp>,
+    /// How often a wrong code was entered.
+    pub wrong_codes: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -20,6 +20,10 @@ mod m20261126_000012_identity_providers;
 mod m20261126_000013_invitations;
 mod m20261126_000014_audit_chain;
 mod m20261126_000015_organization_life;
+mod m20261126_000016_audit_list;
+mod m20261127_000017_departures;
+mod m20261127_000018_sign_in_codes;
+mod m20261127_000019_unstated_proof;
 pub mod privileges;
 
 use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
@@ -47,6 +51,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000013_invitations::Migration),
             Box::new(m20261126_000014_audit_chain::Migration),
             Box::new(m20261126_000015_organization_life::Migration),
+            Box::new(m20261126_000016_audit_list::Migration),
+            Box::new(m20261127_000017_departures::Migration),
+            Box::new(m20261127_000018_sign_in_codes::Migration),
+            Box::new(m20261127_000019_unstated_proof::Migration),
         ]
     }
 }

@@ -6,6 +6,7 @@ const PRIVILEGES: &[(&str, &str)] = &[
     ("user", "SELECT, INSERT, UPDATE"),
     ("organization", "SELECT, INSERT, UPDATE"),
     ("membership", "SELECT, INSERT, UPDATE, DELETE"),
+    ("departure", "SELECT, INSERT, DELETE"),
     ("department", "SELECT, INSERT, UPDATE"),
     ("department_member", "SELECT, INSERT, UPDATE, DELETE"),
     ("pool", "SELECT, INSERT, UPDATE"),

@@ -1,7 +1,8 @@
-//! The log as one list: events, charges, holds and journal entries together, newest or oldest first.
+//! The log as one list: events, charges, holds, journal entries and what time has booked (see `timed`) together, newest
+//! or oldest first.
 //!
 //! Each of the four tables answers the part of the page that it could have, by its key, and the parts are
-//! merged; so a page costs four short walks along indexes, wherever it lies. A table whose rows cannot fit the
+//! merged; so a page costs a few short walks along indexes, wherever it lies. A table whose rows cannot fit the
 //! filter is not asked. One condition beside the time is found by an index; several, by that of one of them.
 
 use bursar_domain::Timestamp;
@@ -11,6 +12,7 @@ use bursar_entity::{audit_event, charge, hold, journal_entry};
 use sea_orm::{ColumnTrait, EntityTrait, Order, QueryFilter, Select};
 
 use super::records::{CAPTURE, CHARGE, ENTRIES, Filter, GRANT, HOLD, PURCHASED, Record, Source};
+use super::timed;
 use crate::db::page::{self, MAX_PAGE, Page, PageRequest};
 use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
@@ -35,7 +37,7 @@ pub async fn page(
     request: PageRequest<AuditEventId>,
 ) -> Result<Page<Record>> {
     let order = || if newest_first { Order::Desc } else { Order::Asc };
-    let mut parts = Vec::with_capacity(4);
+    let mut parts = Vec::with_capacity(6);
     if let Some(select) = events(tenant, filter) {
         let rows = page::fetch(txn, select, audit_event::Column::Id, order(), request.clone()).await?;
         parts.push(records(rows, Record::try_from)?);
@@ -52,6 +54,7 @@ pub async fn page(
         let rows = page::fetch(txn, select, hold::Column::Id, order(), request.clone()).await?;
         parts.push(records(rows, |row| Ok(Record::from(row)))?);
     }
+    parts.extend(timed::pages(txn, tenant, filter, newest_first, &request).await?);
     Ok(merged(parts, newest_first, &request))
 }
 
@@ -101,7 +104,7 @@ fn within<E: EntityTrait>(
 }
 
 /// The smallest id that can be made in an instant: a UUID of version 7 begins with the millisecond.
-fn first_id(at: Timestamp) -> AuditEventId {
+pub(super) fn first_id(at: Timestamp) -> AuditEventId {
     let millis = u128::try_from(at.micros().div_euclid(1_000)).unwrap_or(0);
     AuditEventId::from_u128(millis.min((1 << 48) - 1) << 80)
 }
@@ -188,6 +191,9 @@ fn entries(tenant: Tenant, filter: &Filter) -> Option<Select<journal_entry::Enti
     }
     if let Some(charge) = global_id::decode::<ChargeId>(subject) {
         return Some(select.filter(Column::ChargeId.eq(charge)));
+    }
+    if let Some(hold) = global_id::decode::<HoldId>(subject) {
+        return Some(select.filter(Column::HoldId.eq(hold)));
     }
     global_id::decode_refund(subject).map(|id| select.filter(Column::Id.eq(id)))
 }

@@ -1,7 +1,7 @@
 //! The audit log: who changed what, on whose behalf, before and after, written in the transaction of the change.
 //!
-//! Charges, holds and journal entries are their own audit record and leave no event here; [`list`] shows them in
-//! one list with the events. The events of an organization are a chain (`chain`): [`verify`] finds the first one
+//! Charges, holds and journal entries are their own audit record and leave no event here, and so is what time has
+//! booked; [`list`] shows them in one list with the events. The events of an organization are a chain (`chain`): [`verify`] finds the first one
 //! that somebody has edited, taken away or slipped in.
 //!
 //! # Order of locks
@@ -15,7 +15,7 @@
 //! # People
 //! Events cannot be changed, so they hold identifiers and plain facts, and of a value about a person no more
 //! than a salted digest. The value is in a table of its own that can be emptied (`personal`): the chain
-//! verifies as before.
+//! verifies as before. What is of nobody whom Bursar knows is emptied when it is old.
 
 mod chain;
 mod closed;
@@ -23,13 +23,15 @@ mod lines;
 mod list;
 mod personal;
 mod records;
+mod timed;
 mod verify;
 
 pub use lines::{Format, header, line};
 pub use list::page;
-pub use personal::{erase, values};
+pub use personal::{empty_old, erase, values};
 pub use records::{Filter, Record, Source};
-pub use verify::{Checked, Finding, Reached, Step, Stop, chains, step, verify};
+pub use timed::{expired_hold, lapse};
+pub use verify::{Checked, Finding, Mark, Reached, Step, Stop, chains, step, verify};
 
 use bursar_domain::id::{ApiKeyId, AuditEventId, Id, UserId};
 use bursar_domain::ledger::chain::ORIGIN;
@@ -125,8 +127,9 @@ async fn append(
 ) -> Result<()> {
     let Change { action, subject, before, after, on_behalf_of, personal } = change;
     let (id, now) = (clock.new_id::<AuditEventId>(), clock.now());
+    // Of a key it is whoever has made it: the key is revoked when that person is forgotten.
     let address = actor.address.map(|address| Personal {
-        user: actor.user_id(),
+        user: actor.answerable(),
         name: "address",
         value: address.to_string(),
     });

@@ -3,20 +3,30 @@
 //! The event holds, by name, a digest of the value with a salt of 32 random bytes; the row here holds salt and
 //! value. As long as both are there, verification compares them; once they are emptied the digest says nothing
 //! any more, and the chain, which covers the digest only, is as it was.
+//!
+//! What is of a person is emptied when the person is forgotten. What is of nobody whom Bursar knows (the address that
+//! somebody was refused at) nobody can ask for: it is emptied when it is old ([`empty_old`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use bursar_domain::Timestamp;
-use bursar_domain::id::{AuditEventId, UserId};
+use bursar_domain::id::{AuditEventId, OrganizationId, UserId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_entity::personal_value;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
-use crate::db::{Tenant, Txn};
+use super::list::first_id;
+use crate::context::Context;
+use crate::db::scope::find_across;
+use crate::db::{self, Scope, Tenant, Txn};
 use crate::error::{Error, Result};
+
+/// How many values of nobody are looked for at once.
+const AT_ONCE: u64 = 500;
 
 /// A value about a person, on its way to be kept.
 #[derive(Clone, Debug)]
@@ -106,14 +116,71 @@ pub async fn values(
 /// # Errors
 /// What the database answers.
 pub async fn erase(txn: &Txn, tenant: Tenant, user: UserId, now: Timestamp) -> Result<u64> {
-    let emptied = personal_value::Entity::update_many()
+    let emptied = emptying(tenant, now).filter(personal_value::Column::UserId.eq(user)).exec(txn).await?;
+    Ok(emptied.rows_affected)
+}
+
+/// What empties values in an organization's log that have not been emptied, as far as they fit what is added to it.
+fn emptying(tenant: Tenant, now: Timestamp) -> UpdateMany<personal_value::Entity> {
+    personal_value::Entity::update_many()
         .col_expr(personal_value::Column::Value, Expr::value(None::<String>))
         .col_expr(personal_value::Column::Salt, Expr::value(None::<Vec<u8>>))
         .col_expr(personal_value::Column::ErasedAt, Expr::value(now))
         .filter(personal_value::Column::OrganizationId.eq(tenant.id()))
-        .filter(personal_value::Column::UserId.eq(user))
         .filter(personal_value::Column::Value.is_not_null())
-        .exec(txn)
+}
+
+/// Empties the values of nobody in all logs that are from before an instant, until there are none left or `end` says
+/// so. Answers how many they were. Done twice, or by two nodes, it is as if it had been done once.
+///
+/// # Errors
+/// What the database answers.
+pub async fn empty_old(context: &Context, before: Timestamp, end: &CancellationToken) -> Result<u64> {
+    let mut all = 0;
+    while !end.is_cancelled() {
+        let mut emptied = 0;
+        for (organization, events) in old(context, before).await? {
+            // The program does it for itself.
+            let (tenant, now) = (Tenant::vouched(organization), context.clock.now());
+            let work = db::work(move |txn| {
+                let events = events.clone();
+                Box::pin(async move {
+                    let of_nobody = personal_value::Column::UserId.is_null();
+                    let these = personal_value::Column::EventId.is_in(events);
+                    let done = emptying(tenant, now).filter(of_nobody).filter(these).exec(txn).await?;
+                    Ok(done.rows_affected)
+                })
+            });
+            emptied += context.db.write(tenant, work).await?;
+        }
+        all += emptied;
+        if emptied == 0 {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// The first events with values of nobody that are from before an instant, by organization.
+async fn old(context: &Context, before: Timestamp) -> Result<BTreeMap<OrganizationId, Vec<AuditEventId>>> {
+    use personal_value::Column;
+    let snapshot = context.db.read(Scope::Operator).await?;
+    let rows: Vec<(OrganizationId, AuditEventId)> = find_across::<personal_value::Entity>()
+        .select_only()
+        .column(Column::OrganizationId)
+        .column(Column::EventId)
+        .filter(Column::UserId.is_null())
+        .filter(Column::Value.is_not_null())
+        // A value is as old as its event, whose id says when that was.
+        .filter(Column::EventId.lt(first_id(before)))
+        .order_by_asc(Column::EventId)
+        .limit(AT_ONCE)
+        .into_tuple()
+        .all(&snapshot)
         .await?;
-    Ok(emptied.rows_affected)
+    let mut found: BTreeMap<OrganizationId, Vec<AuditEventId>> = BTreeMap::new();
+    for (organization, event) in rows {
+        found.entry(organization).or_default().push(event);
+    }
+    Ok(found)
 }

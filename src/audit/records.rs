@@ -1,18 +1,19 @@
 //! One entry of the log, whatever row it comes from: an event, or a row of the ledger that is its own record.
 //!
 //! All are known by the UUID of their row, which no two rows share and which sorts by when it was made: that is
-//! the order of the log, and the cursor of its pages.
+//! the order of the log, and the cursor of its pages. What time has booked has a name that is made up (see `timed`).
 
 use bursar_domain::Timestamp;
 use bursar_domain::actor::ActorKind;
-use bursar_domain::id::{AuditEventId, Id, OrganizationId, UserId};
-use bursar_domain::ledger::TransferKind;
-use bursar_entity::{audit_event, charge, hold, journal_entry};
+use bursar_domain::id::{AuditEventId, HoldId, Id, OrganizationId, UserId};
+use bursar_domain::ledger::{CauseKind, TransferKind};
+use bursar_entity::{audit_event, charge, hold, journal_entry, transfer};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::personal::digests;
+use super::timed;
 use crate::error::{Error, Result};
 use crate::global_id;
 
@@ -21,7 +22,7 @@ use crate::global_id;
 pub enum Source {
     /// An event, which is a link of the log's chain.
     Event,
-    /// A charge, a hold or another entry of the ledger, which its pool's chain covers.
+    /// A charge, a hold or another entry of the ledger, or what time has booked, which its pool's chain covers.
     Ledger,
 }
 
@@ -37,7 +38,7 @@ pub struct Filter {
     /// Done in this way.
     pub action: Option<String>,
     /// Done to this: the global id that the entry names; a pool finds what was booked in it too, a charge its
-    /// refunds, a hold its captures.
+    /// refunds, a hold its captures and its end.
     pub subject: Option<String>,
     /// From rows of this kind.
     pub source: Option<Source>,
@@ -82,6 +83,10 @@ pub(super) const CHARGE: &str = "chargeCredits";
 pub(super) const CAPTURE: &str = "captureHold";
 /// What making a hold is called.
 pub(super) const HOLD: &str = "holdCredits";
+/// What it is called that a hold has run out.
+pub(super) const EXPIRED: &str = "expireHold";
+/// What it is called that credits have lapsed.
+pub(super) const LAPSED: &str = "lapseCredits";
 /// What bringing a purchase's credits in is called.
 pub(super) const PURCHASED: &str = "issuePurchasedCredits";
 /// What bringing other credits in is called.
@@ -191,6 +196,64 @@ impl From<hold::Model> for Record {
     }
 }
 
+impl Record {
+    /// The end of a hold that has run out, which time has booked.
+    pub fn expired(row: hold::Model) -> Record {
+        // It has been closed: whatever has no end yet is in no such list.
+        let at = row.closed_at.unwrap_or(row.expires_at);
+        let after = json!({
+            "pool": global_id::encode(row.pool_id),
+            "department": row.department_id.map(global_id::encode),
+            "credits": row.credits.get(),
+            "captured": row.captured.get(),
+            "reference": row.reference,
+            "expiresAt": instant(row.expires_at),
+        });
+        let id = timed::of_hold(row.id, at);
+        Record::of_time((row.organization_id, id, at), EXPIRED, global_id::encode(row.id), after)
+    }
+
+    /// Credits that have lapsed, which time has booked.
+    pub fn lapsed(row: transfer::Model) -> Record {
+        let hold = row.cause_id.filter(|_| row.cause_kind == CauseKind::Hold);
+        let after = json!({
+            "pool": global_id::encode(row.pool_id),
+            "credits": row.credits.get(),
+            "lot": global_id::encode(row.lot_id),
+            "hold": hold.map(|id| global_id::encode(HoldId::from_u128(id.as_u128()))),
+            "effectiveAt": instant(row.effective_at.unwrap_or(row.created_at)),
+            "version": row.version,
+        });
+        let id = timed::of_lapse(row.pool_id, row.version, row.created_at);
+        let place = (row.organization_id, id, row.created_at);
+        Record::of_time(place, LAPSED, global_id::encode(row.pool_id), after)
+    }
+
+    fn of_time(
+        (organization, id, created_at): (OrganizationId, AuditEventId, Timestamp),
+        action: &str,
+        subject: String,
+        after: Value,
+    ) -> Record {
+        Record {
+            organization,
+            id,
+            source: Source::Ledger,
+            position: None,
+            action: action.to_owned(),
+            subject,
+            actor_kind: ActorKind::System,
+            actor_id: None,
+            on_behalf_of: None,
+            origin: None,
+            before: None,
+            after: Some(without_nulls(after)),
+            personal: Vec::new(),
+            created_at,
+        }
+    }
+}
+
 impl From<journal_entry::Model> for Record {
     fn from(row: journal_entry::Model) -> Record {
         let named = ENTRIES.iter().find(|(kind, _)| *kind == row.kind).map(|(_, name)| *name);
@@ -266,7 +329,8 @@ mod tests {
         for (kind, name) in ENTRIES {
             let same = ENTRIES.iter().filter(|(other, said)| other == kind || said == name);
             assert_eq!(same.count(), 1, "{kind:?}");
-            assert!(![CHARGE, CAPTURE, HOLD, PURCHASED, GRANT].contains(name), "{name}");
+            let others = [CHARGE, CAPTURE, HOLD, EXPIRED, LAPSED, PURCHASED, GRANT];
+            assert!(!others.contains(name), "{name}");
         }
     }
 }

@@ -5,6 +5,10 @@
 //! and the values about people of a page's events are read from one. [`Reached`] is where a walk has come to: it
 //! can go on from there later, and needs no more memory than this, however long the log is.
 //!
+//! A log whose end was cut off, or that was written anew with links that follow, is right in itself. Who has seen it
+//! before knows more: [`Mark`] says what was at a position, and a walk from the first event that is told of it
+//! ([`Reached::knowing`]) finds what does not fit.
+//!
 //! What is named: an event whose link does not follow from it and the one before; an event that is missing, by
 //! its position; the head, when the last event has the link that it should have; a value about a person that is
 //! not the one that its event has the digest of.
@@ -23,7 +27,7 @@ use super::chain::link;
 use super::personal::{digest, digests};
 use crate::context::Context;
 use crate::db::scope::find_across;
-use crate::db::{Database, Scope, Tenant, Txn};
+use crate::db::{Database, Scope, Tenant, TenantEntity, Txn};
 use crate::error::{Error, Result};
 
 /// How many events one snapshot is asked for.
@@ -60,6 +64,13 @@ pub struct Checked {
     pub finding: Option<Finding>,
 }
 
+/// What a log was seen to have at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    position: i64,
+    link: [u8; 32],
+}
+
 /// Where a walk along an organization's chain has come to.
 #[derive(Clone, Debug)]
 pub struct Reached {
@@ -69,6 +80,8 @@ pub struct Reached {
     link: [u8; 32],
     /// How many values about people the events so far have named.
     values: u64,
+    /// What the log was seen to have before.
+    known: Option<Mark>,
 }
 
 /// How far a step has come.
@@ -146,12 +159,23 @@ pub async fn chains(context: &Context, organization: Option<&str>) -> Result<Vec
     let organizations: Vec<(OrganizationId, String)> = organizations.into_tuple().all(&snapshot).await?;
     let mut chains: Vec<(Option<String>, Reached)> =
         organizations.into_iter().map(|(id, slug)| (Some(slug), Reached::nothing(id))).collect();
-    let vendor = OrganizationId::from_u128(0);
-    let own = find_across::<audit_head::Entity>().filter(audit_head::Column::OrganizationId.eq(vendor));
-    if organization.is_none() && own.count(&snapshot).await? > 0 {
-        chains.push((None, Reached::nothing(vendor)));
+    // The vendor has no row that says that there is a log: an event without a head does as well, and is found to lack
+    // it, and so does a value.
+    if organization.is_none()
+        && (has::<audit_head::Entity>(&snapshot).await?
+            || has::<audit_event::Entity>(&snapshot).await?
+            || has::<personal_value::Entity>(&snapshot).await?)
+    {
+        chains.push((None, Reached::nothing(Tenant::vendor().id())));
     }
     Ok(chains)
+}
+
+/// Whether the vendor has rows in a table.
+async fn has<E: TenantEntity>(snapshot: &Txn) -> Result<bool> {
+    let own = find_across::<E>().filter(E::organization_column().eq(Tenant::vendor().id()));
+    let first = own.select_only().column(E::organization_column()).into_tuple::<OrganizationId>();
+    Ok(first.one(snapshot).await?.is_some())
 }
 
 /// Goes on by a page; at the end compares the head.
@@ -173,6 +197,7 @@ pub async fn step(db: &Database, reached: &mut Reached) -> Result<Step, Stop> {
         reached.check(&snapshot, &row, unchained).await?;
         reached.check_values(&row, values.remove(&row.id).unwrap_or_default())?;
         reached.position = row.position;
+        reached.compare(row.id)?;
     }
     if !last {
         return Ok(Step::More);
@@ -183,10 +208,20 @@ pub async fn step(db: &Database, reached: &mut Reached) -> Result<Step, Stop> {
 
 impl Reached {
     /// The beginning of an organization's chain.
-    fn nothing(organization: OrganizationId) -> Reached {
+    pub fn nothing(organization: OrganizationId) -> Reached {
         // The program verifies for itself.
         let tenant = Tenant::vouched(organization);
-        Reached { tenant, position: 0, link: ORIGIN, values: 0 }
+        Reached { tenant, position: 0, link: ORIGIN, values: 0, known: None }
+    }
+
+    /// The same, for who has seen before what the log has at a position.
+    pub fn knowing(self, known: Option<Mark>) -> Reached {
+        Reached { known, ..self }
+    }
+
+    /// What the log has where the walk has come to. None: it has come to no event yet.
+    pub fn mark(&self) -> Option<Mark> {
+        (self.position > 0).then_some(Mark { position: self.position, link: self.link })
     }
 
     /// Whose chain it is.
@@ -284,6 +319,17 @@ impl Reached {
         Ok(())
     }
 
+    /// Whether the event that the walk has come to is the one that was seen there before.
+    fn compare(&self, event: AuditEventId) -> Result<(), Stop> {
+        match self.known.filter(|known| known.position == self.position) {
+            Some(known) if known.link != self.link => {
+                let what = "another event was seen at its position, or before it: the log was written anew";
+                Err(self.wrong("audit_event", uuid(event), what))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Nothing is at a position: an event has been moved away from it, or is gone.
     async fn misplaced(&self, txn: &Txn, expected: i64) -> Result<Stop> {
         let mut after = i64::MIN;
@@ -351,6 +397,10 @@ impl Reached {
         if position != self.position || !same || unchained > position {
             let what = format!("it does not say where the log ends, which is at {}", self.position);
             return Err(self.wrong("audit_head", key, what));
+        }
+        if let Some(known) = self.known.filter(|known| known.position > self.position) {
+            let what = format!("it is missing: the log was seen to go on to {}", known.position);
+            return Err(self.wrong("audit_event", self.position.saturating_add(1), what));
         }
         let values = self.tenant.find::<personal_value::Entity>().count(txn).await?;
         if values != self.values {

@@ -35,7 +35,7 @@ pub enum Attempt {
     InvitationsBySender,
     /// Mails of invitations that one organization sends.
     InvitationsOfOrganization,
-    /// Mails of invitations of one organization to one address.
+    /// Mails of invitations of one organization to one mailbox.
     InvitationsToAddress,
     /// Links that are not good, by the client's address.
     LinksOfClient,
@@ -45,8 +45,19 @@ pub enum Attempt {
     SignInLinksOfClient,
     /// Sign-in links that are asked for, for one address, whether or not there is such a person.
     SignInLinksToAddress,
+    /// Sign-in links that were asked for with addresses that are nobody's: counted so that the database has as much to
+    /// do as with others.
+    SignInLinksToNobody,
     /// Proofs of who somebody is that are not good, by the client's address.
     SignInFailuresOfClient,
+    /// Records that a key was borne that is no longer good, by the key.
+    RefusalsOfKey,
+    /// Records that a token was borne whose session has ended, by the session.
+    RefusalsOfSession,
+    /// Records that somebody brought an invitation of another person, by both.
+    RefusalsOfInvitation,
+    /// Records that somebody has tried too often to sign in, by the client's address.
+    RefusalsOfClient,
 }
 
 /// How many tries there may be in how many seconds.
@@ -72,10 +83,17 @@ impl Attempt {
             Attempt::LinksOfClient | Attempt::LinksOfPrincipal => Limit { most: 20, seconds: 10 * MINUTES },
             // An office may share an address; people who wait for a mail ask again.
             Attempt::SignInLinksOfClient => Limit { most: 30, seconds: HOURS },
-            // Each is a mail that somebody gets who may not have asked for it.
-            Attempt::SignInLinksToAddress => Limit { most: 5, seconds: HOURS },
+            // Each is a mail that somebody gets who may not have asked for it. Counted for as long as a link is good:
+            // whoever is refused, because of whose questions ever, has one that can be used until they may ask again.
+            Attempt::SignInLinksToAddress => Limit { most: 5, seconds: 15 * MINUTES },
+            Attempt::SignInLinksToNobody => Limit { most: i64::MAX, seconds: HOURS },
             // Old tokens in forgotten programs are common, in an office of many all the more.
             Attempt::SignInFailuresOfClient => Limit { most: 100, seconds: 10 * MINUTES },
+            // Whoever goes on must not fill a log.
+            Attempt::RefusalsOfKey
+            | Attempt::RefusalsOfSession
+            | Attempt::RefusalsOfInvitation
+            | Attempt::RefusalsOfClient => Limit { most: 1, seconds: 10 * MINUTES },
         }
     }
 
@@ -89,7 +107,12 @@ impl Attempt {
             Attempt::LinksOfPrincipal => "links of principal",
             Attempt::SignInLinksOfClient => "sign-in links of client",
             Attempt::SignInLinksToAddress => "sign-in links to address",
+            Attempt::SignInLinksToNobody => "sign-in links to nobody",
             Attempt::SignInFailuresOfClient => "sign-in failures of client",
+            Attempt::RefusalsOfKey => "refusals of key",
+            Attempt::RefusalsOfSession => "refusals of session",
+            Attempt::RefusalsOfInvitation => "refusals of invitation",
+            Attempt::RefusalsOfClient => "refusals of client",
         }
     }
 }
@@ -122,6 +145,42 @@ impl Attempts {
         Attempts(Arc::new(Inner { context, keys, closed, purge }))
     }
 
+    /// The database in which it counts, and the clock.
+    pub fn context(&self) -> &Context {
+        &self.0.context
+    }
+
+    /// Whether this is the first of what is done once only for as long as its limit counts, on whatever node. Of many
+    /// at once, and of all that follow, hardly more than one asks the database.
+    ///
+    /// # Errors
+    /// What the database answers; then the next one asks again.
+    pub async fn first(&self, kind: Attempt, subject: &str) -> Result<bool> {
+        let (now, bucket) = (self.0.context.clock.now(), self.bucket(kind, subject));
+        if self.0.closed.get(&bucket).is_some_and(|until| now < until) {
+            return Ok(false);
+        }
+        let end = now.plus_seconds(kind.limit().seconds);
+        self.0.closed.insert(bucket.clone(), end);
+        self.forget(now).await;
+        let counted = bucket.clone();
+        let work = db::work(move |txn| {
+            let counted = counted.clone();
+            Box::pin(async move { raise(txn, &counted, now, end).await })
+        });
+        let counted = self.0.context.db.write(Scope::Attempts, work).await;
+        match &counted {
+            Ok((_, until)) => self.0.closed.insert(bucket, *until),
+            Err(_) => _ = self.0.closed.remove(&bucket),
+        }
+        Ok(counted?.0 == 1)
+    }
+
+    /// Under which name tries are counted.
+    fn bucket(&self, kind: Attempt, subject: &str) -> String {
+        self.0.keys.link_token(&format!("attempt {} {subject}", kind.name()))
+    }
+
     /// Counts a try. [`Error::Throttled`] when there have been too many.
     pub async fn count(&self, kind: Attempt, subject: &str) -> Result<()> {
         self.count_all(&[(kind, subject)]).await
@@ -131,17 +190,8 @@ impl Attempts {
     /// one; all of them are counted then as well, unless this node knows already.
     pub async fn count_all(&self, tries: &[(Attempt, &str)]) -> Result<()> {
         let now = self.0.context.clock.now();
-        let mut buckets = Vec::with_capacity(tries.len());
-        for (kind, subject) in tries {
-            let bucket = self.0.keys.link_token(&format!("attempt {} {subject}", kind.name()));
-            if let Some(until) = self.0.closed.get(&bucket).filter(|until| now < *until) {
-                return Err(throttled(until, now));
-            }
-            buckets.push((bucket, kind.limit()));
-        }
+        let buckets = self.buckets(tries, now)?;
         self.forget(now).await;
-        // Rows are locked in one order, whoever counts.
-        buckets.sort_by(|one, other| one.0.cmp(&other.0));
         let counted = buckets.clone();
         let work = db::work(move |txn| {
             let counted = counted.clone();
@@ -162,6 +212,40 @@ impl Attempts {
             }
         }
         over.map_or(Ok(()), |until| Err(throttled(until, now)))
+    }
+
+    /// Counts a try of several kinds as a part of a transaction: what is undone with it was not tried. Locks the counts.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] when there have been too many of one; the transaction has to be undone then.
+    pub async fn count_in(&self, txn: &Txn, tries: &[(Attempt, &str)]) -> Result<()> {
+        let now = self.0.context.clock.now();
+        let buckets = self.buckets(tries, now)?;
+        txn.turn_to_attempts().await?;
+        for (bucket, limit) in buckets {
+            let (tries, until) = raise(txn, &bucket, now, now.plus_seconds(limit.seconds)).await?;
+            if tries > limit.most {
+                // Nobody else counts meanwhile, so there have been so many, whatever becomes of this transaction.
+                self.0.closed.insert(bucket, until);
+                return Err(throttled(until, now));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is counted, in the order in which rows are locked, whoever counts. [`Error::Throttled`] when this node knows
+    /// already that there have been too many.
+    fn buckets(&self, tries: &[(Attempt, &str)], now: Timestamp) -> Result<Vec<(String, Limit)>> {
+        let mut buckets = Vec::with_capacity(tries.len());
+        for (kind, subject) in tries {
+            let bucket = self.bucket(*kind, subject);
+            if let Some(until) = self.0.closed.get(&bucket).filter(|until| now < *until) {
+                return Err(throttled(until, now));
+            }
+            buckets.push((bucket, kind.limit()));
+        }
+        buckets.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(buckets)
     }
 
     /// Deletes what is over, once in a while. That it fails keeps nobody from anything.

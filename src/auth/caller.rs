@@ -10,7 +10,7 @@ use bursar_domain::organization::Role;
 use quick_cache::sync::Cache;
 
 use super::issuers::{Issuers, Vouched};
-use super::key::{KeyHash, KeyIdentity};
+use super::key::{KeyHash, KeyIdentity, RefusedKey};
 use super::last_use::LastUses;
 use super::visitors::{TokenHash, Visit, Visitors};
 use super::{Actor, Identity, Keys, Principal, PrincipalId, sessions, token};
@@ -32,6 +32,17 @@ pub struct Caller {
     pub address: Option<IpAddr>,
 }
 
+/// A person, and how they have shown who they are: what has to be known to ask later whether it still counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proven {
+    /// The person.
+    pub user: UserId,
+    /// The organization whose provider vouches for them, and in which alone that counts.
+    pub within: Option<Tenant>,
+    /// The session that they have signed in to; none: their proof belongs to none.
+    pub session: Option<SessionId>,
+}
+
 /// People and keys as they were when they were last read. Only for what compares the revisions later (see
 /// [`super::Standing`]); everybody else reads them anew.
 #[derive(Clone)]
@@ -44,6 +55,22 @@ struct Known {
     visitors: Visitors,
     issuers: Issuers,
     uses: LastUses,
+    /// Keys that were refused just now, until somebody asks why.
+    refused: Cache<KeyHash, RefusedKey>,
+}
+
+/// What was good once, and is refused to whoever bears it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// A key.
+    Key(RefusedKey),
+    /// A token that is good, of a session that may have ended.
+    Session {
+        /// Whose it is.
+        user: UserId,
+        /// The session.
+        session: SessionId,
+    },
 }
 
 /// A person: everywhere, or within the one organization whose provider vouches for them.
@@ -51,6 +78,8 @@ type Who = (UserId, Option<Tenant>);
 
 /// How many people are kept, and how many keys.
 const CAPACITY: usize = 50_000;
+/// How many refused keys are kept.
+const REFUSED: usize = 1_000;
 
 /// What is borne as a proof, looked at without the database.
 enum Proof {
@@ -69,7 +98,8 @@ impl Callers {
     pub fn new(issuers: Issuers) -> Callers {
         let (people, keys) = (Cache::new(CAPACITY), Cache::new(CAPACITY));
         let (visitors, uses) = (Visitors::default(), LastUses::default());
-        Callers(Arc::new(Known { people, keys, visitors, issuers, uses }))
+        let refused = Cache::new(REFUSED);
+        Callers(Arc::new(Known { people, keys, visitors, issuers, uses, refused }))
     }
 
     /// Whom an organization's provider vouches for by a token that this node has not checked lately. None: it is
@@ -123,6 +153,23 @@ impl Callers {
         }
     }
 
+    /// The person who was given something to show later (a link, say), as things stand now.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when the person is gone, the session has ended that they had then, or the organization
+    /// no longer believes the provider that vouched for them.
+    pub async fn again(
+        &self,
+        context: &Context,
+        proven: Proven,
+        expires_at: Timestamp,
+        origin: Option<String>,
+    ) -> Result<Caller> {
+        let Proven { user, within, session } = proven;
+        let identity = self.read_person(context, (user, within), session).await?;
+        Ok(Caller { identity, expires_at, session, origin, address: None })
+    }
+
     async fn read_person(
         &self,
         context: &Context,
@@ -142,12 +189,41 @@ impl Callers {
     }
 
     async fn read_key(&self, context: &Context, hash: KeyHash) -> Result<Arc<Identity>> {
-        match Identity::of_key(&context.db, hash, context.clock.now()).await {
-            Ok(identity) => Ok(keep(&self.0.keys, hash, identity)),
-            Err(error) => {
-                // What is no longer good is not remembered as if it were.
-                self.0.keys.remove(&hash);
-                Err(error)
+        let error = match Identity::of_key(&context.db, hash, context.clock.now()).await {
+            Ok(Ok(identity)) => return Ok(keep(&self.0.keys, hash, identity)),
+            Ok(Err(refused)) => self.refuse(hash, refused),
+            Err(error) => error,
+        };
+        // What is no longer good is not remembered as if it were.
+        self.0.keys.remove(&hash);
+        Err(error)
+    }
+
+    /// Keeps that a key was refused, and answers what its bearer is told.
+    fn refuse(&self, hash: KeyHash, refused: RefusedKey) -> Error {
+        let error = refused.error();
+        self.0.refused.insert(hash, refused);
+        error
+    }
+
+    /// What it is that was refused just now, if it was good once: to be recorded. Asks nobody.
+    pub fn refused(&self, context: &Context, keys: &Keys, bearer: &str) -> Option<Refused> {
+        match self.proof(context, keys, bearer).ok()? {
+            Proof::Key(hash) => self.0.refused.remove(&hash).map(|(_, key)| Refused::Key(key)),
+            Proof::Person { who: (user, _), session, .. } => {
+                session.map(|session| Refused::Session { user, session })
+            }
+            Proof::Visitor(..) | Proof::Unseen => None,
+        }
+    }
+
+    /// The same of a caller who was let in before.
+    pub fn refused_again(&self, caller: &Caller) -> Option<Refused> {
+        match &caller.principal {
+            Principal::Key(key) => self.0.refused.remove(&key.hash).map(|(_, key)| Refused::Key(key)),
+            Principal::Person(person) => {
+                let user = person.id;
+                caller.session.map(|session| Refused::Session { user, session })
             }
         }
     }
@@ -155,7 +231,9 @@ impl Callers {
     /// A key that calls, as long as it has not expired; that it was used is written down in passing.
     fn of_key(&self, context: &Context, identity: Arc<Identity>, origin: Option<String>) -> Result<Caller> {
         let key = identity.key().ok_or_else(|| Error::internal("a person where a key was looked for"))?;
-        key.require_good(context.clock.now())?;
+        if key.require_good(context.clock.now()).is_err() {
+            return Err(self.refuse(key.hash, key.refused()));
+        }
         self.0.uses.note(context, key);
         let expires_at = key.good_until();
         Ok(Caller { identity, expires_at, session: None, origin, address: None })
@@ -314,6 +392,12 @@ impl Caller {
     /// The organization whose provider vouches for the person, and in which alone that counts.
     pub fn within(&self) -> Option<Tenant> {
         self.through.map(|through| through.tenant)
+    }
+
+    /// How the person has shown who they are. None: a key calls.
+    pub fn proven(&self) -> Option<Proven> {
+        let user = self.person()?.id;
+        Some(Proven { user, within: self.within(), session: self.session })
     }
 
     /// The same caller, by a request from an address.

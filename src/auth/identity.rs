@@ -16,7 +16,7 @@ use bursar_entity::{
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use super::Standing;
-use super::key::{KeyHash, KeyIdentity};
+use super::key::{KeyHash, KeyIdentity, RefusedKey};
 use super::sessions;
 use crate::db::scope::{find_organizations, find_own, find_people};
 use crate::db::{Database, Scope, Tenant, Txn, padded};
@@ -158,17 +158,24 @@ impl Identity {
         })
     }
 
-    /// Reads what the key with a digest may do now, when it is good at an instant.
-    pub(super) async fn of_key(db: &Database, hash: KeyHash, now: Timestamp) -> Result<Identity> {
+    /// Reads what the key with a digest may do now, when it is good at an instant; otherwise what is to be recorded.
+    pub(super) async fn of_key(
+        db: &Database,
+        hash: KeyHash,
+        now: Timestamp,
+    ) -> Result<Result<Identity, RefusedKey>> {
         let snapshot = db.read(Scope::ApiKey(hash.0)).await?;
-        let mut key = KeyIdentity::find(&snapshot, hash, now).await?;
+        let mut key = match KeyIdentity::find(&snapshot, hash, now).await? {
+            Ok(key) => key,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let staff = staff(&snapshot).await?;
         if let Some(organization) = key.acts_in {
             let revision = revisions(&snapshot, vec![organization]).await?.get(&organization).copied();
             key.revision = revision.ok_or_else(|| Error::internal("a key acts in no organization"))?;
         }
         let memberships = BTreeMap::new();
-        Ok(Identity { principal: Principal::Key(key), memberships, through: None, staff })
+        Ok(Ok(Identity { principal: Principal::Key(key), memberships, through: None, staff }))
     }
 
     /// The same with another role in an organization, or with none.

@@ -74,15 +74,49 @@ pub struct KeyIdentity {
     pub(super) hash: KeyHash,
 }
 
+/// A key that was good once: what is recorded of it when it is borne. Whoever bears it is told no more than
+/// [`RefusedKey::error`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedKey {
+    /// The key.
+    pub id: ApiKeyId,
+    /// Whose row it is.
+    pub home: Tenant,
+    /// Whether it has been revoked; otherwise it has expired.
+    pub revoked: bool,
+}
+
+impl RefusedKey {
+    /// What whoever bears it is told. One that has been revoked is told the same as one that never was.
+    pub(super) fn error(&self) -> Error {
+        if self.revoked { invalid() } else { expired() }
+    }
+}
+
+fn expired() -> Error {
+    Error::Unauthenticated("The key has expired.")
+}
+
 impl KeyIdentity {
-    /// The key with a digest, when it is good at an instant.
-    pub(super) async fn find(snapshot: &Txn, hash: KeyHash, now: Timestamp) -> Result<KeyIdentity> {
-        let row = find_api_key(&hash.0).one(snapshot).await?;
-        // One that has been revoked is told the same as one that never was.
-        let row = row.filter(|row| row.revoked_at.is_none()).ok_or_else(invalid)?;
+    /// The key with a digest, when it is good at an instant; otherwise what is to be recorded.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when there never was such a key; what the database answers.
+    pub(super) async fn find(
+        snapshot: &Txn,
+        hash: KeyHash,
+        now: Timestamp,
+    ) -> Result<Result<KeyIdentity, RefusedKey>> {
+        let row = find_api_key(&hash.0).one(snapshot).await?.ok_or_else(invalid)?;
+        let revoked = row.revoked_at.is_some();
         let key = KeyIdentity::of(row, hash)?;
-        key.require_good(now)?;
-        Ok(key)
+        let good = !revoked && key.require_good(now).is_ok();
+        Ok(if good { Ok(key) } else { Err(RefusedKey { revoked, ..key.refused() }) })
+    }
+
+    /// What is recorded when it is borne after it has expired.
+    pub(super) fn refused(&self) -> RefusedKey {
+        RefusedKey { id: self.id, home: self.home, revoked: false }
     }
 
     fn of(row: api_key::Model, hash: KeyHash) -> Result<KeyIdentity> {
@@ -112,7 +146,7 @@ impl KeyIdentity {
     /// Refuses the key from the instant on that it expires at.
     pub(super) fn require_good(&self, now: Timestamp) -> Result<()> {
         match self.expires_at {
-            Some(at) if at <= now => Err(Error::Unauthenticated("The key has expired.")),
+            Some(at) if at <= now => Err(expired()),
             _ => Ok(()),
         }
     }

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::config::make_data_dir;
 use crate::error::{Error, Result};
 
 /// Keys by purpose, derived from the signing secret by HMAC-SHA-256 with the purpose as message.
@@ -48,6 +49,18 @@ impl Keys {
     pub fn is_link_token(&self, about: &str, token: &str) -> bool {
         self.link_token(about).as_bytes().ct_eq(token.as_bytes()).into()
     }
+
+    /// The four digits that a mail shows beside its link and the link does not carry: of a MAC of what the link is
+    /// about, which is no proof of any link. Whoever has the link alone can only guess them.
+    pub fn link_code(&self, about: &str) -> String {
+        let [a, b, c, d, ..] = mac(&self.link, format!("code {about}").as_bytes());
+        format!("{:04}", u32::from_be_bytes([a, b, c, d]) % 10_000)
+    }
+
+    /// Whether `code` are the digits for `about`, in constant time.
+    pub fn is_link_code(&self, about: &str, code: &str) -> bool {
+        self.link_code(about).as_bytes().ct_eq(code.as_bytes()).into()
+    }
 }
 
 fn mac(key: &[u8], message: &[u8]) -> [u8; 32] {
@@ -69,7 +82,7 @@ pub fn load_or_create_secret(data_dir: &Path) -> Result<SecretString> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(unreadable(error)),
     }
-    std::fs::create_dir_all(data_dir).map_err(unreadable)?;
+    make_data_dir(data_dir).map_err(unreadable)?;
     let mut random = [0u8; 32];
     getrandom::fill(&mut random).map_err(|error| Error::internal(format!("no randomness: {error}")))?;
     let secret = data_encoding::BASE64URL_NOPAD.encode(&random);
@@ -101,6 +114,24 @@ mod tests {
         assert!(!keys.is_link_token("checkout 2", &token));
         assert!(!keys.is_link_token("checkout 1", &token[1..]));
         assert!(!other.is_link_token("checkout 1", &token));
+    }
+
+    #[test]
+    fn codes_are_four_digits_of_each_link() {
+        let keys = Keys::derive(&SecretString::from("a".repeat(32)));
+        let codes: Vec<String> = (0..100).map(|n| keys.link_code(&format!("sign-in {n}"))).collect();
+        assert!(codes.iter().all(|code| code.len() == 4 && code.chars().all(|c| c.is_ascii_digit())));
+        let distinct: std::collections::BTreeSet<&String> = codes.iter().collect();
+        assert!(distinct.len() > 90, "{codes:?}");
+        assert!(keys.is_link_code("sign-in 1", &codes[1]));
+        for bad in ["", &codes[1][1..], &format!("{}0", codes[1])] {
+            assert!(!keys.is_link_code("sign-in 1", bad), "{bad}");
+        }
+        // With another secret they are others, and what proves a link says nothing of them.
+        let other = Keys::derive(&SecretString::from("b".repeat(32)));
+        let others: Vec<String> = (0..100).map(|n| other.link_code(&format!("sign-in {n}"))).collect();
+        assert_ne!(codes, others);
+        assert!(!keys.is_link_token("sign-in 1", &codes[1]));
     }
 
     #[test]

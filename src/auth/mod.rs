@@ -33,12 +33,12 @@ mod visitors;
 
 pub use attempts::{Attempt, Attempts, client};
 pub use authorize::Authorized;
-pub use caller::{Caller, Callers};
+pub use caller::{Caller, Callers, Proven, Refused};
 pub use directory::{PoolDirectory, UsePlace};
 pub use held_sessions::{Held, HeldSessions};
 pub use identity::{Identity, Member, Principal, PrincipalId, Through};
 pub use issuers::{Issuers, Vouched};
-pub use key::{KeyIdentity, NewKey, decode_ids, encode_ids, sandbox_id};
+pub use key::{KeyIdentity, NewKey, RefusedKey, decode_ids, encode_ids, sandbox_id};
 pub use keys::{Keys, load_or_create_secret};
 pub use refresh_token::RefreshToken;
 pub use rights::SeenPeople;

@@ -16,7 +16,7 @@ use bursar_domain::id::{SessionId, UserId};
 use bursar_entity::session;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set,
+    ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select, Set,
     Unchanged,
 };
 use secrecy::SecretString;
@@ -32,6 +32,9 @@ use crate::error::{Error, Result};
 pub const TOKEN_SECONDS: i64 = 15 * 60;
 /// For how many days a session can be refreshed: once a month everybody shows again that the mailbox is theirs.
 pub const SESSION_DAYS: i64 = 30;
+/// For how long a session can be refreshed that an organization's provider has opened, in seconds: whoever has left the
+/// company is asked again by the next working day, and its provider says no.
+pub const PROVIDER_SECONDS: i64 = 12 * 3_600;
 /// For how long after a refresh the token before is answered as the new one would have been, in seconds: the answer
 /// may have got lost, or two windows of one client may have asked at once.
 pub const GRACE_SECONDS: i64 = 10;
@@ -102,7 +105,10 @@ pub async fn open(
         generation: 1,
         created_at: now,
         last_used_at: now,
-        expires_at: now.plus_days(SESSION_DAYS),
+        expires_at: match within {
+            None => now.plus_days(SESSION_DAYS),
+            Some(_) => now.plus_seconds(PROVIDER_SECONDS),
+        },
         revoked_at: None,
         organization_id: within.map(Tenant::id),
     };
@@ -138,18 +144,29 @@ pub async fn refresh(txn: &Txn, keys: &Keys, now: Timestamp, token: &RefreshToke
     Ok(Refreshed::Reused(row))
 }
 
-/// Ends one session of a person, or all of them; answers those that have ended by it, oldest first.
+/// The sessions of a person that the person may know of: all of them. For whom only an organization's provider
+/// vouches, those alone that are good within that organization.
+pub fn known_to(user: UserId, within: Option<Tenant>) -> Select<session::Entity> {
+    let own = find_own::<session::Entity>(user);
+    match within {
+        Some(tenant) => own.filter(session::Column::OrganizationId.eq(tenant.id())),
+        None => own,
+    }
+}
+
+/// Ends one session of those that a person may know of (see [`known_to`]), or all of them; answers those that have
+/// ended by it, oldest first.
 ///
 /// # Errors
 /// What the database answers.
 pub async fn end(
     txn: &Txn,
-    user: UserId,
+    (user, within): (UserId, Option<Tenant>),
     only: Option<SessionId>,
     now: Timestamp,
 ) -> Result<Vec<session::Model>> {
     let live = live_at(now).add_option(only.map(|id| session::Column::Id.eq(id)));
-    let rows = find_own::<session::Entity>(user).filter(live).order_by_asc(session::Column::Id);
+    let rows = known_to(user, within).filter(live).order_by_asc(session::Column::Id);
     let rows = rows.lock_exclusive().all(txn).await?;
     if rows.is_empty() {
         return Ok(rows);

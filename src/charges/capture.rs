@@ -64,7 +64,7 @@ pub async fn capture(
 ) -> Result<Changed> {
     let CaptureRequest { hold: id, lines, last, subject, metadata: attached } = request;
     let place = caller.hold(snapshots, directory, id).await.map_err(|error| error.at("holdId"))?;
-    let subject = text::optional_name("subject", subject.as_deref())?;
+    let subject = text::optional_reference("subject", subject.as_deref())?;
     let metadata = metadata(attached.as_ref())?;
     let mut form = Canonical::of("capture");
     form.id(id);

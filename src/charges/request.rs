@@ -59,8 +59,8 @@ impl Allowed {
         request: ChargeRequest,
     ) -> Result<Allowed> {
         let (pool, on_behalf_of, standing) = authorize(snapshots, directory, caller, &request).await?;
-        let reference = text::optional_name("reference", request.reference.as_deref())?;
-        let subject = text::optional_name("subject", request.subject.as_deref())?;
+        let reference = text::optional_reference("reference", request.reference.as_deref())?;
+        let subject = text::optional_reference("subject", request.subject.as_deref())?;
         let metadata = metadata(request.metadata.as_ref())?;
         let charge = ChargeCredits {
             department: request.department,
@@ -180,19 +180,21 @@ async fn authorize(
         }
     };
     if let Some(department) = managed.filter(|_| !for_all && !own) {
-        of_department(snapshots, pool.tenant(), department, person).await?;
+        let sees_members = caller.may_in_organization(organization, Action::ReadMembers);
+        of_department(snapshots, pool.tenant(), (department, person), sees_members).await?;
     }
     // Of the two revisions the older counts: what was read first may have changed since.
     standing.organization = Some(standing.organization.map_or(revision, |known| known.min(revision)));
     Ok((pool, Some(person), standing))
 }
 
-/// Whoever manages a department charges on behalf of the people in it.
+/// Whoever manages a department charges on behalf of the people in it. To those who do not see who else belongs to the
+/// organization, others are not there, like members that do not exist.
 async fn of_department(
     snapshots: &Snapshots,
     tenant: Tenant,
-    department: DepartmentId,
-    person: UserId,
+    (department, person): (DepartmentId, UserId),
+    sees_members: bool,
 ) -> Result<()> {
     let snapshot = snapshots.open(tenant).await?;
     let row = tenant
@@ -201,7 +203,8 @@ async fn of_department(
         .filter(department_member::Column::UserId.eq(person));
     match row.one(&*snapshot).await? {
         Some(_) => Ok(()),
-        None => Err(Error::Forbidden),
+        None if sees_members => Err(Error::Forbidden),
+        None => Err(Error::not_found("member").at("onBehalfOfId")),
     }
 }
 

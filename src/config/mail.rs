@@ -2,20 +2,26 @@
 //! a page of a development server.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use bursar_domain::organization::normal_email;
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::Url;
 
 use super::ConfigError;
+use crate::text;
 
 /// How long it may take to hand a mail over, from the first to the last word with the server. No setting changes
 /// this; tests do.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// About how long a question for a link to sign in with waits: so long that what the answer writes is not told from
+/// what others write, and not so long that anybody minds. No setting changes this; tests do.
+const PACE: Duration = Duration::from_secs(2);
 /// Whom mail is from that stays in memory, when nothing else is set.
 const NOBODY: &str = "bursar@localhost";
+/// How a certificate begins in PEM (RFC 7468).
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 /// How mail leaves.
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ pub struct MailSettings {
     pub from: Sender,
     /// How long it may take to hand one over.
     pub patience: Duration,
+    /// About how long whoever asks for a link to sign in with waits until it is sent.
+    pub pace: Duration,
 }
 
 /// A server that takes mail.
@@ -39,6 +47,8 @@ pub struct SmtpAddress {
     pub port: u16,
     /// Name and password, when it asks for them.
     pub credentials: Option<(String, SecretString)>,
+    /// Certificates of authorities, in PEM, that are trusted with its certificate beside those that the system trusts.
+    pub authorities: Option<String>,
 }
 
 /// How the way to a mail server is protected.
@@ -64,13 +74,18 @@ pub struct Sender {
 impl Default for MailSettings {
     fn default() -> MailSettings {
         let from = Sender { name: Some("Bursar".to_owned()), address: NOBODY.to_owned() };
-        MailSettings { smtp: None, from, patience: PATIENCE }
+        MailSettings { smtp: None, from, patience: PATIENCE, pace: PACE }
     }
 }
 
 impl MailSettings {
-    /// The settings that two texts mean. The address of the server may hold a password and is never repeated.
-    pub(super) fn check(smtp: Option<&str>, from: Option<&str>) -> Result<MailSettings, ConfigError> {
+    /// The settings that two texts and a file mean. The address of the server may hold a password and is never
+    /// repeated.
+    pub(super) fn check(
+        smtp: Option<&str>,
+        from: Option<&str>,
+        ca_file: Option<&Path>,
+    ) -> Result<MailSettings, ConfigError> {
         let wrong = |reason: &str| ConfigError(reason.to_owned());
         if smtp.is_some() && from.is_none() {
             return Err(wrong("BURSAR_MAIL_FROM: is needed when BURSAR_SMTP_URL is set"));
@@ -82,7 +97,7 @@ impl MailSettings {
             })?,
             None => default.from,
         };
-        let smtp = match smtp {
+        let mut smtp = match smtp {
             Some(text) => Some(server(text).ok_or_else(|| {
                 wrong(
                     "BURSAR_SMTP_URL: must be like smtp://name:password@mail.example:587 (STARTTLS) or \
@@ -91,21 +106,43 @@ impl MailSettings {
             })?),
             None => None,
         };
-        Ok(MailSettings { smtp, from, patience: default.patience })
+        if let Some(file) = ca_file {
+            match &mut smtp {
+                None => return Err(wrong("BURSAR_SMTP_CA_FILE: means nothing without BURSAR_SMTP_URL")),
+                Some(address) if address.security == Security::Plain => {
+                    return Err(wrong("BURSAR_SMTP_CA_FILE: means nothing with smtp+plain://"));
+                }
+                Some(address) => address.authorities = Some(authorities(file)?),
+            }
+        }
+        Ok(MailSettings { smtp, from, patience: default.patience, pace: default.pace })
     }
 }
 
-fn sender(text: &str) -> Option<Sender> {
-    let text = text.trim();
-    if text.chars().any(char::is_control) {
+/// The certificates in a file, as text. Whether each is one is found out where they are put to use, also at start.
+fn authorities(file: &Path) -> Result<String, ConfigError> {
+    let bytes = std::fs::read(file)
+        .map_err(|error| ConfigError(format!("BURSAR_SMTP_CA_FILE: cannot be read: {error}")))?;
+    // What stands between certificates is for people, in whatever encoding.
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    if !text.contains(CERTIFICATE) {
+        let reason = format!("must hold certificates in PEM, each of which begins with {CERTIFICATE}");
+        return Err(ConfigError(format!("BURSAR_SMTP_CA_FILE: {reason}")));
+    }
+    Ok(text)
+}
+
+fn sender(setting: &str) -> Option<Sender> {
+    let setting = setting.trim();
+    if setting.chars().any(char::is_control) {
         return None;
     }
-    let Some((name, address)) = text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) else {
-        return Some(Sender { name: None, address: normal_email(text)? });
+    let Some((name, address)) = setting.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) else {
+        return Some(Sender { name: None, address: text::address(setting)? });
     };
     let name = name.trim().trim_matches('"').trim();
     let name = (!name.is_empty()).then(|| name.to_owned());
-    Some(Sender { name, address: normal_email(address)? })
+    Some(Sender { name, address: text::address(address)? })
 }
 
 fn server(text: &str) -> Option<SmtpAddress> {
@@ -128,7 +165,8 @@ fn server(text: &str) -> Option<SmtpAddress> {
         ("", Some(_)) | (_, None) => return None,
         (name, Some(password)) => Some((decoded(name)?, SecretString::from(decoded(password)?))),
     };
-    Some(SmtpAddress { security, host, port: url.port().unwrap_or(port), credentials })
+    let port = url.port().unwrap_or(port);
+    Some(SmtpAddress { security, host, port, credentials, authorities: None })
 }
 
 #[cfg(test)]
@@ -191,9 +229,35 @@ mod tests {
 
     #[test]
     fn a_server_needs_a_sender() {
-        assert!(MailSettings::check(None, None).unwrap().smtp.is_none());
-        let error = MailSettings::check(Some("smtps://mail.example"), None).unwrap_err().to_string();
+        assert!(MailSettings::check(None, None, None).unwrap().smtp.is_none());
+        let error = MailSettings::check(Some("smtps://mail.example"), None, None).unwrap_err().to_string();
         assert!(error.contains("BURSAR_MAIL_FROM: is needed"), "{error}");
-        assert!(MailSettings::check(Some("smtps://mail.example"), Some("a@b.c")).unwrap().smtp.is_some());
+        let settings = MailSettings::check(Some("smtps://mail.example"), Some("a@b.c"), None).unwrap();
+        assert!(settings.smtp.unwrap().authorities.is_none());
+    }
+
+    #[test]
+    fn authorities_are_certificates_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        let check = |server: Option<&str>| MailSettings::check(server, Some("a@b.c"), Some(&file));
+        let tls = Some("smtps://mail.example");
+        for (server, expected) in [
+            (None, "BURSAR_SMTP_CA_FILE: means nothing without BURSAR_SMTP_URL"),
+            (Some("smtp+plain://localhost"), "BURSAR_SMTP_CA_FILE: means nothing with smtp+plain://"),
+            (tls, "BURSAR_SMTP_CA_FILE: cannot be read"),
+        ] {
+            let error = check(server).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        // A certificate, but not as text.
+        std::fs::write(&file, [0x30, 0x82, 0xff]).unwrap();
+        let error = check(tls).unwrap_err().to_string();
+        assert!(error.starts_with("BURSAR_SMTP_CA_FILE: must hold certificates in PEM"), "{error}");
+        std::fs::write(&file, b"The \xe4lder one\n-----BEGIN CERTIFICATE-----\n").unwrap();
+        for server in [tls, Some("smtp://mail.example")] {
+            let address = check(server).unwrap().smtp.unwrap();
+            assert!(address.authorities.unwrap().contains(CERTIFICATE));
+        }
     }
 }

@@ -34,8 +34,10 @@ pub(super) fn describe(error: &figment::Error) -> String {
             format!("{}: must be {expected}", setting(&key))
         }
         Kind::UnknownVariant(_, known) => format!("{}: must be one of {}", setting(&key), known.join(", ")),
-        // What is about the file as a whole (its syntax, say) names no value of a setting.
-        Kind::Message(message) if error.path.is_empty() => message.clone(),
+        // What is about the file as a whole (its syntax, say): where it is. What follows repeats the line.
+        Kind::Message(message) if error.path.is_empty() => {
+            message.lines().next().unwrap_or_default().to_owned()
+        }
         // The messages of parsers repeat what they could not parse.
         _ => format!("{}: must be {}", setting(&key), expected(&key)),
     }

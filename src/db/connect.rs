@@ -1,5 +1,6 @@
 //! Opening the database: connection pools, with what each connection is set to.
 
+use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -7,7 +8,7 @@ use sea_orm::sqlx::{self, Connection as _};
 use sea_orm::{ConnectOptions, DatabaseConnection};
 use tokio_util::task::TaskTracker;
 
-use super::Database;
+use super::{Database, Filter};
 use crate::config::{Addresses, CONNECTIONS};
 use crate::error::{Error, Result};
 
@@ -21,12 +22,15 @@ const LOCK_TIMEOUT: &str = "10s";
 const IDLE_IN_TRANSACTION: &str = "60s";
 
 /// How the database is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Connections for reading, and as many for writing. SQLite has one writer whatever this says.
     pub connections: u32,
     /// What keeps writes from being lost.
     pub protections: Protections,
+    /// Whether statements keep the application's own filter. No setting changes that: that a debug build can be
+    /// without is for the proof that row-level security stands behind it.
+    pub filter: Filter,
 }
 
 /// What keeps acknowledged writes from being lost when clients go away in the middle of something. No
@@ -48,7 +52,7 @@ impl Default for Protections {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { connections: CONNECTIONS, protections: Protections::default() }
+        Options { connections: CONNECTIONS, protections: Protections::default(), filter: Filter::default() }
     }
 }
 
@@ -60,7 +64,7 @@ impl Database {
 
     /// Opens the database as the options say.
     pub async fn open(addresses: &Addresses, options: Options) -> Result<Database> {
-        let Options { connections, protections } = options;
+        let Options { connections, protections, filter } = options;
         let (url, probe) = (addresses.application.as_str(), protections.probe);
         let (writer, reader) = if addresses.is_postgres() {
             // The writer's statements look rows up by their keys. Planned once, when a table may still be
@@ -76,7 +80,7 @@ impl Database {
         } else {
             return Err(Error::invalid("DATABASE_URL", "must begin with sqlite: or postgres:"));
         };
-        Ok(Database { writer, reader, writes: TaskTracker::new(), protections, url: url.into() })
+        Ok(Database { writer, reader, writes: TaskTracker::new(), protections, filter, url: url.into() })
     }
 
     /// Opens the database for migrations: one connection, as the role that owns the tables.
@@ -134,6 +138,7 @@ async fn postgres(
 const PROBE: &str = "BEGIN; ROLLBACK";
 
 async fn sqlite(url: &str, connections: u32, read_only: bool, probe: bool) -> Result<DatabaseConnection> {
+    let in_memory = url.contains(":memory:") || url.contains("mode=memory");
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
@@ -148,6 +153,9 @@ async fn sqlite(url: &str, connections: u32, read_only: bool, probe: bool) -> Re
             if read_only {
                 options.read_only(true)
             } else {
+                if !in_memory {
+                    make_private(options.get_filename());
+                }
                 options
                     .create_if_missing(true)
                     .journal_mode(SqliteJournalMode::Wal)
@@ -169,6 +177,16 @@ async fn sqlite(url: &str, connections: u32, read_only: bool, probe: bool) -> Re
     Ok(sea_orm::Database::connect(options).await?)
 }
 
+/// Makes a file that nobody but its owner reads, and SQLite gives the files beside it the same permissions. When it is
+/// there, it stays as it is; when it cannot be made, SQLite says why.
+fn make_private(file: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _ = options.open(file);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +194,19 @@ mod tests {
     use crate::db::scope::{Scope, Tenant};
     use bursar_domain::id::{Id, OrganizationId};
     use sea_orm::ConnectionTrait;
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn nobody_else_reads_the_files() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let db = Database::connect(&Addresses::sqlite(&dir.path().join("own.db"))).await.unwrap();
+        db.writer.execute_unprepared("CREATE TABLE t (n INTEGER)").await.unwrap();
+        for file in ["own.db", "own.db-wal", "own.db-shm"] {
+            let mode = std::fs::metadata(dir.path().join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+    }
 
     /// A connection that comes back inside a transaction, as a cancelled BEGIN leaves it, is not lent to
     /// the next writer: what that one commits is there.

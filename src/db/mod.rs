@@ -27,6 +27,7 @@ pub mod page;
 mod read;
 pub mod scope;
 mod transaction;
+mod unfiltered;
 mod write;
 
 use std::sync::Arc;
@@ -42,6 +43,9 @@ pub use notify::{Listener, Notifier};
 pub use read::{Snapshot, Snapshots};
 pub use scope::{Scope, Tenant, TenantEntity};
 pub use transaction::Txn;
+pub use unfiltered::Filter;
+#[cfg(debug_assertions)]
+pub use unfiltered::LeftOut;
 pub use write::{Attempt, WorkFuture, pause, work, work_once};
 
 /// An open database. Cheap to clone.
@@ -51,6 +55,7 @@ pub struct Database {
     reader: DatabaseConnection,
     writes: TaskTracker,
     protections: Protections,
+    filter: Filter,
     /// Where it is, for connections outside of the pools.
     url: Arc<str>,
 }

@@ -7,7 +7,7 @@ use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::transaction::{Access, Txn};
-use super::{Database, Fault, Scope, fault};
+use super::{Database, Fault, Filter, Scope, fault};
 use crate::error::{Error, Result};
 
 /// How many broken connections a reader puts up with.
@@ -16,7 +16,7 @@ const BROKEN: u32 = 100;
 impl Database {
     /// Opens a snapshot: everything read from it belongs to one instant.
     pub async fn read(&self, scope: impl Into<Scope>) -> Result<Txn> {
-        let begun = begin(self.reader.clone(), scope.into());
+        let begun = begin(self.reader.clone(), self.filter.clone(), scope.into());
         if !self.protections.own_task {
             return Ok(begun.await?);
         }
@@ -30,10 +30,10 @@ impl Database {
 
 /// Begins, on another connection when one turns out to be broken: when the database has been started
 /// again, all that the pool holds are.
-async fn begin(reader: DatabaseConnection, scope: Scope) -> Result<Txn, DbErr> {
+async fn begin(reader: DatabaseConnection, filter: Filter, scope: Scope) -> Result<Txn, DbErr> {
     let mut attempt = 1;
     loop {
-        match Txn::begin(&reader, Access::Snapshot, &scope).await {
+        match Txn::begin(&reader, Access::Snapshot, &scope, &filter).await {
             Err(error) if attempt <= BROKEN && fault(&error) == Fault::Lost => {
                 // Each of these was one of those that the pool still held.
                 tokio::task::yield_now().await;

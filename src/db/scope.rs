@@ -6,10 +6,10 @@
 use bursar_domain::id::{Id, OrganizationId, SessionId, UserId};
 use bursar_entity::{
     account, api_key, audit_event, audit_head, charge, claimed_reference, credit_request, delivery,
-    department, department_member, guarantee_use, hold, identity_provider, identity_provider_domain,
-    invitation, journal_entry, lot, lot_position, membership, organization, payment, personal_value, pool,
-    pool_administrator, pool_head, purchase, session, sign_in_link, spending_cap, spending_cap_period,
-    spending_cap_raise, timed_task, transfer, user, user_identity,
+    department, department_member, departure, guarantee_use, hold, identity_provider,
+    identity_provider_domain, invitation, journal_entry, lot, lot_position, membership, organization,
+    payment, personal_value, pool, pool_administrator, pool_head, purchase, session, sign_in_link,
+    spending_cap, spending_cap_period, spending_cap_raise, timed_task, transfer, user, user_identity,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 use uuid::Uuid;
@@ -59,6 +59,50 @@ pub trait TenantEntity: EntityTrait {
     fn organization_column() -> Self::Column;
 }
 
+/// Hands the names of all tables whose rows belong to organizations, but `organization` itself, to another macro. The
+/// heads of the audit log and of the pools come first: who reads the tables in this order has the ends of the chains
+/// before what they are the ends of.
+macro_rules! with_tenant_tables {
+    ($receiver:ident) => {
+        $receiver!(
+            audit_head,
+            pool_head,
+            account,
+            api_key,
+            audit_event,
+            charge,
+            claimed_reference,
+            credit_request,
+            delivery,
+            department,
+            department_member,
+            departure,
+            guarantee_use,
+            hold,
+            identity_provider,
+            identity_provider_domain,
+            invitation,
+            journal_entry,
+            lot,
+            lot_position,
+            membership,
+            payment,
+            personal_value,
+            pool,
+            pool_administrator,
+            purchase,
+            spending_cap,
+            spending_cap_period,
+            spending_cap_raise,
+            timed_task,
+            transfer,
+            user_identity,
+        );
+    };
+}
+
+pub(crate) use with_tenant_tables;
+
 macro_rules! tenant_entities {
     ($($table:ident),+ $(,)?) => {
         /// The names of all tables whose rows belong to organizations, but `organization` itself.
@@ -74,39 +118,7 @@ macro_rules! tenant_entities {
     };
 }
 
-tenant_entities!(
-    account,
-    api_key,
-    audit_event,
-    audit_head,
-    charge,
-    claimed_reference,
-    credit_request,
-    delivery,
-    department,
-    department_member,
-    guarantee_use,
-    hold,
-    identity_provider,
-    identity_provider_domain,
-    invitation,
-    journal_entry,
-    lot,
-    lot_position,
-    membership,
-    payment,
-    personal_value,
-    pool,
-    pool_administrator,
-    pool_head,
-    purchase,
-    spending_cap,
-    spending_cap_period,
-    spending_cap_raise,
-    timed_task,
-    transfer,
-    user_identity,
-);
+with_tenant_tables!(tenant_entities);
 
 impl TenantEntity for organization::Entity {
     fn organization_column() -> organization::Column {
@@ -196,7 +208,8 @@ pub enum Scope {
     Operator,
     /// An organization's, and the person with an address, to add that person to it.
     TenantAndEmail(Tenant, String),
-    /// An organization's, and what a person has in whatever organizations. The person's own row can be written.
+    /// An organization's, and what a person has in whatever organizations. The person's own row, links and sessions
+    /// can be written.
     TenantAndPerson(Tenant, UserId),
     /// The API key with a digest, and the organization that it acts in. Read only.
     ApiKey([u8; 32]),
@@ -243,7 +256,9 @@ impl Scope {
             Scope::Courier => "SET LOCAL app.courier = 'on';".to_owned(),
             Scope::Attempts => "SET LOCAL app.attempts = 'on';".to_owned(),
             Scope::TenantAndEmail(tenant, address) => organization(tenant) + &email(address),
-            Scope::TenantAndPerson(tenant, id) => organization(tenant) + &person(id),
+            Scope::TenantAndPerson(tenant, id) => {
+                organization(tenant) + &person(id) + "SET LOCAL app.sign_in = 'on';"
+            }
             Scope::Tenants(tenants) => {
                 let ids: Vec<String> = tenants.iter().map(|tenant| Uuid::from(*tenant).to_string()).collect();
                 format!("SET LOCAL app.batch = '{{{}}}';", ids.join(","))

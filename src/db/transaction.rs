@@ -16,6 +16,7 @@ use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
 use super::scope::{Scope, Tenant};
+use super::unfiltered::{Filter, Reading};
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(super) enum Access {
 }
 
 /// An open transaction. Dropped without a commit it is rolled back.
-pub struct Txn(Inner);
+pub struct Txn(Inner, Reading);
 
 enum Inner {
     Sqlite(DatabaseTransaction),
@@ -37,7 +38,13 @@ enum Inner {
 impl Txn {
     /// Begins a transaction. Must not be cancelled: a BEGIN that is cut off leaves its connection
     /// inside a transaction. Callers run it in a task of its own.
-    pub(super) async fn begin(db: &DatabaseConnection, access: Access, scope: &Scope) -> Result<Txn, DbErr> {
+    pub(super) async fn begin(
+        db: &DatabaseConnection,
+        access: Access,
+        scope: &Scope,
+        filter: &Filter,
+    ) -> Result<Txn, DbErr> {
+        let reading = filter.reading(scope);
         if db.get_database_backend() == DatabaseBackend::Postgres {
             let mode = match access {
                 Access::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ",
@@ -45,14 +52,14 @@ impl Txn {
             };
             let sql = sqlx::AssertSqlSafe(mode.to_owned() + &scope.settings());
             let transaction = db.get_postgres_connection_pool().begin_with(sql).await.map_err(failed)?;
-            return Ok(Txn(Inner::Postgres(Box::new(Mutex::new(transaction)))));
+            return Ok(Txn(Inner::Postgres(Box::new(Mutex::new(transaction))), reading));
         }
         let options = TransactionOptions {
             // A deferred transaction that turns into a writer fails under contention instead of waiting.
             sqlite_transaction_mode: (access == Access::Write).then_some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        Ok(Txn(Inner::Sqlite(db.begin_with_options(options).await?)))
+        Ok(Txn(Inner::Sqlite(db.begin_with_options(options).await?), reading))
     }
 
     /// Turns to the rows of an organization, or of the vendor: what follows sees and writes those, as if the
@@ -61,6 +68,15 @@ impl Txn {
     pub async fn turn_to(&self, tenant: Tenant) -> Result<(), DbErr> {
         if self.get_database_backend() == DatabaseBackend::Postgres {
             self.execute_unprepared(&Scope::Tenant(tenant).settings()).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets what follows count what must not be tried too often, beside what the transaction sees and writes already: so
+    /// that what is undone is not counted.
+    pub async fn turn_to_attempts(&self) -> Result<(), DbErr> {
+        if self.get_database_backend() == DatabaseBackend::Postgres {
+            self.execute_unprepared(&Scope::Attempts.settings()).await?;
         }
         Ok(())
     }
@@ -132,24 +148,30 @@ impl ConnectionTrait for Txn {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        match &self.0 {
-            Inner::Sqlite(transaction) => transaction.query_one_raw(statement).await,
+        let (statement, witness) = self.1.statement(statement);
+        let row: Option<QueryResult> = match &self.0 {
+            Inner::Sqlite(transaction) => transaction.query_one_raw(statement).await?,
             Inner::Postgres(transaction) => {
                 let mut transaction = transaction.lock().await;
                 let row = query(&statement).fetch_optional(&mut **transaction).await.map_err(failed)?;
-                Ok(row.map(Into::into))
+                row.map(Into::into)
             }
-        }
+        };
+        witness.saw(&row);
+        Ok(row)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        match &self.0 {
-            Inner::Sqlite(transaction) => transaction.query_all_raw(statement).await,
+        let (statement, witness) = self.1.statement(statement);
+        let rows: Vec<QueryResult> = match &self.0 {
+            Inner::Sqlite(transaction) => transaction.query_all_raw(statement).await?,
             Inner::Postgres(transaction) => {
                 let mut transaction = transaction.lock().await;
                 let rows = query(&statement).fetch_all(&mut **transaction).await.map_err(failed)?;
-                Ok(rows.into_iter().map(Into::into).collect())
+                rows.into_iter().map(Into::into).collect()
             }
-        }
+        };
+        witness.saw(&rows);
+        Ok(rows)
     }
 }

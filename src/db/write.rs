@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sea_orm::{DatabaseConnection, DbErr};
 
 use super::transaction::{Access, Txn};
-use super::{Database, Fault, Scope, fault};
+use super::{Database, Fault, Filter, Scope, fault};
 use crate::error::{Error, Result};
 
 /// How often a transaction is tried that loses against others.
@@ -75,7 +75,7 @@ impl Database {
     where
         W: for<'t> FnOnce(&'t Txn) -> WorkFuture<'t, T> + Send,
     {
-        match attempt_once(&self.writer, &scope.into(), work, true).await {
+        match attempt_once((&self.writer, &self.filter), &scope.into(), work, true).await {
             Ok(value) => Attempt::Committed(value),
             Err(Error::UnknownOutcome(error)) => Attempt::Unknown(error),
             Err(error) => Attempt::Undone(error),
@@ -87,8 +87,8 @@ impl Database {
         T: Send + 'static,
         W: for<'t> Fn(&'t Txn) -> WorkFuture<'t, T> + Send + Sync + 'static,
     {
-        let (writer, span) = (self.writer.clone(), tracing::Span::current());
-        let tried = tracing::Instrument::instrument(again(writer, scope, work, commit), span);
+        let (database, span) = ((self.writer.clone(), self.filter.clone()), tracing::Span::current());
+        let tried = tracing::Instrument::instrument(again(database, scope, work, commit), span);
         if !self.protections.own_task {
             return tried.await;
         }
@@ -99,13 +99,18 @@ impl Database {
 
 /// Tries a transaction until it ends in another way than by losing against others or by a broken
 /// connection, within bounds.
-async fn again<T, W>(writer: DatabaseConnection, scope: Scope, work: W, commit: bool) -> Result<T>
+async fn again<T, W>(
+    (writer, filter): (DatabaseConnection, Filter),
+    scope: Scope,
+    work: W,
+    commit: bool,
+) -> Result<T>
 where
     W: for<'t> Fn(&'t Txn) -> WorkFuture<'t, T> + Send + Sync + 'static,
 {
     let (mut attempt, began) = (1, Instant::now());
     loop {
-        let error = match Box::pin(attempt_once(&writer, &scope, &work, commit)).await {
+        let error = match Box::pin(attempt_once((&writer, &filter), &scope, &work, commit)).await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
@@ -126,11 +131,16 @@ where
     }
 }
 
-async fn attempt_once<T, W>(writer: &DatabaseConnection, scope: &Scope, work: W, commit: bool) -> Result<T>
+async fn attempt_once<T, W>(
+    (writer, filter): (&DatabaseConnection, &Filter),
+    scope: &Scope,
+    work: W,
+    commit: bool,
+) -> Result<T>
 where
     W: for<'t> FnOnce(&'t Txn) -> WorkFuture<'t, T>,
 {
-    let transaction = Txn::begin(writer, Access::Write, scope).await?;
+    let transaction = Txn::begin(writer, Access::Write, scope, filter).await?;
     match work(&transaction).await {
         Ok(value) if commit => match committed(transaction).await {
             Ok(()) => Ok(value),

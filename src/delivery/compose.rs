@@ -1,18 +1,18 @@
-//! Writing a letter: from a row of the outbox to what is sent, with the proof in its link.
+//! Writing a letter: from a row of the outbox to what is sent, with the proof in its link, and the code that goes with it.
 //!
 //! Nothing that stands in a header may hold a line break or another control character, wherever it comes from: such a
-//! letter is not written at all. The proof is in the letter alone: it is taken out of what a server says of it.
+//! letter is not written at all. Proof and code are in the letter alone: they are taken out of what a server says of it.
 
 use bursar_domain::Timestamp;
 use bursar_domain::id::DeliveryId;
-use bursar_domain::organization::normal_email;
 use bursar_entity::delivery;
 
 use super::templates::{self, Words};
 use crate::auth::Keys;
 use crate::config::{Config, Sender};
 use crate::global_id;
-use crate::outbox::{Facts, Link};
+use crate::outbox::{Facts, Link, Template};
+use crate::text;
 
 /// A letter as it is sent. It has no `Debug`: there is a link in it that only the recipient may see.
 #[derive(Clone)]
@@ -33,17 +33,20 @@ pub struct Letter {
     pub html: String,
     /// When its cause was.
     pub date: Timestamp,
+    /// Until when its link is good.
+    pub expires_at: Timestamp,
     /// The proof in its link.
     proof: Option<String>,
+    /// The code that its link does not carry.
+    code: Option<String>,
 }
 
 impl Letter {
-    /// A text about the letter, without the proof that may stand in it: servers repeat what they do not like.
+    /// A text about the letter, without the proof and the code that may stand in it: servers repeat what they do not
+    /// like.
     pub fn redact(&self, text: &str) -> String {
-        match &self.proof {
-            Some(proof) => text.replace(proof.as_str(), "…"),
-            None => text.to_owned(),
-        }
+        let secrets = self.proof.iter().chain(&self.code);
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "…"))
     }
 }
 
@@ -57,8 +60,12 @@ pub fn compose(row: &delivery::Model, keys: &Keys, config: &Config) -> Result<Le
         (Some(proof), Some(path)) => Some(config.link(&path.replace(Link::PLACE, proof))),
         _ => None,
     };
-    let Words { subject, text, html } = templates::write(&facts, link.as_deref())?;
-    if normal_email(&row.recipient).as_deref() != Some(row.recipient.as_str()) {
+    let code = match template {
+        Template::SignInLink => row.link_about.as_deref().map(|about| keys.link_code(about)),
+        Template::Invitation => None,
+    };
+    let Words { subject, text, html } = templates::write(&facts, link.as_deref(), code.as_deref())?;
+    if text::address(&row.recipient).as_deref() != Some(row.recipient.as_str()) {
         return Err("its recipient is not an e-mail address".to_owned());
     }
     let host = config.public_url.host_str().unwrap_or("localhost");
@@ -77,7 +84,8 @@ pub fn compose(row: &delivery::Model, keys: &Keys, config: &Config) -> Result<Le
         }
     }
     let to = row.recipient.clone();
-    Ok(Letter { id: row.id, message_id, from, to, subject, text, html, date: row.created_at, proof })
+    let (date, expires_at) = (row.created_at, facts.expires_at());
+    Ok(Letter { id: row.id, message_id, from, to, subject, text, html, date, expires_at, proof, code })
 }
 
 #[cfg(test)]
@@ -131,6 +139,27 @@ mod tests {
             first.redact(&format!("554 spam: {link}")),
             "554 spam: https://credits.test/invitation/1.…"
         );
+    }
+
+    #[test]
+    fn a_letter_to_sign_in_with_shows_a_code_that_its_link_does_not_carry() {
+        let mail = delivery::Model {
+            template: Some(MailTemplate::SignInLink),
+            facts: json!({ "expiresAt": 0 }).to_string(),
+            link_about: Some("sign-in a b".to_owned()),
+            link_path: Some("/sign-in/a.b.{token}".to_owned()),
+            ..row("A")
+        };
+        let letter = written(&mail).ok().unwrap();
+        let code = Keys::derive(&SecretString::from("a".repeat(32))).link_code("sign-in a b");
+        assert!(letter.text.contains(&format!("this code: {code}")), "{}", letter.text);
+        assert!(letter.html.contains(&format!(">{code}</p>")), "{}", letter.html);
+        let link = letter.text.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
+        let proof = link.strip_prefix("https://credits.test/sign-in/a.b.").unwrap();
+        assert_eq!(proof.len(), 43);
+        assert_eq!(letter.redact(&format!("554 spam: {code} {proof}")), "554 spam: … …");
+        // No code has anything to do with an invitation.
+        assert!(written(&row("A")).ok().unwrap().code.is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Leases: how a node takes deliveries that nobody else is trying, and writes what has become of them.
 //!
 //! A delivery is taken by writing a name and an end on its row, and counts as tried from then on, so that one that
-//! kills whoever tries it is given up some day. Rows that somebody else is writing at the moment are passed over on
+//! kills whoever tries it is given up like others. Rows that somebody else is writing at the moment are passed over on
 //! PostgreSQL, and come with the next look; on SQLite there is one writer, which is asked for only when something is
 //! due. What has become of a delivery is written by the name that it was taken under, and by no other.
 
@@ -13,7 +13,7 @@ use sea_orm::{ConnectionTrait, DatabaseBackend, FromQueryResult, Statement, Valu
 use uuid::Uuid;
 
 use crate::context::Context;
-use crate::db::{self, Scope, Txn};
+use crate::db::{self, Scope, Tenant, Txn};
 use crate::error::{Error, Result};
 
 /// For how many seconds a delivery is leased: twice as long as one may take, so that none is tried twice at a time.
@@ -24,6 +24,9 @@ const FIRST_PAUSE: i64 = 5;
 const LONGEST_PAUSE: i64 = 3_600;
 /// How often a delivery is tried before it is given up: for about two and a half hours.
 const TRIES: i64 = 12;
+/// How many of those that are due for longest stand in line. More than a node takes in a minute, and so few that they
+/// cost nothing to put in order.
+const LINE: usize = 256;
 /// The most characters that are kept of how a delivery failed.
 const ERROR_LENGTH: usize = 500;
 
@@ -35,6 +38,13 @@ pub struct Leased {
     pub until: Timestamp,
     /// The name under which it was taken.
     lease: Uuid,
+}
+
+impl Leased {
+    /// Whether it has been taken more often than it may be tried: no try has come to an end that could be written.
+    pub fn is_spent(&self) -> bool {
+        self.row.attempts > TRIES
+    }
 }
 
 /// How a try has ended.
@@ -58,7 +68,7 @@ fn due() -> String {
     )
 }
 
-/// Takes what is due, at most so many, those first that have been due for longest.
+/// Takes what is due, at most so many: by turns one of each organization, those first that have been due for longest.
 pub async fn claim(context: &Context, most: usize) -> Result<Vec<Leased>> {
     let now = context.clock.now();
     if !is_something_due(context, now).await? {
@@ -94,19 +104,34 @@ async fn take(
     most: usize,
 ) -> Result<Vec<delivery::Model>> {
     let backend = txn.get_database_backend();
-    let locked = if backend == DatabaseBackend::Postgres { "FOR UPDATE SKIP LOCKED" } else { "" };
+    let (locked, organization) = match backend {
+        DatabaseBackend::Postgres => ("FOR UPDATE OF delivery SKIP LOCKED", "organization_id"),
+        // With the plus SQLite goes by what is due, not by all that there ever was of the vendor.
+        _ => ("", "+organization_id"),
+    };
     // The list is made once, before anything is written: a list inside a condition could be made anew for
     // each row, and then be longer than it may be.
+    // Who stands in line is found by the index of what is due, and are few: of the vendor's own (links to sign in with,
+    // for which people wait) and of all others those that have been due for longest. Turns are counted among those.
+    let due = due();
+    let first = |which: &str, most: usize| {
+        format!(
+            "SELECT * FROM (SELECT organization_id AS o, id AS i, due_at AS d FROM delivery
+                 WHERE {due} AND {organization} {which} $4 ORDER BY due_at LIMIT {most}) AS few"
+        )
+    };
+    let line = format!("{} UNION ALL {}", first("=", most), first("<>", LINE));
     let sql = format!(
-        "WITH taken (o, i) AS (SELECT organization_id, id FROM delivery
-             WHERE {} ORDER BY due_at LIMIT {most} {locked})
+        "WITH turns AS (SELECT o, i, d, row_number() OVER (PARTITION BY o ORDER BY d, i) AS turn FROM ({line}) AS line),
+         taken (o, i) AS (SELECT delivery.organization_id, delivery.id FROM delivery, turns
+             WHERE delivery.organization_id = turns.o AND delivery.id = turns.i AND {due}
+             ORDER BY turns.turn, turns.d LIMIT {most} {locked})
          UPDATE delivery SET lease = $2, leased_until = $3, attempts = attempts + 1 FROM taken
          WHERE organization_id = taken.o AND id = taken.i
          RETURNING organization_id, id, kind, template, recipient, facts, link_about, link_path, state, attempts,
-             due_at, leased_until, lease, last_error, created_at, delivered_at",
-        due()
+             due_at, leased_until, lease, last_error, created_at, delivered_at"
     );
-    let values: [Value; 3] = [now.into(), lease.into(), until.into()];
+    let values: [Value; 4] = [now.into(), lease.into(), until.into(), Tenant::vendor().id().into()];
     let rows = txn.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     let rows = rows.iter().map(|row| delivery::Model::from_query_result(row, ""));
     let mut rows = rows.collect::<Result<Vec<_>, _>>()?;

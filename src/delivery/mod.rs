@@ -11,9 +11,12 @@
 //! | the server takes it | DELIVERED |
 //! | the server refuses it for good (5xx), or it cannot be written | DEAD |
 //! | the server refuses it for now (4xx), stalls, drops, cannot be reached | again, later and later; DEAD after 12 |
+//! | its link has expired while it waited | DEAD |
+//! | the way cannot be encrypted as the settings say, the server does not know us | the same |
 
 mod compose;
 mod lease;
+mod line_by_line;
 mod mailbox;
 mod meters;
 mod retention;

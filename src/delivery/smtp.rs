@@ -7,6 +7,10 @@
 //!
 //! What goes wrong before the letter is mentioned (no connection, no encryption, wrong password) is not about the
 //! letter, whatever the server's code says.
+//!
+//! Where the way is to be encrypted nothing is said before it is but EHLO and STARTTLS, and no answer that came before
+//! is taken for one that came after (see `line_by_line`). The certificate has to be for the server's name, and from an
+//! authority that the system trusts or the settings name.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,13 +18,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, Message};
 use secrecy::ExposeSecret;
 use url::{Host, Url};
 
 use super::compose::Letter;
+use super::line_by_line::LineByLine;
 use crate::config::{Security, Sender, SmtpAddress};
 use crate::error::{Error, Result};
 
@@ -28,6 +33,9 @@ use crate::error::{Error, Result};
 const KEPT: usize = 8;
 /// For how long a connection is kept that nobody needs. Servers close theirs after five minutes (RFC 5321, 4.5.3.2.7).
 const IDLE: Duration = Duration::from_secs(60);
+/// For how long a connection that was kept is asked whether it still works. Firewalls forget connections, and then
+/// nobody answers.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// Why a letter was not taken.
 #[derive(Debug)]
@@ -41,11 +49,20 @@ pub enum Failure {
 /// A mail server.
 pub struct Smtp {
     address: SmtpAddress,
-    /// How the way is encrypted, if it is.
-    tls: Option<TlsParameters>,
+    way: Way,
     /// How we introduce ourselves.
     own: ClientId,
     idle: Mutex<Vec<Idle>>,
+}
+
+/// The way to a server.
+enum Way {
+    /// In the clear.
+    Clear,
+    /// It begins in the clear, and is encrypted before anything is said.
+    StartTls(TlsParameters),
+    /// It is encrypted from the beginning.
+    Tls(TlsParameters),
 }
 
 struct Idle {
@@ -62,17 +79,12 @@ impl Smtp {
             Some(Host::Ipv6(ip)) => ClientId::Ipv6(ip),
             None => ClientId::Domain("localhost".to_owned()),
         };
-        let tls = match address.security {
-            Security::Plain => None,
-            Security::StartTls | Security::Tls => {
-                let tls = TlsParameters::new(address.host.clone());
-                let wrong = |error: lettre::transport::smtp::Error| {
-                    format!("the way to this server cannot be encrypted: {error}")
-                };
-                Some(tls.map_err(|error| Error::invalid("BURSAR_SMTP_URL", wrong(error)))?)
-            }
+        let way = match address.security {
+            Security::Plain => Way::Clear,
+            Security::StartTls => Way::StartTls(encryption(&address)?),
+            Security::Tls => Way::Tls(encryption(&address)?),
         };
-        Ok(Smtp { address, tls, own, idle: Mutex::new(Vec::new()) })
+        Ok(Smtp { address, way, own, idle: Mutex::new(Vec::new()) })
     }
 
     /// Hands a letter over, within a time from the first to the last word.
@@ -84,38 +96,47 @@ impl Smtp {
     }
 
     async fn converse(&self, message: &Message) -> Result<(), Failure> {
-        let about_us = |error: lettre::transport::smtp::Error| Failure::Again(error.to_string());
         let mut connection = match self.kept().await {
             Some(connection) => connection,
-            None => self.connect().await.map_err(about_us)?,
+            None => self.connect().await?,
         };
         match connection.send(message.envelope(), &message.formatted()).await {
             Ok(_) => {
                 self.keep(connection);
                 Ok(())
             }
-            // `is_client`: the letter has something that the server says it cannot take.
-            Err(error) if error.is_permanent() || error.is_client() => {
-                Err(Failure::Refused(error.to_string()))
-            }
+            Err(error) if is_about_the_letter(&error) => Err(Failure::Refused(error.to_string())),
             Err(error) => Err(Failure::Again(error.to_string())),
         }
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, lettre::transport::smtp::Error> {
-        let SmtpAddress { security, host, port, credentials } = &self.address;
-        let wrapped = self.tls.clone().filter(|_| *security == Security::Tls);
+    /// A new connection. What goes wrong here is not about a letter.
+    async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
+        let again = |error: lettre::transport::smtp::Error| Failure::Again(error.to_string());
+        let SmtpAddress { host, port, credentials, .. } = &self.address;
         let place = (host.as_str(), *port);
         // The whole conversation has a bound; no part of it needs one of its own.
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(place, None, &self.own, wrapped, None).await?;
-        if let Some(tls) = self.tls.clone().filter(|_| *security == Security::StartTls) {
-            // An error when the server does not offer it: nothing goes on in the clear.
-            connection.starttls(tls, &self.own).await?;
-        }
+        let mut connection = match &self.way {
+            Way::Clear => AsyncSmtpConnection::connect_tokio1(place, None, &self.own, None, None)
+                .await
+                .map_err(again)?,
+            Way::Tls(tls) => {
+                let tls = Some(tls.clone());
+                AsyncSmtpConnection::connect_tokio1(place, None, &self.own, tls, None).await.map_err(again)?
+            }
+            Way::StartTls(tls) => {
+                let clear = LineByLine::connect(place).await;
+                let clear = clear.map_err(|error| Failure::Again(format!("Connection error: {error}")))?;
+                let connection = AsyncSmtpConnection::connect_with_transport(Box::new(clear), &self.own);
+                let mut connection = connection.await.map_err(again)?;
+                // An error when the server does not offer it: nothing goes on in the clear.
+                connection.starttls(tls.clone(), &self.own).await.map_err(again)?;
+                connection
+            }
+        };
         if let Some((name, password)) = credentials {
             let credentials = Credentials::new(name.clone(), password.expose_secret().to_owned());
-            connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await?;
+            connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await.map_err(again)?;
         }
         Ok(connection)
     }
@@ -126,7 +147,8 @@ impl Smtp {
             self.let_go();
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = idle?.connection;
-            if connection.test_connected().await {
+            let works = tokio::time::timeout(PROBE, connection.test_connected()).await;
+            if works.is_ok_and(|works| works) {
                 return Some(connection);
             }
         }
@@ -143,6 +165,30 @@ impl Smtp {
     pub fn let_go(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|idle| idle.since.elapsed() < IDLE);
     }
+}
+
+/// How the way to a server is encrypted: with TLS 1.2 or 1.3, and a certificate that is for its name and trusted.
+fn encryption(address: &SmtpAddress) -> Result<TlsParameters> {
+    let mut tls = TlsParameters::builder(address.host.clone());
+    let mut setting = "BURSAR_SMTP_URL";
+    if let Some(pem) = &address.authorities {
+        setting = "BURSAR_SMTP_CA_FILE";
+        let certificates = Certificate::from_pem(pem.as_bytes());
+        tls = tls.add_root_certificate(certificates.map_err(|error| unusable(setting, &error))?);
+    }
+    tls.build().map_err(|error| unusable(setting, &error))
+}
+
+fn unusable(setting: &'static str, error: &lettre::transport::smtp::Error) -> Error {
+    Error::invalid(setting, format!("with it the way to the mail server cannot be encrypted: {error}"))
+}
+
+/// Whether what has gone wrong with a letter is about the letter, and for good.
+fn is_about_the_letter(error: &lettre::transport::smtp::Error) -> bool {
+    // Some servers say only now that they want to know who we are, or to be reached otherwise (RFC 4954, 6).
+    let about_us = error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538));
+    // `is_client`: the letter has something that the server says it cannot take.
+    (error.is_permanent() && !about_us) || error.is_client()
 }
 
 /// A letter as lettre knows one. An error says why it can never be one.

@@ -40,6 +40,7 @@ struct InvitationText<'a> {
 struct SignIn<'a> {
     expires: String,
     link: &'a str,
+    code: &'a str,
 }
 
 #[derive(Template)]
@@ -54,8 +55,8 @@ struct SignInText<'a> {
     mail: &'a SignIn<'a>,
 }
 
-/// Writes a mail. An error says why it cannot be written.
-pub fn write(facts: &Facts, link: Option<&str>) -> Result<Words, String> {
+/// Writes a mail, with its link and the code that goes with it. An error says why it cannot be written.
+pub fn write(facts: &Facts, link: Option<&str>, code: Option<&str>) -> Result<Words, String> {
     let link = link.ok_or("it lacks its link")?;
     match facts {
         Facts::Invitation(facts) => {
@@ -70,7 +71,8 @@ pub fn write(facts: &Facts, link: Option<&str>) -> Result<Words, String> {
             words(subject, &InvitationText { mail: &mail }, &InvitationHtml { mail: &mail })
         }
         Facts::SignIn(facts) => {
-            let mail = SignIn { expires: written(facts.expires_at), link };
+            let code = code.ok_or("it lacks its code")?;
+            let mail = SignIn { expires: written(facts.expires_at), link, code };
             words("Your link to sign in".to_owned(), &SignInText { mail: &mail }, &SignInHtml { mail: &mail })
         }
     }

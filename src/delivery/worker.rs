@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bursar_domain::delivery::DeliveryState;
+use bursar_domain::delivery::{DeliveryFault, DeliveryState};
 use futures_util::StreamExt;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -17,8 +17,9 @@ use super::compose::compose;
 use super::lease::{Leased, Outcome, claim, finish, waiting};
 use super::mailbox::Mailbox;
 use super::meters::Meters;
-use super::retention::empty_old;
+use super::retention::{KEPT_DAYS, empty_old};
 use super::smtp::{Failure, Smtp};
+use crate::audit;
 use crate::auth::Keys;
 use crate::config::Config;
 use crate::context::Context;
@@ -121,7 +122,9 @@ impl Courier {
             }
             if emptied.is_none_or(|at| at.elapsed() >= EMPTIED) {
                 emptied = Some(Instant::now());
-                self.empty().await;
+                let own = self.clone();
+                // After a long time there may be much of it, and letters do not wait for that.
+                self.0.running.spawn(async move { own.empty().await });
             }
             if let Err(error) = self.look().await {
                 // The next look finds all of it again.
@@ -165,7 +168,7 @@ impl Courier {
         let began = Instant::now();
         let outcome = tokio::select! {
             outcome = self.send(leased) => outcome,
-            () = cut.cancelled() => Outcome::Again("the server was stopped in the middle".to_owned()),
+            () = cut.cancelled() => Outcome::Again(DeliveryFault::CutOff.to_string()),
         };
         let took = began.elapsed();
         // No address and no reason: what servers say of a letter may name people.
@@ -183,11 +186,19 @@ impl Courier {
     }
 
     async fn send(&self, leased: &Leased) -> Outcome {
-        let Inner { keys, config, post, .. } = &*self.0;
+        let Inner { context, keys, config, post, .. } = &*self.0;
+        let because = |fault: DeliveryFault, reason: &str| format!("{fault}: {reason}");
+        if leased.is_spent() {
+            return Outcome::Dead(because(DeliveryFault::Spent, "no try came to its end"));
+        }
         let letter = match compose(&leased.row, keys, config) {
             Ok(letter) => letter,
-            Err(reason) => return Outcome::Dead(reason),
+            Err(reason) => return Outcome::Dead(because(DeliveryFault::Unwritable, &reason)),
         };
+        // It has waited for too long: whoever opened it would only find that it is over.
+        if context.clock.now() >= letter.expires_at {
+            return Outcome::Dead(DeliveryFault::Expired.to_string());
+        }
         let server = match post {
             Post::Server(server) => server,
             Post::Memory(mailbox) => {
@@ -197,17 +208,29 @@ impl Courier {
         };
         match server.send(&letter, config.mail.patience).await {
             Ok(()) => Outcome::Delivered,
-            Err(Failure::Refused(reason)) => Outcome::Dead(letter.redact(&reason)),
-            Err(Failure::Again(reason)) => Outcome::Again(letter.redact(&reason)),
+            Err(Failure::Refused(reason)) => {
+                Outcome::Dead(because(DeliveryFault::Refused, &letter.redact(&reason)))
+            }
+            Err(Failure::Again(reason)) => {
+                Outcome::Again(because(DeliveryFault::NotTaken, &letter.redact(&reason)))
+            }
         }
     }
 
-    /// Empties what has been kept for long enough. On several nodes at once it does no harm.
+    /// Empties what has been kept for long enough: deliveries, and what the audit logs know of people whom nobody
+    /// knows. On several nodes at once it does no harm.
     async fn empty(&self) {
-        match empty_old(&self.0.context, &self.0.end).await {
+        let Inner { context, end, .. } = &*self.0;
+        match empty_old(context, end).await {
             Ok(0) => {}
             Ok(deliveries) => tracing::info!(deliveries, "old deliveries were emptied"),
             Err(error) => tracing::warn!(%error, "old deliveries cannot be emptied"),
+        }
+        let before = context.clock.now().plus_days(-KEPT_DAYS);
+        match audit::empty_old(context, before, end).await {
+            Ok(0) => {}
+            Ok(values) => tracing::info!(values, "old values of nobody in audit logs were emptied"),
+            Err(error) => tracing::warn!(%error, "old values in audit logs cannot be emptied"),
         }
     }
 

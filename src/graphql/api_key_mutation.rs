@@ -191,6 +191,11 @@ async fn create(request: &Request, input: CreateApiKeyInput) -> Result<Issued, E
         None => None,
     };
     let vendor = organization.is_none().then(|| caller.vendor(Action::ManageApiKeys)).transpose()?;
+    // Each once is all there are.
+    if input.scopes.len() > Scope::ALL.len() {
+        let reason = format!("must name at most {}", Scope::ALL.len());
+        return Err(Error::invalid("scopes", reason));
+    }
     let new = NewApiKey {
         name: input.name,
         mode: input.mode.map_or(KeyMode::Live, KeyMode::from),

@@ -4,7 +4,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use bursar_domain::actor::ActorKind as Kind;
 use bursar_domain::id::{ApiKeyId, AuditEventId, Id, OrganizationId, UserId};
 use bursar_domain::permission::Action;
-use bursar_entity::{audit_event, charge, hold, journal_entry};
+use bursar_entity::{audit_event, charge, hold, journal_entry, transfer};
 use sea_orm::ColumnTrait;
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use super::node::{decode, found};
 use super::scalars::{DateTime, Json};
 use super::{Request, request, signed_in};
 use crate::audit::{self, Filter, Record, Source};
-use crate::auth::Caller;
+use crate::auth::{Caller, SeenPeople};
 use crate::db::Tenant;
 use crate::error::Error;
 use crate::global_id;
@@ -97,7 +97,7 @@ pub struct AuditFilter {
     actor_id: Option<ID>,
     /// Done in this way: the name of a mutation or event.
     action: Option<String>,
-    /// Done to this. A pool finds what was booked in it too, a charge its refunds, a hold its captures.
+    /// Done to this. A pool finds what was booked in it too, a charge its refunds, a hold its captures and its end.
     subject_id: Option<ID>,
     /// From rows of this kind.
     source: Option<AuditSource>,
@@ -190,6 +190,17 @@ async fn ledger_row(request: &Request, caller: &Caller, id: AuditEventId) -> Res
         };
     }
     look!(charge, journal_entry, hold);
+    let (snapshots, backend) = (&request.snapshots, request.services.context.db.backend());
+    if let Some(condition) = audit::expired_hold(id, backend) {
+        let organization = |row: &hold::Model| row.organization_id;
+        let found = caller.row::<hold::Entity>(snapshots, condition, organization, "audit event").await;
+        return found.map(|(_, row)| Record::expired(row));
+    }
+    if let Some(condition) = audit::lapse(id, backend) {
+        let organization = |row: &transfer::Model| row.organization_id;
+        let found = caller.row::<transfer::Entity>(snapshots, condition, organization, "audit event").await;
+        return found.map(|(_, row)| Record::lapsed(row));
+    }
     Err(Error::not_found("audit event"))
 }
 
@@ -251,14 +262,17 @@ impl AuditEvent {
         self.0.after.clone().map(Json)
     }
 
-    /// Values about people that are kept with it, and can be erased without it.
+    /// Values about people that are kept with it, and can be erased without it. A key is told of none without
+    /// `MEMBERS_READ`.
     async fn personal(&self, ctx: &Context<'_>) -> Option<Result<Vec<PersonalValue>, ApiError>> {
         let load = Box::pin(async {
-            if self.0.personal.is_empty() {
+            let request = request(ctx)?;
+            let named = request.caller()?.sees_people(self.0.organization) != SeenPeople::Nobody;
+            if !named || self.0.personal.is_empty() {
                 return Ok(Vec::new());
             }
             let key = Key(self.0.organization, PersonalOf(self.0.id));
-            let rows = request(ctx)?.rows.load_one(key).await?.unwrap_or_default();
+            let rows = request.rows.load_one(key).await?.unwrap_or_default();
             Ok(rows.into_iter().map(|row| PersonalValue { name: row.name, value: row.value }).collect())
         });
         Some(load.await)

@@ -2,7 +2,9 @@
 //! recipient.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use bursar_domain::delivery::{DeliveryKind as Kind, DeliveryState as State, MailTemplate as Template};
+use bursar_domain::delivery::{
+    DeliveryFault, DeliveryKind as Kind, DeliveryState as State, MailTemplate as Template,
+};
 use bursar_domain::permission::Action;
 use bursar_entity::delivery;
 use sea_orm::{ColumnTrait, Order, QueryFilter, Select};
@@ -105,9 +107,10 @@ impl Delivery {
         (self.0.state == State::Pending).then_some(DateTime(self.0.due_at))
     }
 
-    /// How it failed last.
-    async fn last_error(&self) -> Option<&str> {
-        self.0.last_error.as_deref()
+    /// How it failed last. In a mail server's own words for the vendor's staff alone.
+    async fn last_error(&self, ctx: &Context<'_>) -> Option<Result<String, ApiError>> {
+        let error = self.0.last_error.as_deref()?;
+        Some(shown(ctx, error).map(str::to_owned))
     }
 
     /// When it was made.
@@ -119,6 +122,14 @@ impl Delivery {
     async fn delivered_at(&self) -> Option<DateTime> {
         self.0.delivered_at.map(DateTime)
     }
+}
+
+/// What of an error is shown to the caller.
+fn shown<'e>(ctx: &Context<'_>, error: &'e str) -> Result<&'e str, ApiError> {
+    if signed_in(ctx)?.caller()?.may_read_all_deliveries().is_ok() {
+        return Ok(error);
+    }
+    Ok(DeliveryFault::of(error).map_or("it could not be delivered", |fault| fault.as_str()))
 }
 
 /// The deliveries of an organization, newest first.

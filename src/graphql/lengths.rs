@@ -20,7 +20,11 @@ pub const PARTS: &[&str] = &[
     "SingleSignOn",
     "GroupRole",
     "SessionTokens",
+    "OrganizationExport",
 ];
+
+/// How many keys whoever removes or lowers somebody is told of.
+pub const ACTIVE_KEYS: u64 = 100;
 
 /// Lists that are not connections and may be as long as this: type, field, how many.
 const LONG: &[(&str, &str, u64)] = &[
@@ -28,6 +32,8 @@ const LONG: &[(&str, &str, u64)] = &[
     ("Charge", "refunds", 100),
     ("Viewer", "sessions", 100),
     ("SignOutPayload", "sessions", 100),
+    ("RemoveMemberPayload", "activeApiKeys", ACTIVE_KEYS),
+    ("UpdateMemberRolePayload", "activeApiKeys", ACTIVE_KEYS),
     ("ImportBalancesPayload", "lots", 500),
     ("ImportBalancesPayload", "transfers", 500),
 ];

@@ -21,7 +21,7 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 use super::errors::ApiError;
 use crate::audit;
 use crate::db::scope::find_people;
-use crate::db::{Snapshots, Tenant};
+use crate::db::{Scope, Snapshots, Tenant};
 use crate::error::Error;
 
 /// Loads rows of the operation's snapshot.
@@ -105,8 +105,10 @@ impl Loader<Key<UserId>> for Rows {
     async fn load(&self, keys: &[Key<UserId>]) -> Result<HashMap<Key<UserId>, Self::Value>, Self::Error> {
         let mut found = HashMap::new();
         for (organization, ids) in by_organization(keys) {
-            let tenant = Tenant::vouched(organization); // as above
-            let snapshot = self.0.open(tenant).await.map_err(Arc::new)?;
+            // As above. Of the vendor's it is whoever sees everybody (see `member::person`).
+            let tenant = Tenant::vouched(organization);
+            let scope = if tenant.is_vendor() { Scope::Operator } else { tenant.into() };
+            let snapshot = self.0.open(scope).await.map_err(Arc::new)?;
             let rows = find_people().filter(user::Column::Id.is_in(ids));
             for row in rows.all(&*snapshot).await.map_err(|error| Arc::new(error.into()))? {
                 found.insert(Key(organization, row.id), row);

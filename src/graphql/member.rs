@@ -4,18 +4,20 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use bursar_domain::id::{MembershipId, OrganizationId, UserId};
 use bursar_domain::organization::Role as DomainRole;
 use bursar_domain::permission::Action;
-use bursar_entity::{department, department_member, membership, pool, pool_administrator, user};
+use bursar_entity::{api_key, department, department_member, membership, pool, pool_administrator, user};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
+use super::api_key::ApiKey;
 use super::department::Department;
 use super::errors::{ApiError, UserError, user_error};
+use super::lengths::ACTIVE_KEYS;
 use super::loaders::{Key, MemberOf};
 use super::node::decode;
 use super::organization::{self, Organization};
 use super::pool::Pool;
 use super::scalars::DateTime;
 use super::{Request, request, signed_in};
-use crate::auth::{Authorized, SeenPeople};
+use crate::auth::{Authorized, Caller, SeenPeople};
 use crate::db::scope::find_people;
 use crate::db::{Scope, Tenant};
 use crate::error::Error;
@@ -90,7 +92,10 @@ pub async fn person(
                 return Ok(None);
             }
         }
-        SeenPeople::Everybody => {}
+        // Those who belong to no organization, too: the rows of one name the vendor's staff.
+        SeenPeople::Everybody => {
+            return Ok(request.rows.load_one(Key(Tenant::vendor().id(), user)).await?.map(User));
+        }
     }
     Ok(request.rows.load_one(Key(organization, user)).await?.map(User))
 }
@@ -295,6 +300,10 @@ pub struct AddMemberPayload {
 pub struct UpdateMemberRolePayload {
     /// The member.
     member: Option<Member>,
+    /// The keys of the organization that the member has made and that still work, at most 100 of them. They belong to
+    /// the organization and go on with what they may do, whatever the member is: revoke those that are not to. Empty
+    /// for those who may not see keys.
+    active_api_keys: Vec<ApiKey>,
     /// Why the role was not changed. Empty when it was.
     user_errors: Vec<UserError>,
 }
@@ -304,6 +313,10 @@ pub struct UpdateMemberRolePayload {
 pub struct RemoveMemberPayload {
     /// The id of the membership that is gone.
     removed_member_id: Option<ID>,
+    /// The keys of the organization that the member has made and that still work, at most 100 of them. They belong to
+    /// the organization and go on without the member: revoke those that are not to. Empty for those who may not see
+    /// keys.
+    active_api_keys: Vec<ApiKey>,
     /// Why nobody was removed. Empty when somebody was.
     user_errors: Vec<UserError>,
 }
@@ -337,7 +350,8 @@ impl MemberMutation {
         })
     }
 
-    /// Changes a member's role. Nobody raises their own, and the last owner stays one.
+    /// Changes a member's role. Nobody raises their own, and the last owner stays one. Keys that the member has made
+    /// stay as they are.
     async fn update_member_role(
         &self,
         ctx: &Context<'_>,
@@ -348,16 +362,24 @@ impl MemberMutation {
             let (organization, id) = organization_of_member(request, &input.member_id).await?;
             let (context, caller, role) = (&request.services.context, request.caller()?, input.role.into());
             request.snapshots.close().await;
-            organizations::update_member_role(context, &caller, &organization, id, role).await
+            let changed =
+                organizations::update_member_role(context, &caller, &organization, id, role).await?;
+            Ok::<_, Error>((Member(changed.member), seen_keys(&caller, organization.id, changed.active_keys)))
         });
         Some(match outcome.await {
-            Ok(value) => Ok(UpdateMemberRolePayload { member: Some(Member(value)), user_errors: Vec::new() }),
-            Err(error) => user_error(error)
-                .map(|error| UpdateMemberRolePayload { member: None, user_errors: vec![error] }),
+            Ok((member, active_api_keys)) => {
+                Ok(UpdateMemberRolePayload { member: Some(member), active_api_keys, user_errors: Vec::new() })
+            }
+            Err(error) => user_error(error).map(|error| UpdateMemberRolePayload {
+                member: None,
+                active_api_keys: Vec::new(),
+                user_errors: vec![error],
+            }),
         })
     }
 
-    /// Removes a member, and with the membership all grants on pools and departments.
+    /// Removes a member, and with the membership all grants on pools and departments. Keys that the member has made
+    /// stay as they are.
     async fn remove_member(
         &self,
         ctx: &Context<'_>,
@@ -366,19 +388,33 @@ impl MemberMutation {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
             let (organization, id) = organization_of_member(request, &input.member_id).await?;
+            let (context, caller) = (&request.services.context, request.caller()?);
             request.snapshots.close().await;
-            organizations::remove_member(&request.services.context, &request.caller()?, &organization, id)
-                .await
+            let removed = organizations::remove_member(context, &caller, &organization, id).await?;
+            let id = ID(global_id::encode(removed.member.id));
+            Ok::<_, Error>((id, seen_keys(&caller, organization.id, removed.active_keys)))
         });
         Some(match outcome.await {
-            Ok(value) => Ok(RemoveMemberPayload {
-                removed_member_id: Some(ID(global_id::encode(value.id))),
+            Ok((id, active_api_keys)) => Ok(RemoveMemberPayload {
+                removed_member_id: Some(id),
+                active_api_keys,
                 user_errors: Vec::new(),
             }),
-            Err(error) => user_error(error)
-                .map(|error| RemoveMemberPayload { removed_member_id: None, user_errors: vec![error] }),
+            Err(error) => user_error(error).map(|error| RemoveMemberPayload {
+                removed_member_id: None,
+                active_api_keys: Vec::new(),
+                user_errors: vec![error],
+            }),
         })
     }
+}
+
+/// The keys of an organization that a caller is told of: none, when the caller may not see any.
+fn seen_keys(caller: &Caller, organization: OrganizationId, keys: Vec<api_key::Model>) -> Vec<ApiKey> {
+    if !caller.may_in_organization(organization, Action::ReadApiKeys) {
+        return Vec::new();
+    }
+    keys.into_iter().take(usize::try_from(ACTIVE_KEYS).unwrap_or(usize::MAX)).map(ApiKey).collect()
 }
 
 /// The organization of a member whom the caller may manage.

@@ -7,6 +7,7 @@
 //! Bodies that load something are boxed: the executor moves the future of a field several times, and each
 //! field of an object takes as much room as the largest one.
 
+mod admission;
 mod allocation;
 mod answer;
 mod api_key;
@@ -28,6 +29,7 @@ mod documents;
 mod entity;
 mod errors;
 mod explanation;
+mod export;
 mod freeze;
 mod hold;
 mod hold_root;
@@ -59,6 +61,7 @@ mod refund;
 mod refund_root;
 mod refusal;
 mod refused;
+mod refused_callers;
 mod render;
 mod scalars;
 mod scale;
@@ -96,7 +99,7 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::ledger::verify::Verifications;
 use crate::live::Hub;
-use crate::sign_in::Client;
+use crate::sign_in::{Client, LinkRequests};
 
 pub use answer::{Answered, Outcome};
 pub use parameters::{BadParameters, Parameters};
@@ -123,6 +126,8 @@ pub struct Services {
     pub sessions: HeldSessions,
     /// How often something was tried lately.
     pub attempts: Attempts,
+    /// Who has asked for a link to sign in with.
+    pub links: LinkRequests,
     /// Which organization a pool belongs to.
     pub directory: PoolDirectory,
     /// What the last verifications on this node have found.
@@ -208,8 +213,7 @@ impl Request {
 
     /// Reads anew what the caller may do.
     async fn reread(&self, caller: &Caller) -> Result<(), Error> {
-        let services = &self.services;
-        let caller = Some(services.callers.reread(&services.context, caller).await?);
+        let caller = Some(self.read_again(caller).await?);
         self.snapshots.close().await;
         *self.caller.write().unwrap_or_else(PoisonError::into_inner) = Known { caller, recalled: false };
         Ok(())
@@ -281,6 +285,7 @@ pub struct Mutation(
     credit_request_mutation::CreditRequestMutation,
     freeze::FreezeMutation,
     life::LifeMutation,
+    export::ExportMutation,
     corrections::CorrectionMutation,
     imports::ImportMutation,
     charge_root::ChargeMutation,

@@ -1,7 +1,7 @@
 //! The executor: what every operation passes through, whatever it came by.
 //!
-//! Limits first, then the parser, then what it may cost, then who calls and what that principal has left, then
-//! execution; afterwards every error gets a code and what was not used is given back.
+//! Limits first, then the parser, then what it may cost, then who calls and what that principal has left (`admission`),
+//! then execution; afterwards every error gets a code and what was not used is given back.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,6 +13,7 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Request as Operation, ServerError, Variables};
 use futures_util::StreamExt;
 
+use super::admission::Admitted;
 use super::answer::{
     Answer, Answered, MALFORMED, NOT_BY_GET, Outcome, add_codes, malformed, refused, was_executed,
 };
@@ -22,13 +23,12 @@ use super::parameters::{BadParameters, Parameters};
 use super::places::{Place, Places};
 use super::refusal::{self, Bill, Refusal};
 use super::render::Events;
-use super::throttle::{Draw, Principal, Throttle};
+use super::throttle::{Principal, Throttle};
 use super::variables::{InputTypes, Malformed};
 use super::views::Views;
 use super::{ApiSchema, Request, Services};
 use crate::auth::{Caller, PrincipalId};
 use crate::error::Error;
-use crate::organizations;
 use crate::sign_in::Client;
 
 /// The way that an operation came, which decides what it may be.
@@ -52,8 +52,8 @@ const ERRORS: usize = 20;
 /// How long an operation may take before it is given up.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What is known of whoever sent an operation.
-#[derive(Clone, Debug)]
+/// What is known of whoever sent an operation. It has no `Debug`: it has the token.
+#[derive(Clone)]
 pub struct Session {
     /// The bearer token.
     pub bearer: Option<String>,
@@ -78,14 +78,6 @@ pub(super) struct Reading {
     pub(super) facts: Facts,
     /// What it may cost.
     pub(super) requested: u64,
-}
-
-/// Who calls, and the points that the operation may use.
-pub(super) struct Admitted {
-    pub(super) caller: Option<Caller>,
-    /// Whether the caller is recalled from memory.
-    recalled: bool,
-    draw: Draw,
 }
 
 /// The schema with everything it works with. Cheap to clone.
@@ -148,41 +140,6 @@ impl Server {
     /// The schema, for documents that have been validated or not.
     pub(super) fn schema(&self, valid: bool) -> &ApiSchema {
         if valid { &self.0.schema_for_validated } else { &self.0.schema }
-    }
-
-    /// Finds out who calls, as things stand now.
-    pub async fn authenticate(&self, session: &Session) -> Result<Option<Caller>, Error> {
-        let Some(bearer) = &session.bearer else { return Ok(None) };
-        let caller = self.known(bearer, session.origin.clone()).await?;
-        Ok(Some(caller.at_address(session.address)))
-    }
-
-    /// Who bears something. Whoever comes with a token of an organization's provider for the first time is made known.
-    async fn known(&self, bearer: &str, origin: Option<String>) -> Result<Caller, Error> {
-        let Services { context, keys, callers, .. } = self.services().as_ref();
-        for _ in 0..2 {
-            // Boxed: few come with such a token for the first time.
-            if let Some(vouched) = Box::pin(callers.introduce(context, keys, bearer)).await? {
-                let user = Box::pin(organizations::arrive(context, &vouched, origin.clone())).await?;
-                callers.acquaint(context, bearer, &vouched, user);
-            }
-            match callers.read(context, keys, bearer, origin.clone()).await {
-                // What is set of the provider has changed since the token was checked.
-                Err(Error::Stale) => {}
-                outcome => return outcome,
-            }
-        }
-        Err(Error::Stale)
-    }
-
-    /// Who opens a stream: a person whose token is good, or a key. What they may do is found out later.
-    pub async fn welcome(&self, session: &Session) -> Result<Option<Caller>, Error> {
-        let Some(bearer) = &session.bearer else { return Ok(None) };
-        let Services { context, keys, callers, .. } = self.services().as_ref();
-        match callers.recall(context, keys, bearer, session.origin.clone()).await? {
-            Some(caller) => Ok(Some(caller.at_address(session.address))),
-            None => self.authenticate(session).await,
-        }
     }
 
     /// A place for one more stream of a person or key.
@@ -296,44 +253,6 @@ impl Server {
             .map_err(|Malformed { field, reason }| Refusal::input(field, &reason))?;
         let facts = *facts;
         Ok(Reading { found, operation_name, variables, facts, requested })
-    }
-
-    /// Finds out who calls, and takes what the operation may cost from that principal's points.
-    pub(super) async fn admit(&self, reading: &Reading, session: &Session) -> Result<Admitted, Refusal> {
-        let Services { context, keys, callers, .. } = self.services().as_ref();
-        let facts = reading.facts;
-        let failed = |error: Error| Refusal::failed(&error, session.origin.as_deref());
-        let (mut caller, mut recalled, mut principal) = (None, false, Principal::anonymous(session.address));
-        if let Some(bearer) = &session.bearer {
-            let proven = match facts.impersonal {
-                true => callers.prove(context, keys, bearer).map_err(failed)?,
-                false => None,
-            };
-            if let Some(proven) = proven {
-                principal = Principal::Caller(proven);
-            } else {
-                let origin = || session.origin.clone();
-                if facts.compared {
-                    caller = callers.recall(context, keys, bearer, origin()).await.map_err(failed)?;
-                    recalled = caller.is_some();
-                }
-                let known = match caller {
-                    Some(caller) => caller,
-                    // Boxed: it takes more room than all else, and whoever is remembered does without.
-                    None => {
-                        let read = Box::pin(self.known(bearer, origin()));
-                        read.await.map_err(failed)?
-                    }
-                };
-                principal = Principal::Caller(known.id());
-                caller = Some(known.at_address(session.address));
-            }
-        }
-        // Members draw on the points of their organizations too.
-        let tenants = caller.iter().flat_map(|caller| caller.organizations());
-        let draw = self.0.throttle.take(tenants, principal, reading.requested);
-        let draw = draw.map_err(|(wait, status)| Refusal::throttled(wait, status, reading.requested))?;
-        Ok(Admitted { caller, recalled, draw })
     }
 
     /// Executes a query or mutation within the deadline. A mutation that is given up may still take place:

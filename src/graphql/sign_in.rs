@@ -24,6 +24,8 @@ pub struct RequestSignInLinkInput {
 pub struct RedeemSignInLinkInput {
     /// The last part of the address of the link in the mail.
     token: String,
+    /// The four digits that the mail shows beside the link.
+    code: String,
 }
 
 /// A session to go on with.
@@ -132,8 +134,7 @@ impl SignInMutation {
     ) -> Option<Result<RequestSignInLinkPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = request(ctx)?;
-            let services = &request.services;
-            sign_in::request(&services.context, &services.attempts, request.client()?, &input.email).await
+            request.services.links.request(request.client()?, &input.email).await
         });
         Some(match outcome.await {
             Ok(()) => Ok(RequestSignInLinkPayload { requested: true, user_errors: Vec::new() }),
@@ -142,18 +143,20 @@ impl SignInMutation {
         })
     }
 
-    /// Signs in whoever has the link of a mail. The link leads to a page that does the same. Needs no token; sent
-    /// with one that is no longer good it is refused.
+    /// Signs in whoever has the link of a mail and the code that the mail shows. The link leads to a page that does the
+    /// same. A wrong code does not use the link up; with the fifth the link is over. Needs no token; sent with one that
+    /// is no longer good it is refused.
     async fn redeem_sign_in_link(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which link.")] input: RedeemSignInLinkInput,
+        #[graphql(desc = "Which link, and its code.")] input: RedeemSignInLinkInput,
     ) -> Option<Result<RedeemSignInLinkPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = request(ctx)?;
             let services = &request.services;
             let (context, attempts, keys) = (&services.context, &services.attempts, &services.keys);
-            sign_in::redeem(context, attempts, keys, request.client()?, &input.token).await
+            let RedeemSignInLinkInput { token, code } = &input;
+            sign_in::redeem(context, attempts, keys, request.client()?, token, code).await
         });
         Some(match outcome.await {
             Ok(value) => Ok(RedeemSignInLinkPayload { tokens: Some(value.into()), user_errors: Vec::new() }),
@@ -184,8 +187,8 @@ impl SignInMutation {
         })
     }
 
-    /// Ends the session that the token belongs to, or all of the person's. Its tokens are no longer good at once, and
-    /// its streams end.
+    /// Ends the session that the token belongs to, or all of the person's; for whom an organization's own provider
+    /// vouches, all in that organization. Tokens of what is ended are no longer good at once, and its streams end.
     async fn sign_out(
         &self,
         ctx: &Context<'_>,

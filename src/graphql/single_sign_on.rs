@@ -14,7 +14,7 @@ use super::{Request, request, signed_in};
 use crate::auth::{Authorized, Caller};
 use crate::db::Tenant;
 use crate::error::Error;
-use crate::organizations::{self, NewSignOn, SignOn, decode_group_roles};
+use crate::organizations::{self, NewSignOn, SignOn, decode_group_roles, sign_on_callback};
 
 /// How an identity provider signs its tokens.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +128,12 @@ impl SingleSignOn {
         Ok(roles.into_iter().map(|(group, role)| GroupRole { group, role: role.into() }).collect())
     }
 
+    /// Whether an address in one of the domains counts as proven when the provider does not say whether it is (it sends no
+    /// `email_verified`). One of which it says that it is not never counts.
+    async fn trusts_missing_email_verified(&self) -> bool {
+        self.set.provider.trusts_missing_email_verified
+    }
+
     /// Whether the provider is believed.
     async fn enabled(&self) -> bool {
         self.set.provider.enabled
@@ -140,7 +146,7 @@ impl SingleSignOn {
 
     /// Where the provider has to send people back to: to be registered there.
     async fn redirect_url(&self, ctx: &Context<'_>) -> Result<String, ApiError> {
-        Ok(request(ctx)?.services.config.link("/sso/callback"))
+        Ok(request(ctx)?.services.config.link(&sign_on_callback(&self.slug)))
     }
 
     /// When this was changed last.
@@ -166,7 +172,7 @@ pub struct ConfigureSingleSignOnInput {
     /// How the provider signs. Left out: RS256.
     algorithm: Option<SigningAlgorithm>,
     /// The domains of whose addresses the provider is believed. One that is new here has to be that of your own
-    /// address.
+    /// address. There may be none when the provider is not believed.
     domains: Vec<String>,
     /// Whether somebody whom the provider vouches for becomes a member by signing in.
     #[graphql(default = false)]
@@ -177,6 +183,11 @@ pub struct ConfigureSingleSignOnInput {
     group_claim: Option<String>,
     /// What the people of groups are. When groups count, they decide with each sign-in; owners keep their role.
     group_roles: Option<Vec<GroupRoleInput>>,
+    /// Whether an address in one of the domains counts as proven when the provider does not say whether it is (it sends no
+    /// `email_verified`, like Microsoft Entra ID). Only for a provider whose people cannot choose their addresses
+    /// themselves. One of which it says that it is not never counts.
+    #[graphql(default = false)]
+    trusts_missing_email_verified: bool,
     /// Whether the provider is believed.
     #[graphql(default = true)]
     enabled: bool,
@@ -197,8 +208,8 @@ pub struct SingleSignOnMutation;
 
 #[Object]
 impl SingleSignOnMutation {
-    /// Sets which identity provider an organization takes the word of. For owners who have signed in by mail: what is
-    /// believed of a provider is not changed on its own word.
+    /// Sets which identity provider an organization takes the word of. For owners, and the vendor's staff, who have signed
+    /// in by mail: what is believed of a provider is not changed on its own word.
     async fn configure_single_sign_on(
         &self,
         ctx: &Context<'_>,
@@ -242,6 +253,7 @@ async fn configure(
         default_role: input.default_role.map_or(DomainRole::Member, Into::into),
         group_claim: input.group_claim,
         group_roles: roles.into_iter().map(|entry| (entry.group, entry.role.into())).collect(),
+        trusts_missing_email_verified: input.trusts_missing_email_verified,
         enabled: input.enabled,
     };
     let (context, keys, issuers) = (&services.context, &services.keys, &services.issuers);

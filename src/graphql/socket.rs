@@ -139,6 +139,7 @@ impl Conversation {
             }
             Ok(None) => forbidden("connection_init must bring a bearer token."),
             Err(Error::Unauthenticated(reason)) => forbidden(reason),
+            Err(error @ Error::Throttled { .. }) => close(TRY_AGAIN, error.to_string()),
             Err(error) => {
                 tracing::error!(%error, "a caller could not be authenticated");
                 close(TRY_AGAIN, "Internal server error")

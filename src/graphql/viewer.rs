@@ -68,13 +68,15 @@ impl Viewer {
         Ok(rows.into_iter().map(Member).collect())
     }
 
-    /// The person's sessions that are good, newest first, at most 100. Empty when a key calls.
+    /// The person's sessions that are good, newest first, at most 100; for whom an organization's own provider vouches,
+    /// those in that organization alone. Empty when a key calls.
     async fn sessions(&self, ctx: &Context<'_>) -> Result<Vec<OpenedSession>, ApiError> {
         let list = Box::pin(async {
             let Some(person) = self.0.person() else { return Ok(Vec::new()) };
             let request = request(ctx)?;
             let snapshot = request.snapshots.open(Scope::Person(person.id)).await?;
-            let rows = find_own::<session::Entity>(person.id).filter(sessions::live_at(request.now()));
+            let known = sessions::known_to(person.id, self.0.within());
+            let rows = known.filter(sessions::live_at(request.now()));
             let rows = rows.order_by_desc(session::Column::Id).limit(LONGEST).all(&*snapshot).await;
             let rows = rows.map_err(crate::error::Error::from)?;
             Ok(rows.into_iter().map(|row| OpenedSession::new(row, &self.0)).collect())

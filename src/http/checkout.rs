@@ -6,7 +6,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State as Shared};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use bursar_domain::organization::OrganizationState;
 use bursar_domain::purchase::{PaymentState, PurchaseState};
@@ -73,6 +73,11 @@ pub async fn show(Shared(state): Shared<Arc<State>>, parts: Parts) -> Response {
         }
         Err(error) => failed(&error),
     }
+}
+
+/// Leads back to the page from where its forms lead to, which a browser has in its history.
+pub async fn back(uri: Uri) -> Response {
+    page::elsewhere(uri.path().rsplit_once('/').map_or("/", |(page, _)| page))
 }
 
 /// Pays.

@@ -20,8 +20,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
                       form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The way to the explorer.
-pub async fn home() -> Redirect {
-    Redirect::temporary("/graphql")
+pub async fn home() -> Response {
+    page::secured(Redirect::temporary("/graphql").into_response(), page::REDIRECT_POLICY)
 }
 
 /// The page.

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Extension, State as Shared};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::Response;
 use bursar_domain::Timestamp;
 use bursar_domain::id::{AuditEventId, OrganizationId};
 use bursar_domain::permission::Action;
@@ -28,12 +28,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::State;
-use super::graphql::{refused, session, unauthenticated};
+use super::attachment::attachment;
+use super::graphql::{refused, session, throttled, unauthenticated};
 use super::request_id::RequestId;
 use crate::audit::{self, Change, Filter, Format, Source};
-use crate::auth::{Authorized, Caller};
+use crate::auth::{Authorized, Caller, SeenPeople};
 use crate::db::page::{MAX_PAGE, PageRequest};
-use crate::db::{Snapshots, Tenant};
+use crate::db::{Fault, Snapshots, Tenant, fault};
 use crate::error::{Error, Result};
 use crate::global_id;
 use crate::graphql::{Place, Session};
@@ -120,23 +121,8 @@ fn file(export: Export, name: &str, format: Format) -> Response {
             }
         }
     });
-    let mut response = Body::from_stream(body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     // Short names have letters, digits and hyphens only.
-    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
-        headers.insert(header::CONTENT_DISPOSITION, value);
-    }
-    for (name, value) in [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
+    attachment(Body::from_stream(body), format.media_type(), name)
 }
 
 /// A file on its way to a client.
@@ -170,7 +156,9 @@ impl Export {
             PageRequest { after: self.after, before: Some(self.before), limit: MAX_PAGE, from_end: false };
         let snapshot = self.state.server.services().context.db.read(self.tenant).await?;
         let page = audit::page(&snapshot, self.tenant, &self.filter, false, request).await?;
-        let named = page.rows.iter().filter(|record| !record.personal.is_empty());
+        // A key is told of people only when it may see who belongs to the organization.
+        let told = caller.sees_people(self.tenant.id()) != SeenPeople::Nobody;
+        let named = page.rows.iter().filter(|record| told && !record.personal.is_empty());
         let named: Vec<AuditEventId> = named.map(|record| record.id).collect();
         let values = audit::values(&snapshot, self.tenant, named).await?;
         drop(snapshot);
@@ -256,10 +244,54 @@ pub(super) fn answer(error: &Error) -> Response {
         Error::Invalid { field, .. } => {
             refused(StatusCode::BAD_REQUEST, "BAD_USER_INPUT", &format!("{field}: {message}."))
         }
+        Error::Throttled { seconds } => throttled(*seconds),
+        Error::Conflict { .. } => refused(StatusCode::CONFLICT, "BAD_USER_INPUT", &message),
+        Error::Overloaded => later(refused(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", &message), 1),
+        Error::Stale | Error::Unavailable(_) => {
+            later(refused(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", &message), 1)
+        }
+        // That it was begun may be recorded or not; nothing else was to be done.
+        Error::UnknownOutcome(_) => {
+            let message = "The database does not answer; try again shortly.";
+            later(refused(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message), 1)
+        }
+        Error::Database(cause)
+            if matches!(fault(cause), Fault::Lost | Fault::Unavailable | Fault::Contention) =>
+        {
+            let message = "The database does not answer; try again shortly.";
+            later(refused(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message), 1)
+        }
         error => {
             tracing::error!(%error, "an export could not begin");
             let message = "Something went wrong on our side.";
             refused(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR", message)
+        }
+    }
+}
+
+/// The same answer, with how long to wait.
+fn later(mut response: Response, seconds: u64) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_tried_again_says_so() {
+        for (error, status, wait) in [
+            (Error::Throttled { seconds: 7 }, 429, Some("7")),
+            (Error::Stale, 503, Some("1")),
+            (Error::Unavailable("Not now."), 503, Some("1")),
+            (Error::Overloaded, 503, Some("1")),
+            (Error::Forbidden, 403, None),
+            (Error::internal("a fault"), 500, None),
+        ] {
+            let response = answer(&error);
+            let said = response.headers().get(header::RETRY_AFTER).map(|wait| wait.to_str().unwrap());
+            assert_eq!((response.status().as_u16(), said), (status, wait), "{error}");
         }
     }
 }

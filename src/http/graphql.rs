@@ -18,6 +18,7 @@ use super::body::{self, BODY_BYTES, Unreadable};
 use super::explorer;
 use super::negotiate::{Kind, is_json, negotiate};
 use super::request_id::RequestId;
+use crate::error::Error;
 use crate::graphql::{Answered, BadParameters, Outcome, Parameters, Session, Way};
 
 /// The types of answers, the one for whoever takes anything first.
@@ -157,11 +158,22 @@ pub fn unauthenticated(message: &str) -> Response {
     refused(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message)
 }
 
+/// It was tried too often: in so many seconds it can be tried again.
+pub fn throttled(seconds: u64) -> Response {
+    let message = Error::Throttled { seconds }.to_string();
+    let mut response = refused(StatusCode::TOO_MANY_REQUESTS, "THROTTLED", &message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
 /// A request that is not one of GraphQL.
 pub fn refused(status: StatusCode, code: &str, message: &str) -> Response {
     let body = serde_json::json!({ "errors": [{ "message": message, "extensions": { "code": code } }] });
     let mut response = (status, body.to_string()).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, Kind::Plain.header());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, Kind::Plain.header());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }

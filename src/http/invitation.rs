@@ -11,7 +11,7 @@ use askama::Template;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Extension, Path, State as Shared};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bursar_domain::invitation::InvitationState;
 use bursar_domain::ledger::Refusal;
@@ -19,7 +19,7 @@ use bursar_domain::organization::Role;
 
 use super::State;
 use super::body;
-use super::page;
+use super::page::{self, Failure};
 use super::request_id::RequestId;
 use crate::auth::{Attempt, client};
 use crate::error::{Conflict, Error, Result};
@@ -133,7 +133,7 @@ pub async fn accept(
         return show_page(&state, StatusCode::CONFLICT, &link, &invited, status, notice);
     }
     let name = Some(form.name.trim()).filter(|name| !name.is_empty());
-    match organizations::accept_by_mailbox(context, &link, name, Some(origin)).await {
+    match organizations::accept_by_mailbox(context, &link, name, Some(origin), peer.ip()).await {
         Ok(accepted) => {
             let status = if accepted.already { Status::Accepted } else { Status::Joined };
             show_page(&state, StatusCode::OK, &link, &invited, status, None)
@@ -198,39 +198,25 @@ fn show_page(
     page::render(code, &page)
 }
 
+/// What is said when something fails.
+const FAILURE: Failure = Failure {
+    absent: (
+        "No such invitation",
+        "This address belongs to no invitation. Please open the link exactly as it is in the mail.",
+    ),
+    tried: "Too many addresses that belong to nothing were opened from here.",
+    uncertain: "Open this page again to see whether you have joined.",
+    again: None,
+    fault: "an invitation failed",
+};
+
 fn failed(error: &Error) -> Response {
     match error {
-        Error::NotFound { .. } => page::message(
-            StatusCode::NOT_FOUND,
-            "No such invitation",
-            "This address belongs to no invitation. Please open the link exactly as it is in the mail.",
-        ),
         Error::Refused(Refusal::OrganizationSuspended) => page::message(
             StatusCode::CONFLICT,
             "Not possible now",
             "The organization is suspended at the moment. Nothing was changed. Please try again later.",
         ),
-        Error::Throttled { seconds } => {
-            let mut response = page::message(
-                StatusCode::TOO_MANY_REQUESTS,
-                "Too many tries",
-                "Too many addresses that belong to nothing were opened from here. Please try again later.",
-            );
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
-            response
-        }
-        Error::UnknownOutcome(_) => page::message(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Not certain",
-            "The connection to our records broke just now. Open this page again to see whether you have joined.",
-        ),
-        error => {
-            tracing::error!(%error, "an invitation failed");
-            page::message(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong",
-                "The fault is on our side. Nothing was changed. Please try again.",
-            )
-        }
+        error => page::failed(error, &FAILURE),
     }
 }

@@ -1,6 +1,8 @@
 //! The mailbox of a development server: what would have been sent, to be read and clicked through. There is none in
 //! production, nor where a mail server takes the letters.
 //!
+//! Nobody signs in to read it, so it is shown under the server's own names only (see `rebinding`).
+//!
 //! A letter's HTML is shown in a frame that runs no scripts and is of no origin; its links open a new page.
 
 use std::sync::Arc;

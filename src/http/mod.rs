@@ -2,11 +2,13 @@
 //! room that sees axum.
 
 mod accept;
+mod attachment;
 mod body;
 mod checkout;
 mod client_address;
 mod explorer;
 mod export;
+mod export_link;
 mod export_organization;
 mod graphql;
 mod health;
@@ -15,6 +17,7 @@ mod mailbox;
 mod metrics;
 mod negotiate;
 mod page;
+mod rebinding;
 mod request_id;
 mod sign_in;
 mod sso;
@@ -29,6 +32,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderValue, Method, header};
+use axum::middleware;
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -101,23 +105,36 @@ fn router(state: State) -> Router {
         .merge(api(&state))
         .route("/graphql/ws", get(websocket::upgrade))
         .route("/checkout/{organization}/{payment}/{token}", get(checkout::show))
-        .route("/checkout/{organization}/{payment}/{token}/pay", post(checkout::pay))
-        .route("/checkout/{organization}/{payment}/{token}/cancel", post(checkout::cancel))
-        .route("/mailbox", get(mailbox::list))
-        .route("/mailbox/{id}", get(mailbox::show))
+        .route("/checkout/{organization}/{payment}/{token}/pay", get(checkout::back).post(checkout::pay))
+        .route(
+            "/checkout/{organization}/{payment}/{token}/cancel",
+            get(checkout::back).post(checkout::cancel),
+        )
+        .merge(mail(&state))
         .route("/invitation/{link}", get(invitation::show).post(invitation::accept))
         .route("/sso", get(sso::show).post(sso::find))
-        .route("/sso/callback", get(sso::finish))
         .route("/sso/{organization}", get(sso::begin))
+        .route("/sso/{organization}/callback", get(sso::finish))
         .route("/sign-in", get(sign_in::show).post(sign_in::ask))
         .route("/sign-in/{link}", get(sign_in::show_link).post(sign_in::redeem))
         .route("/export/audit", get(export::audit_log))
         .route("/export/organization", get(export_organization::everything))
+        .route("/export/organization/{link}", get(export_link::download))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::show))
         .fallback(page::not_found)
+        .method_not_allowed_fallback(page::not_allowed)
         .with_state(state)
+}
+
+/// The mailbox of a development server: nobody signs in to read it, so it is shown under the server's own names only.
+fn mail(state: &Arc<State>) -> Router<Arc<State>> {
+    Router::new()
+        .route("/mailbox", get(mailbox::list))
+        .route("/mailbox/{id}", get(mailbox::show))
+        .method_not_allowed_fallback(page::not_allowed)
+        .layer(middleware::from_fn_with_state(Arc::clone(state), rebinding::own_names_only))
 }
 
 /// The endpoints that pages of other origins may use, as far as the settings name them.
@@ -125,7 +142,9 @@ fn api(state: &State) -> Router<Arc<State>> {
     let origins = &state.server.services().config.allowed_origins;
     let mut api = Router::new()
         .route("/graphql", post(graphql::post).get(graphql::get))
-        .route("/graphql/stream", post(stream::post).get(stream::get));
+        .route("/graphql/stream", post(stream::post).get(stream::get))
+        // Before the layer, which has to be around it: a browser's preflight is a method that is not allowed.
+        .method_not_allowed_fallback(page::not_allowed);
     // Without other origins browsers need not be told about them, with every answer.
     if !origins.is_empty() {
         let origins = origins.iter().map(|origin| HeaderValue::from_str(&origin.ascii_serialization()));

@@ -1,4 +1,5 @@
-//! What all pages have in common: security headers, how templates become answers, and whose forms are taken.
+//! What all pages have in common: security headers, how templates become answers, whose forms are taken, and what is said
+//! when something fails.
 
 use std::any::Any;
 
@@ -8,9 +9,16 @@ use axum::response::{Html, IntoResponse, Response};
 use bursar_domain::Timestamp;
 use chrono::{DateTime, Utc};
 
+use crate::error::Error;
+
 /// Nothing but the page itself: no scripts, no frames, no third parties; its style is in its head.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
                            frame-ancestors 'none'";
+/// Nothing but a redirect.
+pub const REDIRECT_POLICY: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Where a page leads on: the address, and what is there.
+pub type Way = (&'static str, &'static str);
 
 /// A page that says one thing.
 #[derive(Template)]
@@ -18,6 +26,8 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-a
 struct Message<'a> {
     title: &'a str,
     text: &'a str,
+    /// Where to go on, when that is not plain.
+    way: Option<Way>,
 }
 
 /// Renders a template with the headers of a page.
@@ -38,7 +48,65 @@ pub fn render_under(status: StatusCode, template: &impl Template, policy: &'stat
 
 /// A page that says one thing.
 pub fn message(status: StatusCode, title: &str, text: &str) -> Response {
-    render(status, &Message { title, text })
+    render(status, &Message { title, text, way: None })
+}
+
+/// A page that says one thing, and leads on.
+pub fn message_with_way(status: StatusCode, title: &str, text: &str, way: Way) -> Response {
+    render(status, &Message { title, text, way: Some(way) })
+}
+
+/// The way to another page of this server, by its path.
+pub fn elsewhere(path: &str) -> Response {
+    match HeaderValue::from_str(path) {
+        Ok(path) => {
+            secured((StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response(), REDIRECT_POLICY)
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// What the pages of one kind say when something fails, in their own words.
+pub struct Failure {
+    /// Title and text where there is nothing at an address.
+    pub absent: (&'static str, &'static str),
+    /// What has been tried too often.
+    pub tried: &'static str,
+    /// What to do when it is not certain whether it was done.
+    pub uncertain: &'static str,
+    /// Where to begin again; none: these pages do not know.
+    pub again: Option<Way>,
+    /// What the log says when the fault is ours.
+    pub fault: &'static str,
+}
+
+/// Says what went wrong, as far as it is anybody's business.
+pub fn failed(error: &Error, failure: &Failure) -> Response {
+    let way = failure.again;
+    match error {
+        Error::NotFound { .. } => {
+            let (title, text) = failure.absent;
+            render(StatusCode::NOT_FOUND, &Message { title, text, way })
+        }
+        Error::Throttled { seconds } => {
+            let text = format!("{} Please try again later.", failure.tried);
+            let mut response = message(StatusCode::TOO_MANY_REQUESTS, "Too many tries", &text);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+            response
+        }
+        Error::UnknownOutcome(_) => {
+            let text = format!("The connection to our records broke just now. {}", failure.uncertain);
+            render(StatusCode::SERVICE_UNAVAILABLE, &Message { title: "Not certain", text: &text, way })
+        }
+        error => {
+            tracing::error!(%error, "{}", failure.fault);
+            message(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something went wrong",
+                "The fault is on our side. Nothing was changed. Please try again.",
+            )
+        }
+    }
 }
 
 /// Puts the headers of a page on an answer.
@@ -87,6 +155,13 @@ pub fn foreign() -> Response {
 /// No such page.
 pub async fn not_found() -> Response {
     message(StatusCode::NOT_FOUND, "Not found", "There is no page at this address.")
+}
+
+/// There is something, but it is not opened like this. Which methods it takes is in the header `Allow`.
+pub async fn not_allowed() -> Response {
+    let text = "This address cannot be opened like this: it is where a form or a program sends something to. Nothing was \
+                done.";
+    message(StatusCode::METHOD_NOT_ALLOWED, "Not this way", text)
 }
 
 /// The answer of a request whose handler has panicked. The panic is in the log.

@@ -34,17 +34,47 @@ impl RequestId {
 #[derive(Clone, Copy)]
 pub struct Log;
 
-/// The span of a request. Paths of checkouts, invitations and links to sign in with hold a secret and are cut off
-/// before it.
+/// The paths that are logged as they are.
+const WHOLE: &[&str] = &[
+    "/",
+    "/graphql",
+    "/graphql/stream",
+    "/graphql/ws",
+    "/export/audit",
+    "/export/organization",
+    "/health/live",
+    "/health/ready",
+    "/mailbox",
+    "/metrics",
+    "/sign-in",
+    "/sso",
+];
+/// How paths begin of which only that is logged.
+const BEGINNINGS: &[(&str, &str)] = &[
+    ("/assets/", "/assets/..."),
+    ("/checkout/", "/checkout/..."),
+    ("/export/organization/", "/export/organization/..."),
+    ("/invitation/", "/invitation/..."),
+    ("/mailbox/", "/mailbox/..."),
+    ("/sign-in/", "/sign-in/..."),
+    ("/sso/", "/sso/..."),
+];
+
+/// What of a path is logged. Those of checkouts, invitations and links to sign in with hold a secret. So may any that
+/// leads nowhere: a link that was mistyped, or was broken on its way, is as good as it was once it is put right.
+fn logged(path: &str) -> &'static str {
+    if let Some(known) = WHOLE.iter().find(|known| **known == path) {
+        return known;
+    }
+    let cut = BEGINNINGS.iter().find(|(beginning, _)| path.starts_with(beginning));
+    cut.map_or("...", |(_, shown)| *shown)
+}
+
+/// The span of a request.
 impl<B> MakeSpan<B> for Log {
     fn make_span(&mut self, request: &Request<B>) -> Span {
         let id = request.extensions().get::<RequestId>().map_or("", |id| id.0.as_str());
-        let path = match request.uri().path() {
-            path if path.starts_with("/checkout/") => "/checkout/...",
-            path if path.starts_with("/invitation/") => "/invitation/...",
-            path if path.starts_with("/sign-in/") => "/sign-in/...",
-            path => path,
-        };
+        let path = logged(request.uri().path());
         tracing::info_span!("request", request_id = id, method = %request.method(), path)
     }
 }
@@ -57,6 +87,34 @@ impl<B> OnResponse<B> for Log {
             tracing::error!(status, micros, "answered");
         } else {
             tracing::debug!(status, micros, "answered");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_no_secret_of_a_path_is_logged() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("/graphql", "/graphql"),
+            ("/export/organization/swordfish", "/export/organization/..."),
+            ("/sso/demo/callback", "/sso/..."),
+            ("/sso/demo", "/sso/..."),
+            ("/sign-in", "/sign-in"),
+            ("/sign-in/swordfish", "/sign-in/..."),
+            ("/invitation/swordfish", "/invitation/..."),
+            ("/checkout/a/b/swordfish/pay", "/checkout/..."),
+            ("//sign-in/swordfish", "..."),
+            ("/Sign-In/swordfish", "..."),
+            ("/sign%2Din/swordfish", "..."),
+            ("/swordfish", "..."),
+            ("*", "..."),
+            ("", "..."),
+        ] {
+            assert_eq!(logged(path), expected, "{path}");
         }
     }
 }

@@ -11,14 +11,14 @@ use askama::Template;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Extension, Path, State as Shared};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use secrecy::ExposeSecret;
 
 use super::State;
 use super::body;
 use super::mailbox::mailbox;
-use super::page;
+use super::page::{self, Failure};
 use super::request_id::RequestId;
 use crate::auth::SignedIn;
 use crate::error::{Conflict, Error, Result};
@@ -52,7 +52,7 @@ struct LinkPage {
     nonce: String,
     state: LinkState,
     /// What was wrong with the form that was sent.
-    notice: Option<&'static str>,
+    notice: Option<String>,
 }
 
 /// The page of a link that has just been redeemed.
@@ -99,7 +99,7 @@ pub async fn ask(
         return form(&state, StatusCode::CONFLICT, email, Some(notice));
     }
     let client = Client { address: peer.ip(), origin: Some(origin) };
-    match sign_in::request(&services.context, &services.attempts, &client, &email).await {
+    match services.links.request(&client, &email).await {
         Ok(()) => {
             let mailbox = mailbox(&state).is_some();
             let page = FormPage { nonce: String::new(), email, asked: true, mailbox, notice: None };
@@ -109,7 +109,7 @@ pub async fn ask(
             let notice = format!("This {reason}.");
             form(&state, StatusCode::BAD_REQUEST, email, Some(notice))
         }
-        Err(error) => failed(&error),
+        Err(error) => page::failed(&error, &NOT_ASKED),
     }
 }
 
@@ -148,16 +148,28 @@ pub async fn redeem(
     let services = state.server.services();
     let (context, keys) = (&services.context, &services.keys);
     if !keys.is_page_nonce(link.about(), &field(&body, "nonce"), context.clock.now()) {
-        let notice = (found.state == LinkState::Open).then_some("Please press the button once more.");
-        return link_page(&state, StatusCode::CONFLICT, &link, found, notice);
+        let notice = "Please press the button once more.".to_owned();
+        return link_page(&state, StatusCode::CONFLICT, &link, found, Some(notice));
     }
-    match sign_in::redeem(context, &services.attempts, keys, &client, &link.text()).await {
+    let code = field(&body, "code");
+    match sign_in::redeem(context, &services.attempts, keys, &client, &link.text(), &code).await {
         Ok(signed_in) => signed_in_page(found.email, &signed_in),
+        Err(Error::Invalid { reason, .. }) => {
+            let notice = format!("The code {reason}.");
+            as_it_is(&state, StatusCode::BAD_REQUEST, &link, Some(notice)).await
+        }
         // The page itself says best why it is not good.
-        Err(Error::Conflict { kind: Conflict::State, .. }) => match sign_in::find(context, &link).await {
-            Ok(found) => link_page(&state, StatusCode::CONFLICT, &link, found, None),
-            Err(error) => failed(&error),
-        },
+        Err(Error::Conflict { kind: Conflict::State, .. }) => {
+            as_it_is(&state, StatusCode::CONFLICT, &link, None).await
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// The page of a link as it is after a form was sent.
+async fn as_it_is(state: &State, code: StatusCode, link: &SignInLink, notice: Option<String>) -> Response {
+    match sign_in::find(&state.server.services().context, link).await {
+        Ok(found) => link_page(state, code, link, found, notice),
         Err(error) => failed(&error),
     }
 }
@@ -194,7 +206,7 @@ fn link_page(
     code: StatusCode,
     link: &SignInLink,
     found: FoundLink,
-    notice: Option<&'static str>,
+    notice: Option<String>,
 ) -> Response {
     let services = state.server.services();
     let page = LinkPage {
@@ -220,34 +232,25 @@ pub(super) fn signed_in_page(email: String, signed_in: &SignedIn) -> Response {
     page::render(StatusCode::OK, &page)
 }
 
+/// What is said when something fails.
+const FAILURE: Failure = Failure {
+    absent: (
+        "No such link",
+        "This address signs nobody in. Please open the link exactly as it is in the mail, or ask for another one.",
+    ),
+    tried: "This was tried too often.",
+    uncertain: "Please ask for another link.",
+    again: Some(("/sign-in", "Ask for a link")),
+    fault: "somebody could not sign in",
+};
+
+/// What is said when asking for a link fails. Whether one was sent is not said.
+const NOT_ASKED: Failure = Failure {
+    tried: "A link was asked for too often. One may have been sent a short while ago: please look into your mailbox. \
+            Each is good for 15 minutes.",
+    ..FAILURE
+};
+
 fn failed(error: &Error) -> Response {
-    match error {
-        Error::NotFound { .. } => page::message(
-            StatusCode::NOT_FOUND,
-            "No such link",
-            "This address signs nobody in. Please open the link exactly as it is in the mail, or ask for another one.",
-        ),
-        Error::Throttled { seconds } => {
-            let mut response = page::message(
-                StatusCode::TOO_MANY_REQUESTS,
-                "Too many tries",
-                "This was tried too often. Please try again later.",
-            );
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
-            response
-        }
-        Error::UnknownOutcome(_) => page::message(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Not certain",
-            "The connection to our records broke just now. Please ask for another link.",
-        ),
-        error => {
-            tracing::error!(%error, "somebody could not sign in");
-            page::message(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong",
-                "The fault is on our side. Nothing was changed. Please try again.",
-            )
-        }
-    }
+    page::failed(error, &FAILURE)
 }

@@ -1,8 +1,12 @@
 //! The pages of single sign-on: from an address to the organization's identity provider, there and back.
 //!
 //! `/sso` asks for an address and says whose provider that is; `/sso/{organization}` leads to the provider's page;
-//! `/sso/callback` is where it leads back to, with a code. That page shows the tokens of the session, as the one of a
-//! sign-in link does, in its body and nowhere else.
+//! `/sso/{organization}/callback` is where it leads back to, with a code. That page shows the tokens of the session, as
+//! the one of a sign-in link does, in its body and nowhere else.
+//!
+//! Each organization has an address of its own to come back to. A provider that leads on to another organization's
+//! gets no code of that one: the answer comes back to where the other's belong, and no sign-in there has begun
+//! (RFC 9700, section 4.4.2.2). So it is known whose answer it is, also of a provider that does not name itself.
 //!
 //! An answer counts once, in the browser that has begun, within ten minutes. What does not is counted by client. What
 //! a provider says goes nowhere: the only words on these pages are ours.
@@ -16,12 +20,11 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Extension, Path, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use bursar_domain::organization::normal_email;
 use bursar_domain::sign_on;
 
 use super::State;
 use super::body;
-use super::page;
+use super::page::{self, Failure, Way};
 use super::request_id::RequestId;
 use super::sign_in::signed_in_page;
 use super::sso_cookie;
@@ -31,11 +34,10 @@ use crate::db::Tenant;
 use crate::error::{Error, Result};
 use crate::organizations;
 use crate::sign_in::{self, Client};
+use crate::text;
 
 /// What the nonce of the form is about.
 const FORM: &str = "single sign-on form";
-/// Nothing but a redirect.
-const REDIRECT_POLICY: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The page that asks for an address.
 #[derive(Template)]
@@ -55,9 +57,9 @@ struct Found {
     way: String,
 }
 
-/// Where a provider leads back to.
-fn back(state: &State) -> String {
-    state.server.services().config.link("/sso/callback")
+/// Where the provider of the organization with a short name leads back to.
+fn back(state: &State, slug: &str) -> String {
+    state.server.services().config.link(&organizations::sign_on_callback(slug))
 }
 
 /// A value of a form or query; empty when it was not sent.
@@ -72,7 +74,13 @@ pub async fn show(Shared(state): Shared<Arc<State>>) -> Response {
 }
 
 /// Says whose provider an address's is. Whether there is such a person is neither asked nor told.
-pub async fn find(Shared(state): Shared<Arc<State>>, headers: HeaderMap, body: Body) -> Response {
+pub async fn find(
+    Shared(state): Shared<Arc<State>>,
+    Extension(RequestId(origin)): Extension<RequestId>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     if page::is_foreign(&headers) {
         return page::foreign();
     }
@@ -82,12 +90,17 @@ pub async fn find(Shared(state): Shared<Arc<State>>, headers: HeaderMap, body: B
         let notice = Some("Please press the button once more.");
         return ask(&state, StatusCode::CONFLICT, email, None, notice);
     }
-    let Some(address) = normal_email(&email) else {
+    let Some(address) = text::address(&email) else {
         return ask(&state, StatusCode::BAD_REQUEST, email, None, Some("This is not an e-mail address."));
     };
     match of_address(&state, &address).await {
         Ok(Some(found)) => ask(&state, StatusCode::OK, email, Some(found), None),
         Ok(None) => {
+            // Whoever asks for many wants to know whose providers there are.
+            let client = Client { address: peer.ip(), origin: Some(origin) };
+            if let Err(error) = client.count_failure(&services.attempts).await {
+                return failed(&error);
+            }
             let notice = Some("No organization signs people with this address in. Use a link by mail.");
             ask(&state, StatusCode::OK, email, None, notice)
         }
@@ -126,23 +139,31 @@ fn ask(
 /// Leads to the page of an organization's provider.
 pub async fn begin(
     Shared(state): Shared<Arc<State>>,
+    Extension(RequestId(origin)): Extension<RequestId>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     organization: Result<Path<String>, PathRejection>,
 ) -> Response {
     // What is not even text is nobody's name.
     let slug = organization.map(|Path(slug)| slug).unwrap_or_default();
-    match way(&state, &slug).await {
+    let client = Client { address: peer.ip(), origin: Some(origin) };
+    match way(&state, &client, &slug).await {
         Ok((url, cookie)) => {
             let response = (StatusCode::SEE_OTHER, [(header::LOCATION, url), (header::SET_COOKIE, cookie)]);
-            page::secured(response.into_response(), REDIRECT_POLICY)
+            page::secured(response.into_response(), page::REDIRECT_POLICY)
         }
         Err(error) => failed(&error),
     }
 }
 
-async fn way(state: &State, slug: &str) -> Result<(HeaderValue, HeaderValue)> {
+async fn way(state: &State, client: &Client, slug: &str) -> Result<(HeaderValue, HeaderValue)> {
     let services = state.server.services();
-    let (_, provider) = organizations::provider_by_slug(&services.context, slug).await?;
-    let way = services.issuers.begin(&services.context, &provider, &back(state)).await?;
+    let found = organizations::provider_by_slug(&services.context, slug).await;
+    if matches!(found, Err(Error::NotFound { .. })) {
+        client.count_failure(&services.attempts).await?;
+    }
+    let (organization, provider) = found?;
+    let back = back(state, &organization.slug);
+    let way = services.issuers.begin(&services.context, &provider, &back).await?;
     let url = HeaderValue::from_str(way.url.as_str());
     let url = url.map_err(|_| Error::internal("an address that is no header"))?;
     Ok((url, sso_cookie::keep(state, &way.flow)?))
@@ -153,12 +174,14 @@ pub async fn finish(
     Shared(state): Shared<Arc<State>>,
     Extension(RequestId(origin)): Extension<RequestId>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    organization: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
     let client = Client { address: peer.ip(), origin: Some(origin) };
+    let slug = organization.map(|Path(slug)| slug).unwrap_or_default();
     let query = uri.query().unwrap_or_default();
-    let mut response = match enter(&state, &client, &headers, query).await {
+    let mut response = match enter(&state, &client, &headers, (slug.as_str(), query)).await {
         Ok((email, signed_in)) => signed_in_page(email, &signed_in),
         Err(error) => failed(&error),
     };
@@ -173,7 +196,7 @@ async fn enter(
     state: &State,
     client: &Client,
     headers: &HeaderMap,
-    query: &str,
+    (slug, query): (&str, &str),
 ) -> Result<(String, SignedIn)> {
     let services = state.server.services();
     let context = &services.context;
@@ -183,49 +206,70 @@ async fn enter(
         client.count_failure(&services.attempts).await?;
         return Err(Error::not_found("sign-in"));
     };
+    // The flow was sealed here, for this organization.
+    let tenant = Tenant::vouched(flow.organization());
+    let (organization, provider) = organizations::provider_of(context, tenant).await?;
+    if organization.slug != slug {
+        // Another organization's provider has answered: its code is nobody else's to see.
+        client.count_failure(&services.attempts).await?;
+        return Err(Error::not_found("sign-in"));
+    }
     if !parameter("error").is_empty() {
         // Which of the provider's reasons it was is between it and the person.
         return Err(Error::Forbidden);
     }
-    // The flow was sealed here, for this organization.
-    let tenant = Tenant::vouched(flow.organization());
-    let (_, provider) = organizations::provider_of(context, tenant).await?;
-    let (back, code, named) = (back(state), parameter("code"), parameter("iss"));
+    let (back, code, named) = (back(state, slug), parameter("code"), parameter("iss"));
     let named = Some(named.as_str()).filter(|named| !named.is_empty());
     let brought = Brought { back: &back, code: &code, named };
     match services.issuers.redeem(context, &services.keys, &provider, &flow, brought).await {
         Ok(vouched) => sign_in::enter_by_provider(context, &services.keys, client, &vouched).await,
         Err(error) => {
-            if matches!(error, Error::Unauthenticated(_)) {
+            if let Error::Unauthenticated(reason) = error {
                 client.count_failure(&services.attempts).await?;
+                sign_in::refuse_by_provider(context, client, tenant, reason).await?;
             }
             Err(error)
         }
     }
 }
 
+/// Where a sign-in by a provider begins.
+const AGAIN: Way = ("/sso", "Begin with your e-mail address");
+
+/// What is said when something fails that is not about the provider.
+const FAILURE: Failure = Failure {
+    absent: (
+        "No single sign-on here",
+        "No organization signs people in at this address. Your own e-mail address leads to your organization's.",
+    ),
+    tried: "This was tried too often.",
+    uncertain: "Please begin again.",
+    again: Some(AGAIN),
+    fault: "somebody could not sign in by a provider",
+};
+
 fn failed(error: &Error) -> Response {
     match error {
-        Error::NotFound { what: "sign-in", .. } => page::message(
+        Error::NotFound { what: "sign-in", .. } => page::message_with_way(
             StatusCode::BAD_REQUEST,
             "Please begin again",
             "This sign-in was not begun in this browser, took too long, or is over already.",
+            AGAIN,
         ),
-        Error::NotFound { .. } => page::message(
-            StatusCode::NOT_FOUND,
-            "No single sign-on here",
-            "No organization signs people in at this address. Use a link by mail.",
-        ),
-        Error::Forbidden => page::message(
+        Error::Forbidden => page::message_with_way(
             StatusCode::FORBIDDEN,
             "Not signed in",
             "Your organization's identity provider did not sign you in. You can begin again.",
+            AGAIN,
         ),
-        Error::Unauthenticated("The token is not valid." | "The token has expired.") => page::message(
-            StatusCode::FORBIDDEN,
-            "Not signed in",
-            "What your organization's identity provider has sent is not valid. You can begin again.",
-        ),
+        Error::Unauthenticated("The token is not valid." | "The token has expired.") => {
+            page::message_with_way(
+                StatusCode::FORBIDDEN,
+                "Not signed in",
+                "What your organization's identity provider has sent is not valid. You can begin again.",
+                AGAIN,
+            )
+        }
         Error::Unauthenticated(reason) => page::message(StatusCode::FORBIDDEN, "Not signed in", reason),
         Error::Unavailable(_) => page::message(
             StatusCode::BAD_GATEWAY,
@@ -233,27 +277,12 @@ fn failed(error: &Error) -> Response {
             "Your organization's identity provider cannot be reached, or does not answer as it should. Please try \
              again shortly.",
         ),
-        Error::Stale => page::message(
+        Error::Stale => page::message_with_way(
             StatusCode::CONFLICT,
             "Please begin again",
             "Your organization has just changed its single sign-on.",
+            AGAIN,
         ),
-        Error::Throttled { seconds } => {
-            let mut response = page::message(
-                StatusCode::TOO_MANY_REQUESTS,
-                "Too many tries",
-                "This was tried too often. Please try again later.",
-            );
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
-            response
-        }
-        error => {
-            tracing::error!(%error, "somebody could not sign in by a provider");
-            page::message(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong",
-                "The fault is on our side. Nothing was changed. Please try again.",
-            )
-        }
+        error => page::failed(error, &FAILURE),
     }
 }

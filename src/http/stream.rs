@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use super::State;
-use super::graphql::{posted, refused, respond, session, unauthenticated};
+use super::graphql::{posted, refused, respond, session, throttled, unauthenticated};
 use super::negotiate::{Kind, negotiate};
 use super::request_id::RequestId;
 use super::websocket::is_known_origin;
@@ -90,6 +90,7 @@ async fn open(
         Err(Error::Unauthenticated(reason)) => {
             return unauthenticated(reason);
         }
+        Err(Error::Throttled { seconds }) => return throttled(seconds),
         Err(error) => {
             tracing::error!(%error, "a caller could not be authenticated");
             let message = "Something went wrong on our side.";

@@ -7,7 +7,9 @@
 //!
 //! Locks: the organization, as for every change of its people and its invitations.
 
-use bursar_domain::id::{MembershipId, UserId};
+use std::net::IpAddr;
+
+use bursar_domain::id::{InvitationId, MembershipId, UserId};
 use bursar_domain::invitation::InvitationState;
 use bursar_entity::{invitation, membership, organization, user};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, Unchanged};
@@ -15,7 +17,7 @@ use serde_json::json;
 
 use super::invitation_link::InvitationLink;
 use super::invitations::{find, state_of};
-use super::{lock_organization, person};
+use super::{departures, lock_organization, person, still_known};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Attempt, Attempts, Caller, Keys};
 use crate::clock::Clock;
@@ -70,10 +72,11 @@ pub async fn accept_by_mailbox(
     link: &InvitationLink,
     name: Option<&str>,
     origin: Option<String>,
+    address: IpAddr,
 ) -> Result<Accepted> {
-    let name = text::optional_name("name", name)?;
+    let name = name.map(|name| text::name_in_mail("name", name)).transpose()?;
     let invited = find_invitation(context, link).await?;
-    accept(context, link, invited.invitation.email, name, origin).await
+    accept(context, link, (invited.invitation.email, name), (origin, Some(address))).await
 }
 
 /// Accepts as somebody who is signed in, by the last part of the link's address. It has to be the invited person.
@@ -96,21 +99,45 @@ pub async fn accept_invitation(
     };
     let invited = find_invitation(context, &link).await?;
     if invited.invitation.email != person.email {
+        let (attempts, caller, id) = (attempts.clone(), caller.clone(), link.invitation());
+        let tenant = link.tenant();
+        tokio::spawn(async move {
+            if let Err(error) = note_refusal(&attempts, &caller, tenant, id).await {
+                tracing::warn!(%error, "that an invitation was refused could not be recorded");
+            }
+        });
         return Err(Error::Forbidden);
     }
-    accept(context, &link, invited.invitation.email, None, caller.origin.clone()).await
+    let from = (caller.origin.clone(), caller.address);
+    accept(context, &link, (invited.invitation.email, None), from).await
+}
+
+/// Records that somebody has brought another person's invitation, once in ten minutes for each. Nobody waits for it.
+async fn note_refusal(attempts: &Attempts, caller: &Caller, tenant: Tenant, id: InvitationId) -> Result<()> {
+    let Some(person) = caller.person() else { return Ok(()) };
+    let subject = format!("{} {}", global_id::encode(id), global_id::encode(person.id));
+    if !attempts.first(Attempt::RefusalsOfInvitation, &subject).await? {
+        return Ok(());
+    }
+    let change = Change::created("refuseInvitation", id, json!({ "reason": "another person" }));
+    // The person need not belong to the organization, and then nobody would look for it here when they are forgotten:
+    // it is emptied when it is old.
+    let change = match caller.address {
+        Some(address) => change.about(None, "address", address.to_string()),
+        None => change,
+    };
+    audit::note(attempts.context(), tenant, &caller.actor().at_address(None), change).await
 }
 
 async fn accept(
     context: &Context,
     link: &InvitationLink,
-    address: String,
-    name: Option<String>,
-    origin: Option<String>,
+    (email, name): (String, Option<String>),
+    (origin, address): (Option<String>, Option<IpAddr>),
 ) -> Result<Accepted> {
     let (tenant, clock, link) = (link.tenant(), context.clock.clone(), link.clone());
     // An invitation never changes its address.
-    let scope = Scope::TenantAndEmail(tenant, address);
+    let scope = Scope::TenantAndEmail(tenant, email);
     let work = db::work(move |txn| {
         let (clock, link, name, origin) = (clock.clone(), link.clone(), name.clone(), origin.clone());
         Box::pin(async move {
@@ -141,7 +168,7 @@ async fn accept(
                 InvitationState::Pending => {}
             }
             let user = person(txn, &clock, &before.email, name.as_deref()).await?;
-            let actor = Actor::user(user, origin);
+            let actor = Actor::user(user, origin).at_address(address);
             let mut changes = Vec::new();
             let member = match member(txn, tenant, user).await? {
                 Some(member) => member,
@@ -197,6 +224,8 @@ async fn join(
         created_at: clock.now(),
     };
     membership::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
+    still_known(txn, user).await?;
+    departures::undo(txn, tenant, user).await?;
     let facts = json!({
         "user": global_id::encode(user),
         "role": row.role.as_str(),

@@ -7,24 +7,29 @@
 //! once there is one; the first time by the address, which must be proven and in one of the organization's domains.
 //!
 //! # Who is not let in
-//! Whoever has come by the provider before and is no member any more was removed, and stays out until somebody brings
-//! them back: a provider's word does not undo a removal. Nobody of the vendor's staff becomes a member.
+//! Whoever was a member, by whatever way, and is none any more was removed, and stays out until somebody brings them
+//! back: a provider's word does not undo a removal. Nobody of the vendor's staff becomes a member. And whoever has
+//! the address of a member whom the provider calls by another subject: addresses are given to others and can be changed,
+//! subjects cannot. A member whose subject has really become another one is removed and brought back.
 //!
 //! # Roles
 //! When groups count and are told, they decide: the newest token's, upwards and downwards. Owners are left alone, and
-//! none are made.
+//! none are made. In an organization that is suspended they say nothing: its people come in to read, as what they are.
 //!
 //! Locks: the organization, as for every change of its people; the audit log last.
 
+use std::net::IpAddr;
+
 use bursar_domain::id::{MembershipId, UserId};
-use bursar_domain::organization::Role;
+use bursar_domain::organization::{OrganizationState, Role};
 use bursar_domain::sign_on;
 use bursar_entity::{identity_provider, identity_provider_domain, membership, user, user_identity};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, Unchanged};
 use serde_json::json;
 
+use super::members::take_back;
 use super::single_sign_on::decode_group_roles;
-use super::{lock_organization, person};
+use super::{departures, lock_organization, person, still_known};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Vouched};
 use crate::clock::Clock;
@@ -39,6 +44,9 @@ const NO_MEMBER: Error =
 const NO_ADDRESS: Error =
     Error::Unauthenticated("The identity provider does not say that your address is proven to be yours.");
 const OTHER_DOMAIN: Error = Error::Unauthenticated("Your address is in none of the organization's domains.");
+const SOMEBODY_ELSE: Error = Error::Unauthenticated(
+    "The identity provider uses your address for somebody else. Ask to be removed and invited again.",
+);
 const NOT_BELIEVED: Error = Error::Unauthenticated("The token is not valid.");
 
 /// Finds out whom a provider means, and makes them a member when that is how the organization wants it.
@@ -46,7 +54,12 @@ const NOT_BELIEVED: Error = Error::Unauthenticated("The token is not valid.");
 /// # Errors
 /// [`Error::Unauthenticated`], with the reason, when they are not let in; [`Error::Stale`] when what is set of the
 /// provider has changed since it was asked.
-pub async fn arrive(context: &Context, vouched: &Vouched, origin: Option<String>) -> Result<UserId> {
+pub async fn arrive(
+    context: &Context,
+    vouched: &Vouched,
+    origin: Option<String>,
+    address: IpAddr,
+) -> Result<UserId> {
     if let Some(user) = settled(context, vouched).await? {
         return Ok(user);
     }
@@ -58,13 +71,17 @@ pub async fn arrive(context: &Context, vouched: &Vouched, origin: Option<String>
     let work = db::work(move |txn| {
         let (clock, vouched, origin) = (clock.clone(), vouched.clone(), origin.clone());
         Box::pin(async move {
-            lock_organization(txn, tenant).await?;
+            let organization = lock_organization(txn, tenant).await?;
+            let vouched = match organization.state {
+                OrganizationState::Active => vouched,
+                OrganizationState::Suspended => Vouched { groups: None, ..vouched },
+            };
             let provider = provider(txn, &vouched).await?;
             let (user, changes) = match identity(txn, &vouched).await? {
-                Some(known) => again(txn, &provider, &vouched, known).await?,
+                Some(known) => again(txn, &clock, &provider, &vouched, known).await?,
                 None => first(txn, &clock, &provider, &vouched).await?,
             };
-            let actor = Actor::user(user, origin);
+            let actor = Actor::user(user, origin).at_address(Some(address));
             for change in changes {
                 audit::record(txn, tenant, &clock, &actor, change).await?;
             }
@@ -117,6 +134,7 @@ fn wanted(provider: &identity_provider::Model, vouched: &Vouched) -> Result<Opti
 /// Somebody who has come before: the groups may say something else than they did.
 async fn again(
     txn: &Txn,
+    clock: &Clock,
     provider: &identity_provider::Model,
     vouched: &Vouched,
     known: user_identity::Model,
@@ -135,15 +153,22 @@ async fn again(
             ..Default::default()
         };
         user_identity::Entity::update(row).exec_without_returning(txn).await?;
-        changes.extend(follow(txn, tenant, &member, role).await?);
+        changes.extend(follow(txn, clock, tenant, &member, role).await?);
     }
     Ok((user, changes))
 }
 
-/// Gives a member the role that the groups give. Owners keep theirs.
-async fn follow(txn: &Txn, tenant: Tenant, member: &membership::Model, role: Role) -> Result<Option<Change>> {
+/// Gives a member the role that the groups give, and takes back what the member has asked for and may not ask for any
+/// more. Owners keep theirs. Answers what is to be recorded of that.
+async fn follow(
+    txn: &Txn,
+    clock: &Clock,
+    tenant: Tenant,
+    member: &membership::Model,
+    role: Role,
+) -> Result<Vec<Change>> {
     if member.role == Role::Owner || member.role == role {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let row = membership::ActiveModel {
         organization_id: Unchanged(tenant.id()),
@@ -153,7 +178,9 @@ async fn follow(txn: &Txn, tenant: Tenant, member: &membership::Model, role: Rol
     };
     membership::Entity::update(row).exec_without_returning(txn).await?;
     let facts = |role: Role| json!({ "role": role.as_str(), "by": "groups" });
-    Ok(Some(Change::updated("updateMemberRole", member.id, facts(member.role), facts(role))))
+    let mut changes = vec![Change::updated("updateMemberRole", member.id, facts(member.role), facts(role))];
+    changes.extend(take_back(txn, tenant, clock.now(), member.user_id, role).await?);
+    Ok(changes)
 }
 
 /// Somebody who comes by the provider for the first time.
@@ -179,8 +206,11 @@ async fn first(
     let mut changes = Vec::new();
     let user = match (known, place) {
         (Some(person), Some(member)) => {
+            if is_known_otherwise(txn, vouched, &member).await? {
+                return Err(SOMEBODY_ELSE);
+            }
             if let Some(role) = role {
-                changes.extend(follow(txn, tenant, &member, role).await?);
+                changes.extend(follow(txn, clock, tenant, &member, role).await?);
             }
             person.id
         }
@@ -189,7 +219,7 @@ async fn first(
                 return Err(NO_MEMBER);
             }
             // A name that cannot be one is none.
-            let name = vouched.name.as_deref().and_then(|name| text::name("name", name).ok());
+            let name = vouched.name.as_deref().and_then(|name| text::name_in_mail("name", name).ok());
             let user = person(txn, clock, email, name.as_deref()).await?;
             changes.push(join(txn, tenant, clock, user, role.unwrap_or(provider.default_role)).await?);
             user
@@ -215,11 +245,21 @@ async fn first(
     Ok((user, changes))
 }
 
+/// Whether a member has come by the provider before, by another subject, since they are a member.
+async fn is_known_otherwise(txn: &Txn, vouched: &Vouched, member: &membership::Model) -> Result<bool> {
+    let known = vouched
+        .tenant
+        .find::<user_identity::Entity>()
+        .filter(user_identity::Column::Issuer.eq(vouched.issuer.as_str()))
+        .filter(user_identity::Column::UserId.eq(member.user_id))
+        .filter(user_identity::Column::CreatedAt.gte(member.created_at));
+    Ok(known.one(txn).await?.is_some())
+}
+
 /// Whether somebody who is no member must not become one by signing in: the vendor's staff, and who was removed.
 async fn is_barred(txn: &Txn, tenant: Tenant, known: Option<&user::Model>) -> Result<bool> {
     let Some(person) = known else { return Ok(false) };
-    let came = tenant.find::<user_identity::Entity>().filter(user_identity::Column::UserId.eq(person.id));
-    Ok(person.operator || came.one(txn).await?.is_some())
+    Ok(person.operator || departures::has_left(txn, tenant, person.id).await?)
 }
 
 /// Makes a person a member, and answers what is to be recorded of that.
@@ -233,6 +273,7 @@ async fn join(txn: &Txn, tenant: Tenant, clock: &Clock, user: UserId, role: Role
     };
     let id = row.id;
     membership::Entity::insert(row.into_active_model()).exec_without_returning(txn).await?;
+    still_known(txn, user).await?;
     let facts = json!({ "user": global_id::encode(user), "role": role.as_str(), "by": "single sign-on" });
     Ok(Change::created("addMember", id, facts))
 }

@@ -7,7 +7,7 @@ use bursar_entity::{membership, organization};
 use sea_orm::{EntityTrait, IntoActiveModel};
 use serde_json::json;
 
-use super::{email, person, time_zone};
+use super::{person, still_known, time_zone};
 use crate::audit::{self, Change};
 use crate::auth::Actor;
 use crate::context::Context;
@@ -38,11 +38,11 @@ pub async fn create(context: &Context, actor: &Actor, new: NewOrganization) -> R
         let reason = "must have 1 to 63 lower-case letters, digits or inner hyphens";
         return Err(Error::invalid("slug", reason));
     }
-    let owner = email("ownerEmail", &new.owner_email)?;
+    let owner = text::email("ownerEmail", &new.owner_email)?;
     let row = organization::Model {
         id: context.clock.new_id::<OrganizationId>(),
         slug: new.slug,
-        name: text::name("name", &new.name)?,
+        name: text::name_in_mail("name", &new.name)?,
         time_zone: time_zone(&new.time_zone)?,
         currency: new.currency,
         state: OrganizationState::Active,
@@ -71,6 +71,7 @@ pub async fn create(context: &Context, actor: &Actor, new: NewOrganization) -> R
             };
             let id = member.id;
             membership::Entity::insert(member.into_active_model()).exec_without_returning(txn).await?;
+            still_known(txn, user).await?;
             let facts = json!({ "slug": row.slug, "timeZone": row.time_zone });
             audit::record(txn, tenant, &clock, &actor, Change::created("createOrganization", row.id, facts))
                 .await?;

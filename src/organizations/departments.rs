@@ -163,7 +163,11 @@ pub async fn archive_department(
     context.db.write(tenant, work).await
 }
 
-/// Puts a member of the organization into a department, or changes whether they manage it.
+/// Puts a member of the organization into a department, or changes whether they manage it. Nobody puts themselves there
+/// or makes themselves its manager: the grant would outlast the role that it was given by.
+///
+/// # Errors
+/// [`Error::Forbidden`] for oneself; not found, when there is no such member.
 pub async fn add_department_member(
     context: &Context,
     department: &Authorized<department::Model>,
@@ -185,6 +189,10 @@ pub async fn add_department_member(
             let before = place.one(txn).await?;
             if before.as_ref().is_some_and(|before| before.manager == manager) {
                 return Ok(());
+            }
+            let raises = before.is_none() || manager;
+            if raises && actor.user_id() == Some(user) {
+                return Err(Error::Forbidden);
             }
             let facts = |manager| json!({ "member": global_id::encode(member), "manager": manager });
             let change = match &before {

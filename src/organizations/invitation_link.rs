@@ -17,7 +17,7 @@ use crate::outbox::Link;
 const LINK_LENGTH: usize = 256;
 
 /// The address of the page where an invitation is accepted, below the server's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct InvitationLink {
     /// What the proof is about.
     about: String,
@@ -25,6 +25,13 @@ pub struct InvitationLink {
     invitation: InvitationId,
     round: i64,
     token: String,
+}
+
+/// Without the proof.
+impl std::fmt::Debug for InvitationLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "InvitationLink({})", self.about)
+    }
 }
 
 impl InvitationLink {

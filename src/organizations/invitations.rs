@@ -12,16 +12,16 @@
 //! Nothing here tells whether Bursar knows a person: that is looked up when the invitation is accepted.
 
 use bursar_domain::Timestamp;
-use bursar_domain::id::{InvitationId, OrganizationId, UserId};
+use bursar_domain::id::InvitationId;
 use bursar_domain::invitation::{InvitationState, LIFETIME_DAYS, state};
-use bursar_domain::organization::Role;
+use bursar_domain::organization::{Role, mailbox};
 use bursar_entity::{invitation, membership, organization, user};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, Set, Unchanged};
 use serde_json::{Value, json};
 
 use super::invitation_link::InvitationLink;
 use super::members::may_give;
-use super::{as_of_now, email, lock_organization};
+use super::{as_of_now, lock_organization};
 use crate::audit::{self, Change};
 use crate::auth::{Attempt, Attempts, Authorized, Caller};
 use crate::clock::Clock;
@@ -29,8 +29,8 @@ use crate::context::Context;
 use crate::db::scope::find_people;
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
-use crate::global_id;
 use crate::outbox::{self, InvitationFacts, Mail, Template, UserOrAddress};
+use crate::{global_id, text};
 
 /// Who is to be invited.
 #[derive(Clone, Debug)]
@@ -53,17 +53,16 @@ pub async fn invite(
     may_give(caller, organization.id, new.role)?;
     // A key invites nobody.
     let sender = caller.person().ok_or(Error::Forbidden)?.clone();
-    let address = email("email", &new.email)?;
+    let address = text::email("email", &new.email)?;
     if address == sender.email {
         // Nobody gives themselves a role.
         return Err(Error::Forbidden);
     }
-    count(attempts, sender.id, organization.id, &address).await?;
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
-    let (caller, role) = (caller.clone(), new.role);
+    let (caller, role, attempts) = (caller.clone(), new.role, attempts.clone());
     let work = db::work(move |txn| {
         let (actor, clock, caller, address) = (actor.clone(), clock.clone(), caller.clone(), address.clone());
-        let sender = sender.clone();
+        let (sender, attempts) = (sender.clone(), attempts.clone());
         Box::pin(async move {
             let organization = lock_organization(txn, tenant).await?;
             let caller = as_of_now(txn, tenant, caller).await?;
@@ -97,6 +96,7 @@ pub async fn invite(
                 revoked_at: None,
             };
             invitation::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
+            count(txn, tenant, &attempts, &row).await?;
             post(txn, tenant, &clock, (&organization, &sender), &row).await?;
             changes.push(Change::created("inviteMember", row.id, facts(&row)));
             for change in changes {
@@ -121,11 +121,11 @@ pub async fn resend_invitation(
 ) -> Result<invitation::Model> {
     may_give(caller, organization.id, invitation.role)?;
     let sender = caller.person().ok_or(Error::Forbidden)?.clone();
-    count(attempts, sender.id, organization.id, &invitation.email).await?;
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
-    let (caller, id) = (caller.clone(), invitation.id);
+    let (caller, id, attempts) = (caller.clone(), invitation.id, attempts.clone());
     let work = db::work(move |txn| {
         let (actor, clock, caller, sender) = (actor.clone(), clock.clone(), caller.clone(), sender.clone());
+        let attempts = attempts.clone();
         Box::pin(async move {
             let organization = lock_organization(txn, tenant).await?;
             let caller = as_of_now(txn, tenant, caller).await?;
@@ -151,6 +151,7 @@ pub async fn resend_invitation(
                 ..Default::default()
             };
             invitation::Entity::update(row).exec_without_returning(txn).await?;
+            count(txn, tenant, &attempts, &after).await?;
             post(txn, tenant, &clock, (&organization, &sender), &after).await?;
             let change = Change::updated("resendInvitation", id, facts(&before), facts(&after));
             audit::record(txn, tenant, &clock, &actor, change).await?;
@@ -267,22 +268,17 @@ fn missing() -> Error {
     Error::not_found("invitation").at("invitationId")
 }
 
-/// Counts a mail of an invitation.
-async fn count(
-    attempts: &Attempts,
-    sender: UserId,
-    organization: OrganizationId,
-    address: &str,
-) -> Result<()> {
-    let (sender, organization) = (global_id::encode(sender), global_id::encode(organization));
+/// Counts the mail of an invitation, with what causes it: what is refused has sent nothing.
+async fn count(txn: &Txn, tenant: Tenant, attempts: &Attempts, row: &invitation::Model) -> Result<()> {
+    let (sender, organization) = (global_id::encode(row.invited_by), global_id::encode(tenant.id()));
     // By organization: nobody learns from a limit whom others have invited.
-    let mailbox = format!("{organization} {address}");
+    let mailbox = format!("{organization} {}", mailbox(&row.email));
     let tries = [
         (Attempt::InvitationsBySender, sender.as_str()),
         (Attempt::InvitationsOfOrganization, organization.as_str()),
         (Attempt::InvitationsToAddress, mailbox.as_str()),
     ];
-    attempts.count_all(&tries).await
+    attempts.count_in(txn, &tries).await
 }
 
 /// What the log says of an invitation: no address.

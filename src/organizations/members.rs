@@ -1,23 +1,26 @@
 //! Who belongs to an organization, and as what.
 
-use bursar_domain::id::{MembershipId, OrganizationId};
+use bursar_domain::Timestamp;
+use bursar_domain::id::{MembershipId, OrganizationId, UserId};
 use bursar_domain::organization::Role;
 use bursar_domain::permission::{Action, Grant, permits};
-use bursar_entity::{department_member, invitation, membership, organization, pool_administrator, user};
+use bursar_entity::{
+    api_key, department_member, invitation, membership, organization, pool_administrator, user,
+};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect, Set,
-    Unchanged,
+    ColumnTrait, Condition, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set, Unchanged,
 };
 use serde_json::json;
 
-use super::{as_of_now, email, invitations, lock_organization, person};
+use super::{as_of_now, departures, invitations, lock_organization, person, still_known};
 use crate::audit::{self, Change};
 use crate::auth::{Authorized, Caller};
 use crate::context::Context;
 use crate::db::scope::find_people;
 use crate::db::{self, Fault, Scope, Tenant, Txn, fault};
 use crate::error::{Conflict, Error, Result};
-use crate::global_id;
+use crate::{global_id, text};
 
 /// A person to be added.
 #[derive(Clone, Debug)]
@@ -30,6 +33,16 @@ pub struct NewMember {
     pub role: Role,
 }
 
+/// A member whose role has changed, or who is none any more.
+#[derive(Clone, Debug)]
+pub struct ChangedMember {
+    /// The place as it is, or as it was last.
+    pub member: membership::Model,
+    /// The keys of the organization that this person has made and that still work, oldest first. They are the
+    /// organization's, so they stay; whoever removes or lowers somebody decides what becomes of them.
+    pub active_keys: Vec<api_key::Model>,
+}
+
 /// Adds a person to an organization. To add an owner takes the right to make owners.
 pub async fn add_member(
     context: &Context,
@@ -38,7 +51,7 @@ pub async fn add_member(
     new: NewMember,
 ) -> Result<membership::Model> {
     may_give(caller, organization.id, new.role)?;
-    let (address, caller) = (email("email", &new.email)?, caller.clone());
+    let (address, caller) = (text::email("email", &new.email)?, caller.clone());
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
     let scope = Scope::TenantAndEmail(tenant, address.clone());
     let work = db::work(move |txn| {
@@ -61,6 +74,8 @@ pub async fn add_member(
                 created_at: clock.now(),
             };
             membership::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
+            still_known(txn, user).await?;
+            departures::undo(txn, tenant, user).await?;
             let facts = json!({ "user": global_id::encode(user), "role": new.role.as_str() });
             let change = Change::created("addMember", row.id, facts).about(Some(user), "email", address);
             audit::record(txn, tenant, &clock, &actor, change).await?;
@@ -83,7 +98,7 @@ pub async fn update_member_role(
     organization: &Authorized<organization::Model>,
     id: MembershipId,
     role: Role,
-) -> Result<membership::Model> {
+) -> Result<ChangedMember> {
     may_give(caller, organization.id, role)?;
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
     let caller = caller.clone();
@@ -99,8 +114,9 @@ pub async fn update_member_role(
             if caller.is_person(before.user_id) && role < before.role {
                 return Err(Error::Forbidden);
             }
+            let active_keys = active_keys(txn, tenant, clock.now(), before.user_id).await?;
             if before.role == role {
-                return Ok(before);
+                return Ok(ChangedMember { member: before, active_keys });
             }
             if before.role == Role::Owner {
                 keep_an_owner(txn, tenant).await?;
@@ -112,30 +128,26 @@ pub async fn update_member_role(
                 ..Default::default()
             };
             membership::Entity::update(row).exec_without_returning(txn).await?;
-            let lost = Role::ALL.iter().copied().filter(|given| !permits(Grant::of(role), giving(*given)));
-            let which = Condition::all()
-                .add(invitation::Column::InvitedBy.eq(before.user_id))
-                .add(invitation::Column::Role.is_in(lost));
-            let taken_back = invitations::revoke_open(txn, tenant, clock.now(), which).await?;
+            let taken_back = take_back(txn, tenant, clock.now(), before.user_id, role).await?;
             let facts = |role: Role| json!({ "role": role.as_str() });
             let change = Change::updated("updateMemberRole", id, facts(before.role), facts(role));
             for change in std::iter::once(change).chain(taken_back) {
                 audit::record(txn, tenant, &clock, &actor, change).await?;
             }
-            Ok(membership::Model { role, ..before })
+            Ok(ChangedMember { member: membership::Model { role, ..before }, active_keys })
         })
     });
     context.db.write(tenant, work).await
 }
 
 /// Removes a member, and with the membership all grants on pools and departments. Invitations that the member has
-/// sent, or that would bring the member back, are taken back.
+/// sent, or that would bring the member back, are taken back. Keys that the member has made stay.
 pub async fn remove_member(
     context: &Context,
     caller: &Caller,
     organization: &Authorized<organization::Model>,
     id: MembershipId,
-) -> Result<membership::Model> {
+) -> Result<ChangedMember> {
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
     let caller = caller.clone();
     let work = db::work(move |txn| {
@@ -152,22 +164,28 @@ pub async fn remove_member(
             let by_them = invitation::Column::InvitedBy.eq(row.user_id);
             let which = Condition::any().add(by_them).add_option(to_them);
             let taken_back = invitations::revoke_open(txn, tenant, clock.now(), which).await?;
-            let change = end(txn, tenant, &row).await?;
+            let (change, active_keys) = end(txn, tenant, clock.now(), &row).await?;
             for change in std::iter::once(change).chain(taken_back) {
                 audit::record(txn, tenant, &clock, &actor, change).await?;
             }
-            Ok(row)
+            Ok(ChangedMember { member: row, active_keys })
         })
     });
     context.db.write(tenant, work).await
 }
 
-/// Ends a membership, and with it all grants on pools and departments. Answers what is to be recorded of that. The
-/// membership is locked, and the organization before it.
+/// Ends a membership, and with it all grants on pools and departments. That the person was a member is remembered: no
+/// identity provider brings them back. Answers what is to be recorded of that, and the keys that the person has made and
+/// that still work. The membership is locked, and the organization before it.
 ///
 /// # Errors
 /// [`Conflict::LastOwner`] when nobody else is an owner.
-pub(super) async fn end(txn: &Txn, tenant: Tenant, row: &membership::Model) -> Result<Change> {
+pub(super) async fn end(
+    txn: &Txn,
+    tenant: Tenant,
+    now: Timestamp,
+    row: &membership::Model,
+) -> Result<(Change, Vec<api_key::Model>)> {
     if row.role == Role::Owner {
         keep_an_owner(txn, tenant).await?;
     }
@@ -179,9 +197,11 @@ pub(super) async fn end(txn: &Txn, tenant: Tenant, row: &membership::Model) -> R
         .find::<pool_administrator::Entity>()
         .filter(pool_administrator::Column::UserId.eq(row.user_id));
     let pools = pools.all(txn).await?.into_iter().map(|grant| grant.pool_id);
+    let keys = active_keys(txn, tenant, now, row.user_id).await?;
     let facts = json!({
         "user": global_id::encode(row.user_id),
         "role": row.role.as_str(),
+        "activeApiKeys": keys.iter().map(|key| global_id::encode(key.id)).collect::<Vec<_>>(),
         "departments": departments.map(global_id::encode).collect::<Vec<_>>(),
         "administeredPools": pools.map(global_id::encode).collect::<Vec<_>>(),
     });
@@ -196,7 +216,43 @@ pub(super) async fn end(txn: &Txn, tenant: Tenant, row: &membership::Model) -> R
         .exec(txn)
         .await?;
     membership::Entity::delete_by_id((organization, row.id)).exec(txn).await?;
-    Ok(Change::removed("removeMember", row.id, facts))
+    departures::remember(txn, tenant, row.user_id, now).await?;
+    Ok((Change::removed("removeMember", row.id, facts), keys))
+}
+
+/// The keys of an organization that a person has made and that still work, oldest first. Keys are made and revoked with
+/// the organization's row locked, as it is here.
+async fn active_keys(
+    txn: &Txn,
+    tenant: Tenant,
+    now: Timestamp,
+    person: UserId,
+) -> Result<Vec<api_key::Model>> {
+    use api_key::Column;
+    let good = Condition::any().add(Column::ExpiresAt.is_null()).add(Column::ExpiresAt.gt(now));
+    let keys = tenant
+        .find::<api_key::Entity>()
+        .filter(Column::CreatedBy.eq(person))
+        .filter(Column::RevokedAt.is_null())
+        .filter(good)
+        .order_by_asc(Column::Id);
+    Ok(keys.all(txn).await?)
+}
+
+/// Takes the open invitations back that a member has sent and may not send any more with a role. Answers what is to be
+/// recorded of that. The organization's row is locked.
+pub(super) async fn take_back(
+    txn: &Txn,
+    tenant: Tenant,
+    now: Timestamp,
+    member: UserId,
+    role: Role,
+) -> Result<Vec<Change>> {
+    let lost = Role::ALL.iter().copied().filter(|given| !permits(Grant::of(role), giving(*given)));
+    let which = Condition::all()
+        .add(invitation::Column::InvitedBy.eq(member))
+        .add(invitation::Column::Role.is_in(lost));
+    invitations::revoke_open(txn, tenant, now, which).await
 }
 
 /// Whether the caller may make (or unmake) somebody what the role says.

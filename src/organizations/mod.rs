@@ -8,6 +8,8 @@ mod acceptance;
 mod arrival;
 mod create;
 mod departments;
+mod departures;
+mod export_link;
 mod invitation_link;
 mod invitations;
 mod members;
@@ -24,20 +26,20 @@ pub use departments::{
     DepartmentPatch, NewDepartment, add_department_member, archive_department, create_department,
     remove_department_member, update_department,
 };
+pub use export_link::{EXPORT_LINK_SECONDS, ExportLink, export};
 pub use invitation_link::InvitationLink;
 pub use invitations::{NewInvitation, invite, resend_invitation, revoke_invitation};
-pub use members::{NewMember, add_member, remove_member, update_member_role};
+pub use members::{ChangedMember, NewMember, add_member, remove_member, update_member_role};
 pub use people::{Forgotten, Person, forget};
 pub use single_sign_on::{
     NewSignOn, SignOn, configure_single_sign_on, decode_group_roles, provider_by_slug, provider_of,
-    sign_on_of,
+    sign_on_callback, sign_on_of,
 };
 pub use suspend::{resume_in, sandbox_of, suspend};
-pub use tables::{Part, TABLES, WITHHELD, Walk};
+pub use tables::{Part, TABLES, WITHHELD, Walk, versions};
 pub use update::{OrganizationPatch, update};
 
 use bursar_domain::id::{MembershipId, UserId};
-use bursar_domain::organization::normal_email;
 use bursar_entity::{membership, organization, user};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 
@@ -45,7 +47,7 @@ use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::db::scope::find_people;
 use crate::db::{Tenant, Txn};
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Error, Result};
 use crate::text;
 
 /// Locks the organization's row: changes of its people, grants and settings come one after another.
@@ -75,7 +77,10 @@ async fn person(txn: &Txn, clock: &Clock, email: &str, name: Option<&str>) -> Re
     if let Some(row) = known().await? {
         return Ok(row.id);
     }
-    let name = text::name("name", name.unwrap_or(email))?;
+    let name = match name {
+        Some(name) => text::name_in_mail("name", name)?,
+        None => email.to_owned(),
+    };
     let row = user::Model {
         id: clock.new_id(),
         email: email.to_owned(),
@@ -92,9 +97,15 @@ async fn person(txn: &Txn, clock: &Clock, email: &str, name: Option<&str>) -> Re
     known().await?.map(|row| row.id).ok_or_else(|| Error::internal("a person who was added is not there"))
 }
 
-/// An address in its normal form.
-fn email(field: &'static str, value: &str) -> Result<String> {
-    normal_email(value).ok_or_else(|| Error::invalid(field, "is not an e-mail address"))
+/// Refuses whoever has been forgotten since they were looked up by their address. After the membership has been
+/// written: that waits for whoever forgets the person just now, and makes them wait.
+async fn still_known(txn: &Txn, id: UserId) -> Result<()> {
+    let row = find_people().filter(user::Column::Id.eq(id)).one(txn).await?;
+    if row.is_some_and(|row| row.erased_at.is_none()) {
+        return Ok(());
+    }
+    let reason = "This person has been forgotten just now. Try again.";
+    Err(Error::conflict(Conflict::State, None, reason))
 }
 
 /// A time zone that the IANA database knows.

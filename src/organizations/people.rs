@@ -58,7 +58,7 @@ pub async fn forget(txn: &Txn, tenant: Tenant, now: Timestamp, person: &Person) 
     let to_them = || invitation::Column::Email.eq(person.email.as_str());
     let mut changes = Vec::new();
     if let Some(row) = member {
-        changes.push(members::end(txn, tenant, &row).await.map_err(of_user)?);
+        changes.push(members::end(txn, tenant, now, &row).await.map_err(of_user)?.0);
     }
     let which = Condition::any().add(by_them()).add(to_them());
     changes.extend(invitations::revoke_open(txn, tenant, now, which).await?);

@@ -1,8 +1,10 @@
 //! Which identity provider an organization takes the word of, and about whom.
 //!
-//! Owners alone say so, and only those who have shown Bursar itself who they are: who is an owner by a provider's word
+//! Owners say so, and only those who have shown Bursar itself who they are: who is an owner by a provider's word
 //! changes nothing about that word. A domain is named by somebody who has an address there, and is one
-//! organization's; so no organization can claim the people of another. No provider makes owners.
+//! organization's; so no organization can claim the people of another. Who comes first has it, so the vendor's staff may
+//! take it away again from whoever has no right to it: a provider that is not believed needs no domains. No provider
+//! makes owners.
 //!
 //! The client's secret is kept sealed and shown to nobody again. It stays with the provider it was given for: with
 //! another issuer or client it has to be given anew.
@@ -36,8 +38,8 @@ const DOMAINS: usize = 50;
 /// The most groups that have a role.
 const GROUPS: usize = 100;
 
-/// What is to be set of an organization's identity provider.
-#[derive(Clone, Debug)]
+/// What is to be set of an organization's identity provider. It has no `Debug`: it has the secret.
+#[derive(Clone)]
 pub struct NewSignOn {
     /// The address under which the provider describes itself.
     pub issuer: String,
@@ -59,6 +61,8 @@ pub struct NewSignOn {
     pub group_claim: Option<String>,
     /// What the people of a group are.
     pub group_roles: Vec<(String, Role)>,
+    /// Whether an address counts as proven when the provider does not say whether it is.
+    pub trusts_missing_email_verified: bool,
     /// Whether it is believed.
     pub enabled: bool,
 }
@@ -75,7 +79,8 @@ pub struct SignOn {
 /// Sets an organization's identity provider, instead of the one that was set before.
 ///
 /// # Errors
-/// Forbidden to whoever is not an owner by Bursar's own knowledge; taken, when a domain is another organization's.
+/// Forbidden to whoever is neither an owner nor the vendor's staff by Bursar's own knowledge; taken, when a domain is
+/// another organization's.
 pub async fn configure_single_sign_on(
     context: &Context,
     keys: &Keys,
@@ -196,6 +201,12 @@ pub async fn provider_by_slug(
     provider_of(context, Tenant::vouched(found.id)).await
 }
 
+/// The path that the provider of the organization with a short name leads back to: one for each organization, so that
+/// no answer of one's provider is taken for another's.
+pub fn sign_on_callback(slug: &str) -> String {
+    format!("/sso/{slug}/callback")
+}
+
 /// An organization, and its identity provider that is believed.
 ///
 /// # Errors
@@ -247,8 +258,9 @@ fn checked(issuers: &Issuers, new: NewSignOn) -> Result<NewSignOn> {
         };
         domains.insert(sign_on::domain(domain).map_err(|bad| Error::invalid("domains", reason(bad)))?);
     }
-    if domains.is_empty() || domains.len() > DOMAINS {
-        return Err(Error::invalid("domains", format!("must name 1 to {DOMAINS} domains")));
+    if domains.len() > DOMAINS || (new.enabled && domains.is_empty()) {
+        let reason = format!("must name 1 to {DOMAINS} domains; none only when the provider is not believed");
+        return Err(Error::invalid("domains", reason));
     }
     if !sign_on::can_be_given(new.default_role) {
         return Err(Error::invalid("defaultRole", "must not be owner: owners are made by owners"));
@@ -305,6 +317,7 @@ fn row(
         default_role: new.default_role,
         group_claim: new.group_claim.clone(),
         group_roles: json!(pairs).to_string(),
+        trusts_missing_email_verified: new.trusts_missing_email_verified,
         enabled: new.enabled,
         revision: match before {
             None => 1,
@@ -322,6 +335,7 @@ fn is_believed_alike(before: &identity_provider::Model, new: &NewSignOn) -> bool
         && before.client_id == new.client_id
         && before.audience == new.audience
         && before.algorithm == new.algorithm
+        && before.trusts_missing_email_verified == new.trusts_missing_email_verified
         && before.enabled == new.enabled
 }
 
@@ -337,6 +351,7 @@ fn changed(row: identity_provider::Model) -> identity_provider::ActiveModel {
         default_role: Set(row.default_role),
         group_claim: Set(row.group_claim),
         group_roles: Set(row.group_roles),
+        trusts_missing_email_verified: Set(row.trusts_missing_email_verified),
         enabled: Set(row.enabled),
         revision: Set(row.revision),
         created_at: Unchanged(row.created_at),
@@ -360,6 +375,7 @@ fn facts(sign_on: &SignOn, secret_given: bool) -> Value {
         "defaultRole": provider.default_role.as_str(),
         "groupClaim": provider.group_claim,
         "groupRoles": provider.group_roles,
+        "trustsMissingEmailVerified": provider.trusts_missing_email_verified,
         "enabled": provider.enabled,
         "revision": provider.revision,
     })

@@ -27,7 +27,7 @@ pub async fn update(
     organization: &Authorized<organization::Model>,
     patch: OrganizationPatch,
 ) -> Result<organization::Model> {
-    let name = patch.name.as_deref().map(|name| text::name("name", name)).transpose()?;
+    let name = patch.name.as_deref().map(|name| text::name_in_mail("name", name)).transpose()?;
     let zone = patch.time_zone.as_deref().map(time_zone).transpose()?;
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
     let work = db::work(move |txn| {

@@ -2,7 +2,6 @@
 
 use bursar_domain::delivery::{DeliveryKind, DeliveryState};
 use bursar_domain::id::{DeliveryId, UserId};
-use bursar_domain::organization::normal_email;
 use bursar_entity::{delivery, user};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::Value;
@@ -12,6 +11,7 @@ use crate::clock::Clock;
 use crate::db::scope::find_people;
 use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
+use crate::text;
 
 /// A mail that is to be sent.
 #[derive(Clone, Debug)]
@@ -70,8 +70,7 @@ pub async fn append(txn: &Txn, tenant: Tenant, clock: &Clock, mail: Mail) -> Res
             row.ok_or(Error::not_found("user"))?.email
         }
     };
-    let recipient =
-        normal_email(&recipient).ok_or_else(|| Error::invalid("email", "is not an e-mail address"))?;
+    let recipient = text::email("email", &recipient)?;
     Facts::read(mail.template, &mail.facts)
         .map_err(|error| Error::internal(format!("facts of a mail: {error}")))?;
     if mail.link.as_ref().is_some_and(|link| !link.is_good()) {

@@ -93,6 +93,16 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// Until when what the mail leads to is good.
+    pub fn expires_at(&self) -> Timestamp {
+        match self {
+            Facts::Invitation(facts) => facts.expires_at,
+            Facts::SignIn(facts) => facts.expires_at,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use bursar_domain::delivery::DeliveryState;
+use bursar_domain::delivery::{DeliveryFault, DeliveryState};
 use bursar_domain::id::DeliveryId;
 use bursar_entity::delivery;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, Unchanged};
@@ -16,8 +16,6 @@ use crate::error::Result;
 const PAGE: u64 = 500;
 /// What is kept of what a delivery said that names somebody who is nobody any more.
 const NOTHING: &str = "{}";
-/// Why a delivery is not sent any more.
-const FORGOTTEN: &str = "the person was forgotten";
 
 /// Whom deliveries may be for, or may name.
 #[derive(Clone, Debug)]
@@ -102,7 +100,7 @@ async fn empty(txn: &Txn, row: &delivery::Model, recipient: Option<&str>) -> Res
     if row.state == DeliveryState::Pending {
         // Whoever is trying it just now finds that it is no longer waiting.
         emptied.state = Set(DeliveryState::Dead);
-        emptied.last_error = Set(Some(FORGOTTEN.to_owned()));
+        emptied.last_error = Set(Some(DeliveryFault::Forgotten.to_string()));
     }
     delivery::Entity::update(emptied).exec_without_returning(txn).await?;
     Ok(())

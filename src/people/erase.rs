@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use bursar_domain::id::UserId;
-use bursar_entity::{membership, user};
+use bursar_entity::{membership, sign_in_link, user};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, Unchanged};
 use serde_json::json;
 
 use super::traces::{no_sole_owner, places};
 use crate::audit::{self, Change};
-use crate::auth::{Actor, Authorized};
+use crate::auth::{Actor, Authorized, sessions};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::db::scope::{find_own, find_people};
@@ -106,6 +106,9 @@ async fn the_person(context: &Context, actor: &Actor, row: &user::Model) -> Resu
                 ..Default::default()
             };
             user::Entity::update(written).exec_without_returning(txn).await?;
+            // Whoever signs in looks at the person first, and finds nobody from here on (see `sign_in`).
+            sign_in_link::Entity::delete_many().filter(sign_in_link::Column::UserId.eq(id)).exec(txn).await?;
+            sessions::end(txn, (id, None), None, clock.now()).await?;
             record(txn, vendor, (&clock, &actor), &row, Forgotten::default()).await?;
             Ok(Some(erased))
         })

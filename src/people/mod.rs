@@ -5,7 +5,8 @@
 //! | what | what becomes of it |
 //! |---|---|
 //! | the person | address and name are made up, and nobody can sign in as them |
-//! | memberships, with grants on pools and departments | end |
+//! | links to sign in with, and sessions | the links are deleted, the sessions end |
+//! | memberships, with grants on pools and departments | end; that the person has left stays known, by an id |
 //! | invitations to the person | taken back; the address is made up |
 //! | invitations by the person | taken back, as far as they are open |
 //! | keys that the person has made | revoked: nobody would answer for them |

@@ -14,7 +14,11 @@ use crate::error::{Error, Result};
 use crate::global_id;
 use crate::organizations::{lock_member, lock_organization};
 
-/// Names a member of the organization administrator of a pool. Naming one again changes nothing.
+/// Names a member of the organization administrator of a pool. Naming one again changes nothing. Nobody names
+/// themselves: the grant would outlast the role that it was given by.
+///
+/// # Errors
+/// [`Error::Forbidden`] for oneself; not found, when there is no such member.
 pub async fn add_administrator(
     context: &Context,
     pool: &Authorized<pool::Model>,
@@ -33,6 +37,9 @@ pub async fn add_administrator(
                 .filter(pool_administrator::Column::UserId.eq(user_id));
             if named.one(txn).await?.is_some() {
                 return Ok(());
+            }
+            if actor.user_id() == Some(user_id) {
+                return Err(Error::Forbidden);
             }
             let (organization_id, created_at) = (tenant.id(), clock.now());
             let row = pool_administrator::Model { organization_id, pool_id: id, user_id, created_at };

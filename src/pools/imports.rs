@@ -94,7 +94,7 @@ impl ImportItem {
     /// Its priority and its reference.
     fn check(&self, organization: &organization::Model) -> Result<(i16, Option<String>)> {
         self.new.check_cost(organization.currency)?;
-        let reference = text::optional_name("reference", self.reference.as_deref())?;
+        let reference = text::optional_reference("reference", self.reference.as_deref())?;
         Ok((self.new.checked_priority()?, reference))
     }
 }

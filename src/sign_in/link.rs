@@ -1,7 +1,8 @@
 //! The link to sign in with: the last part of its address says whom and which, and proves that Bursar has made it.
 //!
 //! `<person>.<link>.<proof>`: the proof is a MAC over the rest. It is made when the mail is written; neither the
-//! database nor a log has it.
+//! database nor a log has it. The mail shows four digits besides, which the address does not have: machines that open
+//! what they find in a mail, and send its forms, do not know them.
 
 use bursar_domain::id::{SignInLinkId, UserId};
 use bursar_entity::sign_in_link;
@@ -15,13 +16,20 @@ use crate::outbox::Link;
 const LENGTH: usize = 192;
 
 /// The address of the page where somebody signs in, below the server's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SignInLink {
     /// What the proof is about.
     about: String,
     user: UserId,
     id: SignInLinkId,
     token: String,
+}
+
+/// Without the proof.
+impl std::fmt::Debug for SignInLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SignInLink({})", self.about)
+    }
 }
 
 impl SignInLink {
@@ -60,6 +68,11 @@ impl SignInLink {
     /// The path.
     pub fn path(&self) -> String {
         format!("/sign-in/{}", self.text())
+    }
+
+    /// The code that the mail shows and the page asks for.
+    pub fn code(&self, keys: &Keys) -> String {
+        keys.link_code(&self.about)
     }
 
     /// What the proof is about.
@@ -105,6 +118,7 @@ mod tests {
             created_at: Timestamp::EPOCH,
             expires_at: Timestamp::EPOCH,
             used_at: None,
+            wrong_codes: 0,
         }
     }
 
@@ -116,6 +130,7 @@ mod tests {
         let unproven = SignInLink::unproven(&row(2));
         assert_eq!(unproven.path.replace(Link::PLACE, &keys.link_token(&unproven.about)), link.path());
         assert!(link.path().ends_with(&link.text()) && !link.about().contains(&link.token));
+        assert_eq!(link.code(&keys), keys.link_code(&unproven.about));
         let text = link.text();
         let (rest, token) = text.rsplit_once('.').unwrap();
         let another = SignInLink::new(&keys, &row(3)).text();

@@ -1,10 +1,11 @@
 //! Signing in by a link that is sent by mail, and what a person does with sessions afterwards.
 //!
 //! # Flow
-//! Somebody asks for a link to an address ([`request`]): the question is counted and answered, and only afterwards it
-//! is looked whether there is such a person; so the answer and its time say nothing about that. A person gets a mail
+//! Somebody asks for a link to an address ([`LinkRequests`]): the question is counted and answered, and only some time
+//! afterwards it is looked whether there is such a person; so neither the answer nor its time says anything about that. A person gets a mail
 //! whose link is good once and for a quarter of an hour. Opening it shows a page and changes nothing; its form, or
-//! the API, redeems it ([`redeem`]): that opens a session, and makes the person's other links worth nothing. The
+//! the API, redeems it ([`redeem`]) with the code that the mail shows and the link does not carry: that opens a
+//! session, and makes the person's other links worth nothing. A wrong code does not use the link up; five do. The
 //! session gives tokens ([`refresh`]) until somebody ends it ([`sign_out`], [`revoke`]), its time is over, or a token
 //! of it was stolen.
 //!
@@ -13,28 +14,38 @@
 //!
 //! # What is recorded
 //! All of this is in the audit logs of the organizations that the person belongs to, in the same transaction; of the
-//! vendor's staff, and of people who belong to none, in the vendor's.
+//! vendor's staff, and of people who belong to none, in the vendor's. Who was not let in is recorded aside (`refusals`),
+//! once in a while.
 //!
 //! # Order of locks
-//! A link of the person, then sessions of the person (by id), then the ends of the audit logs (by organization).
+//! The person, shared; a link of the person, then sessions of the person (by id), then the ends of the audit logs (by
+//! organization). With the person locked nobody forgets them meanwhile, and of who was forgotten nothing is written.
 //! Nobody locks any of them and then something of an organization's.
 
 mod link;
 mod log;
 mod redeem;
+mod refusals;
 mod request;
 mod sessions;
 mod single_sign_on;
 
 pub use link::SignInLink;
 pub use redeem::{FoundLink, LinkState, enter, find, redeem};
-pub use request::{LINK_SECONDS, request};
+pub use refusals::note_refusal;
+pub use request::{LINK_SECONDS, LinkRequests};
 pub use sessions::{refresh, revoke, sign_out};
-pub use single_sign_on::enter_by_provider;
+pub use single_sign_on::{enter_by_provider, refuse_by_provider};
 
 use std::net::IpAddr;
 
+use bursar_domain::id::UserId;
+use bursar_entity::user;
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
+
 use crate::auth::{self, Attempt, Attempts};
+use crate::db::Txn;
+use crate::db::scope::find_people;
 use crate::error::Result;
 
 /// Whoever sends a request, before it is known who that is.
@@ -57,6 +68,15 @@ impl Client {
     /// # Errors
     /// [`crate::error::Error::Throttled`] when there have been too many.
     pub async fn count_failure(&self, attempts: &Attempts) -> Result<()> {
-        attempts.count(Attempt::SignInFailuresOfClient, &self.subject()).await
+        let counted = attempts.count(Attempt::SignInFailuresOfClient, &self.subject()).await;
+        refusals::note_throttled(attempts, self, &counted);
+        counted
     }
+}
+
+/// The person who signs in, locked against being forgotten meanwhile. None: there is nobody any more. The scope is
+/// `SignIn` of the person; nothing else is locked yet.
+async fn known(txn: &Txn, user: UserId) -> Result<Option<user::Model>> {
+    let row = find_people().filter(user::Column::Id.eq(user)).lock_shared().one(txn).await?;
+    Ok(row.filter(|row| row.erased_at.is_none()))
 }

@@ -5,11 +5,10 @@ use bursar_entity::session;
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::json;
 
-use super::{Client, log};
+use super::{Client, known, log, note_refusal};
 use crate::audit::Change;
-use crate::auth::{Attempts, Caller, HeldSessions, Keys, RefreshToken, SignedIn, sessions};
+use crate::auth::{Attempts, Caller, HeldSessions, Keys, RefreshToken, Refused, SignedIn, sessions};
 use crate::context::Context;
-use crate::db::scope::find_own;
 use crate::db::{self, Scope, Tenant};
 use crate::error::{Conflict, Error, Result};
 use crate::global_id;
@@ -39,6 +38,9 @@ pub async fn refresh(
     let work = db::work(move |txn| {
         let (clock, keys, client) = (clock.clone(), of.clone(), by.clone());
         Box::pin(async move {
+            if known(txn, user).await?.is_none() {
+                return Ok(sessions::Refreshed::Ended);
+            }
             let refreshed = sessions::refresh(txn, &keys, clock.now(), &token).await?;
             let generation = |number: i64| json!({ "generation": number });
             match &refreshed {
@@ -67,14 +69,18 @@ pub async fn refresh(
             return Ok(signed_in);
         }
         sessions::Refreshed::Reused(session) => held.end([session.id]),
-        sessions::Refreshed::Ended => {}
+        sessions::Refreshed::Ended => {
+            let session = token.session();
+            note_refusal(attempts, client, Refused::Session { user, session });
+        }
     }
     client.count_failure(attempts).await?;
     let reason = "The session has ended. Sign in again.";
     Err(Error::conflict(Conflict::State, "refreshToken", reason))
 }
 
-/// Ends the session that the caller's token belongs to, or all of the caller's; answers those that have ended by it.
+/// Ends the session that the caller's token belongs to, or all of the caller's; answers those that have ended by it. For
+/// whom only an organization's provider vouches, all are those that are good in that organization.
 ///
 /// # Errors
 /// A conflict, when the token belongs to no session and not all are meant; keys have none, and may not.
@@ -99,7 +105,8 @@ pub async fn sign_out(
 /// Ends one of the caller's sessions. One that has ended stays so.
 ///
 /// # Errors
-/// Not found, when it is nobody's or somebody else's.
+/// Not found, when it is nobody's or somebody else's, or is not good in the one organization whose provider vouches for the
+/// caller.
 pub async fn revoke(
     context: &Context,
     held: &HeldSessions,
@@ -111,8 +118,8 @@ pub async fn revoke(
     }
     let user = person(caller)?;
     let snapshot = context.db.read(Scope::Person(user)).await?;
-    let row = find_own::<session::Entity>(user).filter(session::Column::Id.eq(id)).one(&snapshot).await?;
-    row.ok_or(Error::not_found("session").at("sessionId"))
+    let row = sessions::known_to(user, caller.within()).filter(session::Column::Id.eq(id));
+    row.one(&snapshot).await?.ok_or(Error::not_found("session").at("sessionId"))
 }
 
 async fn end(
@@ -122,16 +129,12 @@ async fn end(
     only: Option<SessionId>,
     action: &'static str,
 ) -> Result<Vec<session::Model>> {
-    let only_in = caller.within();
-    // For whom only an organization's provider vouches ends nothing but the session that it has opened.
-    if only_in.is_some() && (only.is_none() || only != caller.session) {
-        return Err(Error::Forbidden);
-    }
-    let (user, actor, clock) = (person(caller)?, caller.actor(), context.clock.clone());
+    let (user, within) = (person(caller)?, caller.within());
+    let (actor, clock) = (caller.actor(), context.clock.clone());
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
-            let ended = sessions::end(txn, user, only, clock.now()).await?;
+            let ended = sessions::end(txn, (user, within), only, clock.now()).await?;
             if !ended.is_empty() {
                 let ids: Vec<String> = ended.iter().map(|row| global_id::encode(row.id)).collect();
                 let facts = json!({ "sessions": ids });
@@ -139,7 +142,7 @@ async fn end(
                     [row] => Change::removed(action, row.id, facts),
                     _ => Change::removed(action, user, facts),
                 };
-                log::record(txn, &clock, &actor, (user, only_in), change).await?;
+                log::record(txn, &clock, &actor, (user, within), change).await?;
             }
             Ok(ended)
         })
@@ -150,7 +153,7 @@ async fn end(
 }
 
 /// The only organization that a session is good in.
-fn within(session: &session::Model) -> Option<Tenant> {
+pub(super) fn within(session: &session::Model) -> Option<Tenant> {
     // The session itself is bound to it.
     session.organization_id.map(Tenant::vouched)
 }

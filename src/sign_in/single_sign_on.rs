@@ -5,15 +5,12 @@
 //! recorded there too.
 
 use bursar_domain::id::OrganizationId;
-use bursar_entity::user;
-use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::json;
 
-use super::{Client, enter};
+use super::{Client, enter, known};
 use crate::audit::{self, Change};
 use crate::auth::{Keys, SignedIn, Vouched};
 use crate::context::Context;
-use crate::db::scope::find_people;
 use crate::db::{self, Scope, Tenant};
 use crate::error::{Error, Result};
 use crate::organizations;
@@ -30,10 +27,10 @@ pub async fn enter_by_provider(
     vouched: &Vouched,
 ) -> Result<(String, SignedIn)> {
     let tenant = vouched.tenant;
-    let user = match organizations::arrive(context, vouched, client.origin.clone()).await {
+    let user = match organizations::arrive(context, vouched, client.origin.clone(), client.address).await {
         Ok(user) => user,
         Err(Error::Unauthenticated(reason)) => {
-            refused(context, client, tenant, reason).await?;
+            refuse_by_provider(context, client, tenant, reason).await?;
             return Err(Error::Unauthenticated(reason));
         }
         Err(error) => return Err(error),
@@ -43,8 +40,9 @@ pub async fn enter_by_provider(
     let work = db::work(move |txn| {
         let (clock, keys, client, issuer) = (clock.clone(), of.clone(), by.clone(), issuer.clone());
         Box::pin(async move {
-            let person = find_people().filter(user::Column::Id.eq(user)).one(txn).await?;
-            let person = person.ok_or_else(|| Error::internal("a person who has come is not there"))?;
+            // Somebody may have them forgotten just now.
+            let person = known(txn, user).await?;
+            let person = person.ok_or(Error::Unauthenticated("The token is not valid."))?;
             let facts = json!({ "issuer": issuer });
             let way = ("signInByProvider", facts);
             let signed_in = enter(txn, &keys, &clock, &client, user, Some(tenant), way).await?;
@@ -55,7 +53,15 @@ pub async fn enter_by_provider(
 }
 
 /// Records in an organization's log that somebody was not let in.
-async fn refused(context: &Context, client: &Client, tenant: Tenant, reason: &'static str) -> Result<()> {
+///
+/// # Errors
+/// What the database answers.
+pub async fn refuse_by_provider(
+    context: &Context,
+    client: &Client,
+    tenant: Tenant,
+    reason: &'static str,
+) -> Result<()> {
     let organization: OrganizationId = tenant.id();
     let change = Change::created("refuseSignInByProvider", organization, json!({ "reason": reason }));
     audit::note(context, tenant, &client.nobody().at_address(Some(client.address)), change).await

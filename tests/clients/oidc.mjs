@@ -100,7 +100,7 @@ const provider = await check('the provider', () => {
   const code = { grant_types: ['authorization_code'], response_types: ['code'] };
   return new Provider(issuer, {
     clients: [
-      { ...code, client_id: clientId, client_secret: clientSecret, redirect_uris: ['http://bursar.test/sso/callback'] },
+      { ...code, client_id: clientId, client_secret: clientSecret, redirect_uris: ['http://bursar.test/sso/demo/callback'] },
       { ...code, client_id: app, token_endpoint_auth_method: 'none', redirect_uris: ['http://bursar.test/app'] },
     ],
     jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'first', use: 'sig', alg: 'RS256' }] },
@@ -163,7 +163,7 @@ const urls = await check('an owner has the organization trust it', async () => {
   }`;
   const { singleSignOn, userErrors } = dataOf((await ask(owner, mutation, { input })).result).configureSingleSignOn;
   demand(userErrors.length === 0, JSON.stringify(userErrors));
-  demand(singleSignOn.redirectUrl === 'http://bursar.test/sso/callback', singleSignOn.redirectUrl);
+  demand(singleSignOn.redirectUrl === 'http://bursar.test/sso/demo/callback', singleSignOn.redirectUrl);
   return singleSignOn;
 });
 

@@ -282,6 +282,7 @@ async fn nobody_gives_more_than_they_may(backend: Backend) {
     }
     for (more, field) in [
         (json!({ "scopes": [] }), "scopes"),
+        (json!({ "scopes": vec!["BALANCES_READ"; 9] }), "scopes"),
         (json!({ "name": " " }), "name"),
         (json!({ "expiresAt": "2020-01-01T00:00:00Z" }), "expiresAt"),
         (json!({ "poolIds": [] }), "poolIds"),

@@ -261,6 +261,12 @@ async fn events_at_once_make_one_chain(backend: Backend) {
     let places = "SELECT count(*) AS n FROM personal_value WHERE name = 'address' AND value = '192.0.2.7'";
     assert_eq!(world.number(places).await, 42);
     assert_eq!(findings(&world).await, []);
+    // Without its end the vendor's is still looked at.
+    let tamperer = Tamperer::open(&world.database, 1).await;
+    let own = literal(backend, Uuid::from(vendor));
+    tamperer.run(&format!("DELETE FROM audit_head WHERE organization_id = {own}")).await;
+    let found = findings(&world).await;
+    assert_eq!((found.len(), found[0].table), (1, "audit_head"), "{found:?}");
 }
 
 /// The migration finds events: they get positions, and the chain begins after them.
@@ -356,7 +362,36 @@ async fn the_background_names_the_row(backend: Backend) {
     let metrics = owner.http().get(owner.url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("bursar_audit_differences_total"), "{metrics}");
     tamperer.run(&format!("UPDATE audit_head SET position = position - 1 WHERE {of}")).await;
-    verified(false, before + 1).await;
+    let end = verified(false, before + 1).await.position;
+    // Without its last event, and with the head set back, the log is right in itself; who has seen the rest goes on
+    // saying that it is gone.
+    let last = format!("{of} AND position = {end}");
+    let values = format!("{of} AND event_id IN (SELECT id FROM audit_event WHERE {last})");
+    for (table, gone) in [("personal_value", &values), ("audit_event", &last), ("audit_head", &of)] {
+        let kept = format!("CREATE TEMPORARY TABLE gone_{table} AS SELECT * FROM {table} WHERE {gone}");
+        tamperer.run(&kept).await;
+    }
+    tamperer.run(&format!("DELETE FROM personal_value WHERE {values}")).await;
+    tamperer.run(&format!("DELETE FROM audit_event WHERE {last}")).await;
+    let link = format!("SELECT link FROM audit_event WHERE {of} AND position = {}", end - 1);
+    tamperer.run(&format!("UPDATE audit_head SET position = {}, link = ({link}) WHERE {of}", end - 1)).await;
+    let began = Instant::now();
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        assert!(began.elapsed() < DEADLINE, "{told:?}");
+        let known = verified(true, 0).await;
+        let said = known.finding.is_some_and(|finding| finding.contains("was seen to go on to"));
+        if said && !told.contains(&known.at) {
+            told.push(known.at);
+        }
+    }
+    assert_eq!(findings(&world).await, [], "whoever has not seen the rest finds nothing");
+    for table in ["audit_event", "personal_value"] {
+        tamperer.run(&format!("INSERT INTO {table} SELECT * FROM gone_{table}")).await;
+    }
+    let link = "SELECT link FROM gone_audit_head";
+    tamperer.run(&format!("UPDATE audit_head SET position = {end}, link = ({link}) WHERE {of}")).await;
+    verified(false, end).await;
     let mut world = world;
     world.stop().await;
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::on_both_databases;
 use crate::support::acts::grant;
-use crate::support::{Backend, Client, World, uses};
+use crate::support::{Backend, Client, World, keys, uses};
 
 on_both_databases!(
     one_list_with_stable_pages,
@@ -23,11 +23,11 @@ on_both_databases!(
     pages_are_found_by_indexes,
 );
 
-const FIELDS: &str =
-    "id action subjectId source position createdAt actor { kind user { id email } } before after";
+/// What is asked of an entry.
+pub const FIELDS: &str = "id action subjectId source position createdAt actor { kind user { id email } } before after personal { name }";
 
 /// The entries of a page, with what it says of pages.
-async fn page(client: &Client, arguments: &str) -> (Vec<Value>, Value) {
+pub async fn page(client: &Client, arguments: &str) -> (Vec<Value>, Value) {
     let query = format!(
         "{{ organization(by: {{ slug: \"demo\" }}) {{ auditEvents({arguments}) {{ nodes {{ {FIELDS} }}
            pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }} }} }}"
@@ -36,7 +36,8 @@ async fn page(client: &Client, arguments: &str) -> (Vec<Value>, Value) {
     (list["nodes"].as_array().unwrap().clone(), list["pageInfo"].clone())
 }
 
-fn actions(nodes: &[Value]) -> Vec<&str> {
+/// What was done, entry by entry.
+pub fn actions(nodes: &[Value]) -> Vec<&str> {
     nodes.iter().map(|node| node["action"].as_str().unwrap()).collect()
 }
 
@@ -58,7 +59,7 @@ async fn busy(world: &World) -> (Client, String) {
     let input = json!({ "chargeId": charged["charge"]["id"], "idempotencyKey": "log-4" });
     operator.mutate("refundCharge", "RefundChargeInput", input, "refund { id }").await;
     grant(&operator, &pool, 5, json!({}), "log-5").await;
-    let input = json!({ "organizationId": demo.organization, "name": "=HYPERLINK(\"http://x\")" });
+    let input = json!({ "organizationId": demo.organization, "name": "=HYPERLINK(\"mailto:x\")" });
     owner.mutate("updateOrganization", "UpdateOrganizationInput", input, "organization { id }").await;
     (owner, pool)
 }
@@ -231,6 +232,14 @@ async fn files_have_what_the_list_has(backend: Backend) {
     assert_eq!(newest[0]["after"], json!({ "format": "jsonl", "filter": {} }));
     let added = lines.iter().find(|line| line["action"] == "addMember").unwrap();
     assert!(added["personal"]["email"].as_str().unwrap().ends_with("@demo.test"), "{added}");
+    // A key that may not see who belongs to the organization is told of the same, and of no person.
+    for (scopes, told) in [(vec!["AUDIT_READ"], false), (vec!["AUDIT_READ", "MEMBERS_READ"], true)] {
+        let key = keys::make(&world, &owner, Some(&demo.organization), &scopes, json!({})).await.client;
+        let (status, _, text) = file(&key, "organization=demo&format=jsonl&action=addMember").await;
+        assert_eq!((status, text.contains("addMember"), text.contains("@demo.test")), (200, true, told));
+        let (events, _) = page(&key, r#"first: 1, filter: { action: "addMember" }"#).await;
+        assert_eq!(!events[0]["personal"].as_array().unwrap().is_empty(), told, "{events:?}");
+    }
 
     let (status, kind, text) = file(&auditor, "organization=demo&action=updateOrganization").await;
     assert_eq!((status, kind.as_str()), (200, "text/csv; charset=utf-8; header=present"));
@@ -272,7 +281,13 @@ async fn files_are_for_who_may_read(backend: Backend) {
     assert_eq!(nobody.status().as_u16(), 401);
     assert_eq!(nobody.headers()["www-authenticate"], "Bearer");
     let post = owner.http().post(owner.url("/export/audit?organization=demo")).bearer_auth(owner.token());
-    assert_eq!(post.send().await.unwrap().status().as_u16(), 405);
+    let post = post.send().await.unwrap();
+    assert_eq!(post.status().as_u16(), 405);
+    assert!(post.headers()["allow"].to_str().unwrap().contains("GET"));
+    for refused in [nobody, post] {
+        assert_eq!(refused.headers()["cache-control"], "no-store");
+        assert_eq!(refused.headers()["x-content-type-options"], "nosniff");
+    }
     for bad in [
         "",
         "organization=demo&format=xlsx",
@@ -319,6 +334,7 @@ async fn pages_are_found_by_indexes(backend: Backend) {
         ("journal_entry", format!("pool_id = '{pool}'"), "journal_entry_pool"),
         ("charge", format!("pool_id = '{pool}'"), "charge_pool"),
         ("hold", format!("pool_id = '{pool}'"), "hold_pool"),
+        ("journal_entry", format!("hold_id = '{pool}'"), "journal_entry_hold"),
     ] {
         let sql = format!(
             "EXPLAIN SELECT * FROM {table} WHERE {own} AND {condition}

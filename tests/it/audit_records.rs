@@ -56,6 +56,7 @@ fn leaves(mutation: &str) -> Leaves {
         | "createDepartment"
         | "createPool"
         | "createSpendingCap"
+        | "exportOrganization"
         | "freezePool"
         | "inviteMember"
         | "raiseSpendingCap"
@@ -244,6 +245,7 @@ impl Scene {
                 let data = self.owner.query(query, json!({})).await;
                 json!({ "deliveryId": data["organization"]["deliveries"]["nodes"][0]["id"] })
             }
+            "exportOrganization" => json!({ "organizationId": organization }),
             "freezePool" => json!({ "poolId": self.pool(unique).await, "reason": "x" }),
             "unfreezePool" => {
                 let input = json!({ "poolId": self.pool(unique).await, "reason": "x" });

@@ -283,8 +283,8 @@ async fn nobody_spends_in_the_name_of_a_colleague(backend: Backend) {
         ("member@demo.test", Some(&aubrey), "FORBIDDEN"),
         ("manager@demo.test", Some(&milo), "CAP_EXCEEDED"),
         ("manager@demo.test", Some(&mona), "none"),
-        // Not in the department that the manager manages.
-        ("manager@demo.test", Some(&aubrey), "FORBIDDEN"),
+        // Not in the department that the manager manages, who does not see who else there is.
+        ("manager@demo.test", Some(&aubrey), "NOT_FOUND"),
         ("admin@demo.test", Some(&aubrey), "none"),
         ("operator@bursar.test", Some(&milo), "CAP_EXCEEDED"),
     ] {

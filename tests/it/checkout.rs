@@ -151,7 +151,22 @@ async fn addresses_prove_themselves(backend: Backend) {
             assert_eq!(forged.status(), 403, "{name}");
         }
     }
-    assert_eq!(owner.http().get(format!("{url}/pay")).send().await.unwrap().status(), 405);
+    // Where the forms lead, opened from the history of a browser: back to the page.
+    for action in ["pay", "cancel"] {
+        let back = owner.http().get(format!("{url}/{action}")).send().await.unwrap();
+        assert_eq!(
+            (back.status().as_u16(), back.headers()["cache-control"].to_str().unwrap()),
+            (303, "no-store")
+        );
+        assert_eq!(owner.url(back.headers()["location"].to_str().unwrap()), url);
+    }
+    // What cannot be opened at all says so, and how it can be.
+    let put = owner.http().put(format!("{url}/pay")).send().await.unwrap();
+    assert_eq!(put.status(), 405);
+    let allowed = put.headers()["allow"].to_str().unwrap();
+    assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
+    assert!(put.headers().contains_key("content-security-policy"));
+    assert!(put.text().await.unwrap().contains("Not this way"));
     assert_eq!(state(&owner, &purchase).await["state"], "AWAITING_PAYMENT");
     let paid = owner
         .http()

@@ -1,5 +1,5 @@
 //! What the operator does with balances: grants, corrections, later expiries, opening balances, and pools that are
-//! closed for a time. Nobody else may (see `roles`), and no two organizations are mixed up.
+//! closed for a time. Nobody else may (see `matrix`), and no two organizations are mixed up.
 
 use bursar::clock::Clock;
 use bursar::global_id;

@@ -58,7 +58,14 @@ async fn every_entity_comes_back(backend: Backend) {
         Box::pin(async move {
             let at = Timestamp::from_micros(1_234_567_890_123_456);
             let id = SignInLinkId::from_u128(71);
-            let link = sign_in_link::Model { user_id, id, created_at: at, expires_at: at, used_at: Some(at) };
+            let link = sign_in_link::Model {
+                user_id,
+                id,
+                created_at: at,
+                expires_at: at,
+                used_at: Some(at),
+                wrong_codes: 2,
+            };
             round_trip::<sign_in_link::Entity, _>(txn, link).await;
             let row = session::Model {
                 user_id,
@@ -154,6 +161,7 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             default_role: Role::Auditor,
             group_claim: Some("groups".into()),
             group_roles: "[]".into(),
+            trusts_missing_email_verified: true,
             enabled: false,
             revision: 3,
             created_at: at,
@@ -183,6 +191,8 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
         },
     )
     .await;
+    let left = departure::Model { organization_id, user_id, left_at: at };
+    round_trip::<departure::Entity, _>(txn, left).await;
     round_trip::<department::Entity, _>(
         txn,
         department::Model {

@@ -1,26 +1,30 @@
 //! Forgetting: a person whom nothing names any more, in books and logs that are as valid as before; and mail that is
 //! kept whole for a while only.
 
-use bursar::audit;
+use bursar::audit::{self, Change};
+use bursar::auth::Actor;
 use bursar::clock::Clock;
-use bursar::db::Scope;
+use bursar::db::{Scope, Tenant};
 use bursar::delivery::{KEPT_DAYS, empty_old, run_once};
 use bursar::global_id;
 use bursar::ledger::verify::{Selection, verify};
 use bursar::people;
+use bursar_domain::Timestamp;
 use bursar_domain::delivery::DeliveryState;
 use bursar_domain::id::UserId;
-use bursar_entity::{delivery, invitation, membership, personal_value, user};
+use bursar_entity::{delivery, invitation, membership, personal_value, session, user};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::on_both_databases;
 use crate::support::acts::{at, refusal};
 use crate::support::mail::{invitation as letter, post, row, tenant};
+use crate::support::sign_in::{link, links, redeem, refresh, sign_in};
 use crate::support::{Backend, Client, World, keys, rows};
 
 on_both_databases!(
     nothing_names_the_person_any_more,
+    who_is_forgotten_is_signed_out,
     the_only_owner_stays,
     who_may_have_people_forgotten,
     what_failed_on_the_way_is_done_later,
@@ -168,6 +172,29 @@ async fn nothing_names_the_person_any_more(backend: Backend) {
     assert_ne!(somebody_else, person);
 }
 
+/// Sessions end and links are gone; who has one of them from before opens nothing, and leaves no trace of where that
+/// came from.
+async fn who_is_forgotten_is_signed_out(backend: Backend) {
+    let world = World::start_untimed(backend, Clock::system()).await;
+    let (owner, operator) =
+        (world.client("owner@demo.test").await, world.client("operator@bursar.test").await);
+    let demo = owner.demo().await;
+    let (_, person) = added(&owner, &demo.organization, "MEMBER").await;
+    let opened = sign_in(&world, EMAIL).await;
+    let unused = link(&world, EMAIL).await;
+    assert_eq!(refusal(&erase(&operator, &person).await).0, "none");
+    assert!(links(&world, &format!("{person}@erased.invalid")).await.is_empty());
+    let id: UserId = global_id::decode(&person).unwrap();
+    let mut sessions = world.database.rows::<session::Entity>().await;
+    sessions.retain(|row| row.user_id == id);
+    assert!(sessions.len() == 1 && sessions[0].revoked_at.is_some(), "{sessions:?}");
+    assert_eq!(refusal(&redeem(&world, &unused.text()).await).0, "NOT_FOUND");
+    assert_eq!(refusal(&refresh(&world, &opened.refresh).await).0, "INVALID_STATE");
+    let values = world.database.rows::<personal_value::Entity>().await;
+    assert!(values.iter().filter(|row| row.user_id == Some(id)).all(|row| row.value.is_none()));
+    everything_is_valid(&world).await;
+}
+
 /// A person's id as the database takes it.
 fn literal(backend: Backend, id: UserId) -> String {
     let uuid = uuid::Uuid::from_u128(bursar_domain::id::Id::as_u128(id));
@@ -291,6 +318,29 @@ async fn old_mail_is_emptied(backend: Backend) {
     let own = |row: &delivery::Model| !row.recipient.is_empty() && row.facts != "{}";
     let end = CancellationToken::new();
     let context = &world.services().context;
+    // Where somebody came from whom nobody knows is kept in the log as long, and what is of a person longer.
+    let (of, nobody) =
+        (tenant(&organization), "SELECT count(*) AS n FROM personal_value WHERE user_id IS NULL");
+    let kept = |of_whom: &str| {
+        format!("SELECT count(*) AS n FROM personal_value WHERE value IS NOT NULL AND {of_whom}")
+    };
+    let known = world.number(&kept("user_id IS NOT NULL")).await;
+    for place in [of, Tenant::vendor()] {
+        let actor = Actor::system(None).at_address(Some("192.0.2.9".parse().unwrap()));
+        let change = Change::created("noted", place.id(), json!({}));
+        audit::note(context, place, &actor, change).await.unwrap();
+    }
+    let before = |at: Timestamp| at.plus_days(-KEPT_DAYS);
+    assert_eq!(audit::empty_old(context, before(clock.now()), &end).await.unwrap(), 0);
+    let young = before(clock.now().plus_days(KEPT_DAYS));
+    assert_eq!(audit::empty_old(context, young, &end).await.unwrap(), 0, "exactly so old is not too old");
+    assert_eq!(world.number(&kept("user_id IS NULL")).await, 2);
+    let old = before(clock.now().plus_days(KEPT_DAYS).plus_seconds(1));
+    assert_eq!(audit::empty_old(context, old, &end).await.unwrap(), 2);
+    assert_eq!(audit::empty_old(context, old, &end).await.unwrap(), 0);
+    assert_eq!((world.number(&kept("user_id IS NULL")).await, world.number(nobody).await), (0, 2));
+    assert!(known > 0 && world.number(&kept("user_id IS NOT NULL")).await == known);
+    assert_eq!(audit::verify(context, None, |_| ()).await.unwrap(), 0, "the chains are as before");
     clock.turn(start.plus_days(KEPT_DAYS));
     assert_eq!(empty_old(context, &end).await.unwrap(), 0, "exactly so old is not too old");
     clock.turn(start.plus_days(KEPT_DAYS).plus_seconds(1));

@@ -9,7 +9,7 @@ use crate::support::{Backend, Client, Process, World, run};
 
 /// How long anything may take.
 const SOON: Duration = Duration::from_secs(1);
-/// How long what is refused before it is parsed may take, at best of three.
+/// How much work of the server's what is refused before it is parsed may be, at best of three.
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// How much the process may grow.
 const GROWTH: u64 = 64 * 1024 * 1024;
@@ -18,6 +18,16 @@ fn memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// How long all threads of a process have been at work so far. What else the machine does is no part of it.
+fn worked(process: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    // Nanoseconds on a processor come first. A thread may have ended since it was listed.
+    let spent =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok());
+    let spent = spent.map(|text| text.split(' ').next().unwrap().parse::<u64>().unwrap());
+    Duration::from_nanos(spent.sum())
 }
 
 /// A server process with the demonstration data in its database, and its owner.
@@ -139,10 +149,13 @@ fn hostile_documents_harm_nobody() {
         let before = memory(process.id());
         for document in before_parsing() {
             let body = json!({ "query": document }).to_string();
-            // What other tests do at the same time is no part of it: it has to be so fast once.
             let mut best = Duration::MAX;
-            for _ in 0..30 {
-                best = best.min(send(&owner, body.clone()).await.0);
+            for _ in 0..3 {
+                let began = worked(process.id());
+                send(&owner, body.clone()).await;
+                // Less than before: a thread has ended.
+                let took = worked(process.id()).checked_sub(began).filter(|took| !took.is_zero());
+                best = best.min(took.unwrap_or(best));
                 if best < AT_ONCE {
                     break;
                 }

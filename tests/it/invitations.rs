@@ -158,13 +158,15 @@ async fn accepted_on_the_page(backend: Backend) {
     let members = "SELECT count(*) AS n FROM membership m JOIN \"user\" u ON u.id = m.user_id WHERE u.email = 'new@person.test'";
     assert_eq!(world.number(members).await, 1);
     // All of it is in the log, by whom, and without the address.
-    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 20) { nodes { action actor { user { email } } before after } } } }"#;
+    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 20) { nodes { action actor { user { email } } before after personal { name value } } } } }"#;
     let events = owner.query(query, json!({})).await["organization"]["auditEvents"]["nodes"].clone();
     let event = |action: &str| {
         events.as_array().unwrap().iter().find(|event| event["action"] == action).unwrap().clone()
     };
     assert_eq!(event("acceptInvitation")["actor"]["user"]["email"], "new@person.test");
     assert_eq!(event("acceptInvitation")["after"]["state"], "ACCEPTED");
+    let place = json!([{ "name": "address", "value": "127.0.0.1" }]);
+    assert_eq!(event("acceptInvitation")["personal"], place);
     assert_eq!(event("addMember")["after"]["invitation"], invitation["id"]);
     assert_eq!(event("inviteMember")["actor"]["user"]["email"], "owner@demo.test");
     for event in events.as_array().unwrap() {

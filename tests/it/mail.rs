@@ -6,20 +6,19 @@ use std::time::{Duration, Instant};
 
 use bursar::app::App;
 use bursar::clock::Clock;
-use bursar::config::{Config, Security};
-use bursar::db;
+use bursar::config::Config;
+use bursar::db::{self, Tenant};
 use bursar::delivery::run_once;
 use bursar::error::Error;
 use bursar::global_id;
 use bursar::outbox::{self, Mail, UserOrAddress};
 use bursar_domain::delivery::DeliveryState;
 use bursar_domain::id::{DeliveryId, Id, UserId};
-use secrecy::SecretString;
 use serde_json::json;
 
 use crate::on_both_databases;
 use crate::support::acts::{at, refusal};
-use crate::support::mail::{invitation, post, row, tenant};
+use crate::support::mail::{invitation, post, row, sign_in_link, tenant};
 use crate::support::smtp::Came;
 use crate::support::world::config;
 use crate::support::{Backend, DEADLINE, Script, SmtpServer, World};
@@ -33,7 +32,6 @@ on_both_databases!(
     a_stalled_server_costs_the_api_nothing,
     a_mail_is_part_of_its_transaction,
     headers_cannot_be_injected,
-    nothing_goes_out_in_the_clear,
     the_worker_delivers_by_itself,
 );
 
@@ -74,6 +72,8 @@ async fn nothing_is_lost_whatever_the_server_does(backend: Backend) {
         Script::DropAfterLetter,
         Script::AnswerRecipient("451 4.3.0 try again later"),
         Script::AnswerLetter("452 4.3.1 no room"),
+        // For good, but about us.
+        Script::AnswerRecipient("530 5.7.0 authentication required"),
         // With the letter that was stalled on the kept connection.
         Script::StallAtBanner,
     ]
@@ -123,15 +123,17 @@ async fn what_is_refused_is_seen_and_replayed(backend: Backend) {
         lastError createdAt deliveredAt } }";
     let query = format!("{{ organization(by: {{ slug: \"demo\" }}) {{ {list} }} }}");
     let dead = owner.query(&query, json!({})).await["organization"]["deliveries"].clone();
-    let error = dead["nodes"][0]["lastError"].as_str().unwrap().to_owned();
-    assert!(error.contains("550") && error.contains("no such mailbox"), "{error}");
+    let error = "the mail server refused the recipient or the letter";
     let expected = json!({ "totalCount": 1, "nodes": [{ "id": global_id::encode(id), "kind": "MAIL",
         "template": "INVITATION", "recipient": "gone@example.test", "state": "DEAD", "attempts": 1, "dueAt": null,
         "lastError": error, "createdAt": "2026-03-10T12:00:00.000000Z", "deliveredAt": null }] });
     assert_eq!(dead, expected);
     let operator = world.client("operator@bursar.test").await;
     let all = operator.query(&format!("{{ {list} }}"), json!({})).await["deliveries"].clone();
-    assert_eq!(all, expected);
+    // What the server has said is for the vendor's staff.
+    let said = all["nodes"][0]["lastError"].as_str().unwrap();
+    assert!(said.starts_with(error) && said.contains("550") && said.contains("no such mailbox"), "{said}");
+    assert_eq!((&all["totalCount"], &all["nodes"][0]["id"]), (&json!(1), &expected["nodes"][0]["id"]));
     // What it says is shown to nobody.
     let fields = "{ __type(name: \"Delivery\") { fields { name } } }";
     let fields = owner.query(fields, json!({})).await.to_string();
@@ -168,6 +170,22 @@ async fn what_is_refused_is_seen_and_replayed(backend: Backend) {
     let taken = server.taken();
     assert_eq!((taken.len(), taken[0].header("Message-ID")), (1, Some(named(id))));
     assert_eq!(owner.query(&query, json!({})).await["organization"]["deliveries"]["totalCount"], 0);
+    // What leads nowhere any more is not sent, nor when somebody asks for it again.
+    server.set(Script::AnswerRecipient("451 4.3.0 later"));
+    let link = sign_in_link("late@example.test", at(MARCH).plus_seconds(7_300));
+    let late = post(&world, tenant(&organization), link).await.unwrap();
+    assert_eq!(tried(&world).await, 1);
+    server.set(Script::Accept);
+    clock.turn(at(MARCH).plus_seconds(7_300));
+    for _ in 0..2 {
+        assert_eq!(tried(&world).await, 1);
+        let given_up = row(&world, late).await;
+        let expected = (DeliveryState::Dead, Some("its link has expired".to_owned()));
+        assert_eq!((given_up.state, given_up.last_error), expected);
+        let input = json!({ "deliveryId": global_id::encode(late) });
+        owner.mutate("replayDelivery", "ReplayDeliveryInput", input, "delivery { state }").await;
+    }
+    assert_eq!(server.taken().len(), 1);
 }
 
 async fn what_fails_for_ever_is_given_up(backend: Backend) {
@@ -183,6 +201,13 @@ async fn what_fails_for_ever_is_given_up(backend: Backend) {
     }
     server.set(Script::Accept);
     assert_eq!(tried(&world).await, 0);
+    // So is what nobody has survived to write about.
+    let id = post(&world, tenant(&organization), invitation("fatal@example.test", "Demo")).await.unwrap();
+    world.sql("UPDATE delivery SET attempts = 12 WHERE state = 'PENDING'").await;
+    assert_eq!(tried(&world).await, 1);
+    let row = row(&world, id).await;
+    assert_eq!((row.state, row.attempts), (DeliveryState::Dead, 13));
+    assert!(row.last_error.unwrap().contains("tried too often"));
     assert!(server.taken().is_empty());
 }
 
@@ -232,6 +257,26 @@ async fn nodes_share_the_work(backend: Backend) {
     let taken = server.taken();
     let known: BTreeSet<_> = taken.iter().filter_map(|letter| letter.header("Message-ID")).collect();
     assert_eq!((taken.len(), known), (40, names), "each once");
+    // Nobody stands behind all mails of another: who has few is among the first.
+    let mut now = at(MARCH);
+    for number in 0..20 {
+        let mail = invitation(&format!("many-{number}@example.test"), "Demo");
+        post(&world, tenant(&organization), mail).await.unwrap();
+    }
+    world.found("rival").await;
+    let operator = world.client("operator@bursar.test").await;
+    let query = r#"{ organization(by: { slug: "rival" }) { id } }"#;
+    let rival = operator.query(query, json!({})).await["organization"]["id"].as_str().unwrap().to_owned();
+    now = now.plus_seconds(1);
+    clock.turn(now);
+    post(&world, tenant(&rival), invitation("few@example.test", "Rival")).await.unwrap();
+    let link = sign_in_link("waiting@example.test", now.plus_seconds(900));
+    post(&world, Tenant::vendor(), link).await.unwrap();
+    assert_eq!(tried(&world).await, 22);
+    let first: Vec<Came> = server.taken().into_iter().skip(40).take(8).collect();
+    for address in ["few@example.test", "waiting@example.test"] {
+        assert_eq!(to(first.clone(), address).len(), 1, "{address}");
+    }
     other.close().await.unwrap();
 }
 
@@ -322,26 +367,6 @@ async fn headers_cannot_be_injected(backend: Backend) {
     let id = post(&world, scope, mail).await.unwrap();
     assert_eq!((tried(&world).await, row(&world, id).await.recipient.as_str()), (1, "owner@demo.test"));
     assert_eq!(to(server.taken(), "owner@demo.test").len(), 1);
-}
-
-async fn nothing_goes_out_in_the_clear(backend: Backend) {
-    let (server, clock) = (SmtpServer::start(Script::Accept).await, Clock::set(at(MARCH)));
-    let world = World::start_untimed_as(backend, clock, |config| {
-        server.takes_mail_of(config, Duration::from_secs(5));
-        if let Some(smtp) = &mut config.mail.smtp {
-            smtp.security = Security::StartTls;
-            smtp.credentials = Some(("bursar".to_owned(), SecretString::from("swordfish")));
-        }
-    })
-    .await;
-    let organization = world.client("owner@demo.test").await.demo().await.organization;
-    let id = post(&world, tenant(&organization), invitation("a@example.test", "Demo")).await.unwrap();
-    assert_eq!(tried(&world).await, 1);
-    let row = row(&world, id).await;
-    assert_eq!(row.state, DeliveryState::Pending, "that is about the server, not about the letter");
-    assert!(row.last_error.unwrap().contains("STARTTLS"));
-    let said = server.said();
-    assert!(said.iter().all(|line| line.starts_with("EHLO") || line == "QUIT"), "{said:?}");
 }
 
 async fn the_worker_delivers_by_itself(backend: Backend) {

@@ -9,11 +9,12 @@ use bursar::global_id;
 use bursar::outbox::{Link, Mail, SignInFacts, Template, UserOrAddress};
 use bursar_domain::Timestamp;
 use bursar_domain::id::DeliveryId;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
 use crate::support::mail::{invitation, post, row, tenant};
-use crate::support::{Backend, DEADLINE, Script, SmtpServer, World};
+use crate::support::{Backend, Client, DEADLINE, Script, SmtpServer, World};
 
 on_both_databases!(letters_can_be_read, mail_of_the_vendor_itself, there_is_none_elsewhere);
 
@@ -72,6 +73,35 @@ async fn letters_can_be_read(backend: Backend) {
         assert_eq!(anonymous.open(&url).await.0, status, "{path}");
     }
     assert_eq!(anonymous.submit(&anonymous.url("/mailbox")).await.0, 405);
+    no_other_name_leads_to_it(&anonymous, &path).await;
+}
+
+/// Another site whose name was made to lead here is shown nothing; this machine and the configured name are.
+async fn no_other_name_leads_to_it(anonymous: &Client, letter: &str) {
+    let asked = |method: Method, path: &str, host: &str| {
+        let request = anonymous.http().request(method, anonymous.url(path)).header("host", host);
+        async move {
+            let response = request.send().await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        }
+    };
+    for path in ["/mailbox", letter] {
+        for host in ["localhost", "localhost:8080", "127.9.9.9", "[::1]:80", "bursar.test", "BURSAR.test:443"]
+        {
+            assert_eq!(asked(Method::GET, path, host).await.0, 200, "{host}{path}");
+        }
+        for host in
+            ["evil.test", "evil.test:8080", "localhost.evil.test", "bursar.test.evil.test", "192.0.2.1"]
+        {
+            for method in [Method::GET, Method::POST] {
+                let (status, page) = asked(method, path, host).await;
+                assert_eq!(status, 421, "{host}{path}");
+                assert!(page.contains("BURSAR_PUBLIC_URL") && !page.contains("new@example.test"), "{page}");
+            }
+        }
+    }
+    // What asks for a token or for nothing is the same under every name.
+    assert_eq!(asked(Method::GET, "/health/live", "evil.test").await.0, 200);
 }
 
 async fn mail_of_the_vendor_itself(backend: Backend) {
@@ -88,6 +118,14 @@ async fn mail_of_the_vendor_itself(backend: Backend) {
     let letter = world.services().courier.mailbox().unwrap().letter(id).unwrap();
     assert_eq!((letter.to.as_str(), letter.subject.as_str()), ("member@demo.test", "Your link to sign in"));
     assert!(letter.text.contains("http://bursar.test/sign-in/") && letter.html.contains("17 March 2030"));
+    // The code is in what it says, and not in where it leads.
+    let keys = &world.services().keys;
+    let code = keys.link_code("sign-in 1");
+    assert!(
+        letter.text.contains(&format!("this code: {code}")) && letter.html.contains(&format!(">{code}<"))
+    );
+    let link = format!("http://bursar.test/sign-in/{}\n", keys.link_token("sign-in 1"));
+    assert!(letter.text.contains(&link), "{}", letter.text);
     // It is in no organization: the vendor's staff sees it, and nobody else, not even whom it is for.
     let query = "{ deliveries { nodes { id template recipient } } }";
     let operator = world.client("operator@bursar.test").await;

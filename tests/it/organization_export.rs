@@ -15,16 +15,23 @@ use crate::on_both_databases;
 use crate::support::acts::{hold, pool};
 use crate::support::{Backend, Client, World, keys, uses};
 
-on_both_databases!(everything_can_be_taken_out, a_large_table_comes_in_parts, who_may_take_it_out);
+on_both_databases!(
+    everything_can_be_taken_out,
+    the_sandbox_comes_along,
+    a_large_table_comes_in_parts,
+    who_may_take_it_out
+);
 
 /// A file in an archive.
-struct File {
-    name: String,
-    content: Vec<u8>,
+pub struct File {
+    /// Its name, with the table's before it.
+    pub name: String,
+    /// What is in it.
+    pub content: Vec<u8>,
 }
 
 /// Opens an archive, as anybody who knows the format does.
-fn opened(archive: &[u8]) -> Vec<File> {
+pub fn opened(archive: &[u8]) -> Vec<File> {
     let (mut files, mut rest) = (Vec::new(), archive);
     while rest[..512].iter().any(|byte| *byte != 0) {
         let text = |from: usize, to: usize| {
@@ -42,7 +49,7 @@ fn opened(archive: &[u8]) -> Vec<File> {
 }
 
 /// Asks for an archive: status, type, bytes.
-async fn taken_out(client: &Client, query: &str) -> (u16, String, Vec<u8>) {
+pub async fn taken_out(client: &Client, query: &str) -> (u16, String, Vec<u8>) {
     let address = client.url(&format!("/export/organization{query}"));
     let response = client.http().get(address).bearer_auth(client.token()).send().await.unwrap();
     let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
@@ -136,6 +143,46 @@ async fn everything_can_be_taken_out(backend: Backend) {
     operator.mutate(name, kind, input, "organization { id }").await;
     let by_id = format!("?organization={}", demo.organization);
     assert_eq!(taken_out(&operator, &by_id).await.0, 200);
+}
+
+async fn the_sandbox_comes_along(backend: Backend) {
+    let world = World::start_untimed(backend, Clock::system()).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    owner.charge(uses::of(&demo.pool, "export", 1)).await;
+    let test = json!({ "mode": "TEST" });
+    keys::make(&world, &owner, Some(&demo.organization), &["CHARGES_WRITE"], test).await;
+    let (status, _, archive) = taken_out(&owner, "?organization=demo").await;
+    assert_eq!(status, 200);
+    let files = opened(&archive);
+    let (manifest, parts) = files.split_last().unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest.content).unwrap();
+    let (own, sandbox): (Vec<&File>, Vec<&File>) =
+        parts.iter().partition(|part| !part.name.starts_with("sandbox/"));
+    for (parts, said) in [(own, &manifest), (sandbox, &manifest["sandbox"])] {
+        let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+        let listed = said["files"].as_array().unwrap().iter();
+        assert_eq!(names, listed.map(|file| file["name"].as_str().unwrap()).collect::<Vec<_>>());
+        assert_eq!(said["tables"].as_array().unwrap().len(), TABLES.len());
+        // Nothing was booked meanwhile: the versions say so, and are those of the heads.
+        let heads = parts.iter().find(|part| part.name.ends_with("pool_head/000001.jsonl")).unwrap();
+        let heads: Vec<Value> = std::str::from_utf8(&heads.content)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let expected: Vec<Value> = heads
+            .iter()
+            .map(|head| {
+                let version = &head["version"];
+                json!({ "id": head["pool_id"], "versionBefore": version, "versionAfter": version })
+            })
+            .collect();
+        assert_eq!(said["pools"], json!(expected));
+        assert!(expected.len() == 1 && heads[0]["version"].as_i64().unwrap() > 0, "{heads:?}");
+    }
+    let lots = files.iter().find(|file| file.name == "sandbox/lot/000001.jsonl").unwrap();
+    assert!(String::from_utf8_lossy(&lots.content).contains("\"credits\":1000"));
 }
 
 async fn a_large_table_comes_in_parts(backend: Backend) {

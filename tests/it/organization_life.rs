@@ -35,6 +35,8 @@ const GOES_ON: &[&str] = &[
     "suspendOrganization",
     "resumeOrganization",
     "erasePerson",
+    // Whoever leaves takes along what is theirs.
+    "exportOrganization",
     "freezePool",
     "unfreezePool",
     "removeMember",

@@ -62,7 +62,7 @@ fn moment(number: u64) -> u32 {
 }
 
 async fn storm(protections: Protections) -> Damage {
-    let options = Options { connections: 2, protections };
+    let options = Options { connections: 2, protections, ..Options::default() };
     let (world, _proxy) = through_proxy(Duration::from_millis(1), options).await;
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;

@@ -22,6 +22,7 @@ const EMPTY: &[&str] = &[
     "credit_request",
     "timed_task",
     "attempt",
+    "departure",
     "identity_provider",
     "identity_provider_domain",
     "user_identity",

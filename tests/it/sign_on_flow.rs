@@ -6,9 +6,15 @@ use serde_json::{Value, json};
 
 use crate::on_both_databases;
 use crate::support::issuer::{CLIENT, Issuer, SECRET};
+use crate::support::sign_in::{sign_in, sign_out};
 use crate::support::{Backend, Client, World, acts};
 
-on_both_databases!(there_and_back, what_does_not_belong_together, into_one_organization);
+on_both_databases!(
+    there_and_back,
+    what_does_not_belong_together,
+    addresses_of_which_nothing_is_said,
+    into_one_organization
+);
 
 struct Setting {
     world: World,
@@ -95,7 +101,7 @@ async fn there_and_back(backend: Backend) {
         "scope=openid",
         "nonce=",
         "state=",
-        "redirect_uri=http%3A%2F%2Fbursar.test%2Fsso%2Fcallback",
+        "redirect_uri=http%3A%2F%2Fbursar.test%2Fsso%2Fdemo%2Fcallback",
         &format!("client_id={CLIENT}"),
     ] {
         assert!(begun.location.contains(parameter), "{parameter}: {}", begun.location);
@@ -119,6 +125,18 @@ async fn there_and_back(backend: Backend) {
     setting.issuer.signs_in(person("s2", "second@demo.test"));
     let page = setting.round().await;
     assert!(page.status == 200 && page.text.contains("second@demo.test"), "{}", page.text);
+    // An odd name is none; who is told by something odd is nobody.
+    let mut odd = person("s3", "third@demo.test");
+    odd["name"] = json!(5);
+    setting.issuer.signs_in(odd.clone());
+    assert_eq!(setting.round().await.status, 200);
+    odd["sub"] = json!(["s3"]);
+    setting.issuer.signs_in(odd);
+    setting.issuer.lies(json!({ "sub": "s3" }));
+    let page = setting.round().await;
+    assert!(page.status == 403 && page.text.contains("is not valid"), "{}", page.text);
+    setting.issuer.lies(Value::Null);
+    setting.issuer.signs_in(person("s2", "second@demo.test"));
     setting.issuer.tells_later(false);
     // It is in the organization's log.
     let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 20, filter: { source: EVENT }) { nodes { action } } } }"#;
@@ -143,6 +161,15 @@ async fn there_and_back(backend: Backend) {
     assert!(ask("whoever@other.test", &nonce).await.contains("No organization signs people"));
     assert!(ask("whoever@demo.test", "x").await.contains("press the button once more"));
     assert!(ask("<b>", &nonce).await.contains("not an e-mail address"));
+    // Who asks for many organizations that there are not is stopped; others sign in.
+    let nobody = world.anonymous();
+    for n in 0..94 {
+        assert_eq!(nobody.open(&nobody.url(&format!("/sso/guess-{n}"))).await.0, 404, "{n}");
+    }
+    assert_eq!(nobody.open(&nobody.url("/sso/guess")).await.0, 429);
+    assert!(ask("whoever@other.test", &nonce).await.contains("Too many tries"));
+    assert!(ask("whoever@demo.test", &nonce).await.contains("href=\"/sso/demo\""));
+    assert_eq!(setting.round().await.status, 200);
 }
 
 async fn what_does_not_belong_together(backend: Backend) {
@@ -168,9 +195,12 @@ async fn what_does_not_belong_together(backend: Backend) {
         ("another state", &swapped("state", &second, &first), cookie.as_str()),
         ("no state", &no_state, cookie.as_str()),
         ("a changed cookie", &first, changed.as_str()),
+        // What another organization's provider answers comes back elsewhere, and is not passed on to this one.
+        ("another organization's", &first.replace("/sso/demo/", "/sso/rival/"), cookie.as_str()),
     ] {
         let page = open(url, cookie).await;
         assert!(page.status == 400 && page.text.contains("Please begin again"), "{name}: {}", page.text);
+        assert!(page.text.contains("href=\"/sso\""), "{name}: {}", page.text);
     }
     // A code of another sign-in does not fit the verifier; and is used up then.
     let page = open(&swapped("code", &second, &first), &cookie).await;
@@ -217,6 +247,8 @@ async fn what_does_not_belong_together(backend: Backend) {
     for person in [
         json!({ "sub": "stranger", "email": "a@other.test", "email_verified": true }),
         json!({ "sub": "stranger", "email": "a@demo.test", "email_verified": false }),
+        // The sign of Kelvin, which is a k where letters are made small.
+        json!({ "sub": "stranger", "email": "\u{212a}@demo.test", "email_verified": true }),
     ] {
         issuer.signs_in(person.clone());
         let page = setting.round().await;
@@ -234,9 +266,59 @@ async fn what_does_not_belong_together(backend: Backend) {
     issuer.trusted_by(&setting.owner, &setting.organization, json!({ "enabled": false })).await;
     assert_eq!(open(&back, &cookie).await.status, 404);
     assert_eq!(open(&format!("{}/sso/demo", world.base), "").await.status, 404);
-    // Who was not let in by a good token is in the log.
+    // Who was not let in is in the log: by codes and answers that do not fit, by tokens that are not, and by good ones.
     let refused = "SELECT count(*) AS n FROM audit_event WHERE action = 'refuseSignInByProvider'";
-    assert_eq!(world.number(refused).await, 2);
+    assert_eq!(world.number(refused).await, 5 + 11 + 3);
+}
+
+async fn addresses_of_which_nothing_is_said(backend: Backend) {
+    let setting = start(backend, json!({ "joinsJustInTime": true })).await;
+    let (world, issuer) = (&setting.world, &setting.issuer);
+    let open = |subject: &str, email: &str| json!({ "sub": subject, "email": email });
+    let denied = |subject: &str, said: Value| {
+        let mut person = open(subject, &format!("{subject}@demo.test"));
+        person["email_verified"] = said;
+        person
+    };
+    let query = "{ viewer { user { email } } }";
+    let bears = async |subject: &str, email: &str| {
+        let mut claims = issuer.claims(subject, email);
+        claims.as_object_mut().unwrap().remove("email_verified");
+        Client::new(&world.base, Some(issuer.token(&claims))).send(query, json!({})).await.0
+    };
+    issuer.signs_in(open("open", "open@demo.test"));
+    let page = setting.round().await;
+    assert!(page.status == 403 && page.text.contains("does not say"), "{}", page.text);
+    assert_eq!(bears("bearer", "bearer@demo.test").await, 401);
+    // Owners say so, and it is recorded what was before.
+    issuer
+        .trusted_by(
+            &setting.owner,
+            &setting.organization,
+            json!({ "joinsJustInTime": true, "trustsMissingEmailVerified": true }),
+        )
+        .await;
+    let recorded = "SELECT count(*) AS n FROM audit_event WHERE action = 'configureSingleSignOn'
+        AND before LIKE '%\"trustsMissingEmailVerified\":false%' AND after LIKE '%\"trustsMissingEmailVerified\":true%'";
+    assert_eq!(world.number(recorded).await, 1);
+    assert_eq!(setting.round().await.status, 200);
+    assert_eq!(bears("bearer", "bearer@demo.test").await, 200);
+    // What it does say counts as ever, and so do the domains.
+    for person in [
+        denied("false", json!(false)),
+        denied("text", json!("false")),
+        denied("null", Value::Null),
+        open("other", "other@other.test"),
+    ] {
+        issuer.signs_in(person.clone());
+        assert_eq!(setting.round().await.status, 403, "{person}");
+    }
+    assert_eq!(bears("elsewhere", "bearer@other.test").await, 401);
+    // Nothing in the token, and a no when it is asked.
+    issuer.signs_in(denied("later", json!(false)));
+    issuer.tells_later(true);
+    issuer.lies(json!({ "email": "later@demo.test" }));
+    assert_eq!(setting.round().await.status, 403);
 }
 
 async fn into_one_organization(backend: Backend) {
@@ -256,20 +338,46 @@ async fn into_one_organization(backend: Backend) {
     assert_eq!(client.query(query, json!({})).await, expected);
     // So it stays when the session goes on.
     let refresh = json!({ "refreshToken": shown(&page, "refresh") });
-    let fields = "tokens { accessToken }";
+    let fields = "tokens { accessToken session { expiresAt } }";
     let anonymous = world.anonymous();
     let next = anonymous.mutate("refreshSession", "RefreshSessionInput", refresh, fields).await;
+    // Not for long: the provider is asked again the next day.
+    let end = next["tokens"]["session"]["expiresAt"].as_str().unwrap();
+    assert!(end.starts_with("2026-06-02T00:00:00"), "{end}");
     let next = Client::new(&world.base, Some(next["tokens"]["accessToken"].as_str().unwrap().to_owned()));
     assert_eq!(next.query(query, json!({})).await, expected);
-    // It ends nothing but itself, and is ended by taking the provider's word back.
-    let payload = next.try_mutate("signOut", "SignOutInput", json!({ "everywhere": true }), "").await;
-    assert_eq!(payload["userErrors"][0]["code"], "FORBIDDEN", "{payload}");
+    // Of the person's sessions it knows and ends those that are good in that organization, and no others.
+    let by_mail = sign_in(world, "member@demo.test").await;
+    let beside = Client::new(&world.base, Some(shown(&setting.round().await, "token")));
+    let listed = async |client: &Client| -> Vec<String> {
+        let data = client.query("{ viewer { sessions { id } } }", json!({})).await;
+        let listed = data["viewer"]["sessions"].as_array().unwrap();
+        listed.iter().map(|session| session["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let own = listed(&next).await;
+    assert!(own.len() == 2 && !own.contains(&by_mail.id), "{own:?}");
+    assert_eq!(listed(&by_mail.client).await.len(), 3);
+    let revoke = async |id: &str| {
+        let input = json!({ "sessionId": id });
+        next.try_mutate("revokeSession", "RevokeSessionInput", input, "session { id }").await
+    };
+    let absent = revoke("session_00000000000000000000000000").await;
+    assert_eq!(absent["userErrors"][0]["code"], "NOT_FOUND", "{absent}");
+    assert_eq!(revoke(&by_mail.id).await, absent);
+    assert_eq!(revoke(&own[0]).await["session"]["id"], json!(own[0]));
+    assert_eq!(beside.send(query, json!({})).await.0, 401);
+    assert_eq!(sign_out(&next, true).await, own[1..]);
+    assert_eq!(next.send(query, json!({})).await.0, 401);
+    assert_eq!(listed(&by_mail.client).await, std::slice::from_ref(&by_mail.id));
+    // It is ended by taking the provider's word back.
+    let last = Client::new(&world.base, Some(shown(&setting.round().await, "token")));
+    assert_eq!(last.query(query, json!({})).await, expected);
     setting.issuer.trusted_by(&setting.owner, &setting.organization, json!({ "enabled": false })).await;
-    for client in [&client, &next] {
-        assert_eq!(client.send(query, json!({})).await.0, 401);
-    }
+    assert_eq!(last.send(query, json!({})).await.0, 401);
     // Nothing of it is in the other organization's log.
     let log = r#"{ organization(by: { slug: "rival" }) { auditEvents(first: 50, filter: { source: EVENT }) { nodes { action } } } }"#;
     let events = rival.query(log, json!({})).await.to_string();
-    assert!(!events.contains("signInByProvider") && !events.contains("refreshSession"), "{events}");
+    for action in ["signInByProvider", "refreshSession", "revokeSession", "signOut"] {
+        assert!(!events.contains(action), "{action}: {events}");
+    }
 }

@@ -1,7 +1,6 @@
 //! Single sign-on: who sets it and what can be set, whom a provider's tokens let in and as what, and that its word
 //! counts in its own organization only.
 
-use bursar::auth::issuers;
 use bursar::clock::Clock;
 use bursar_entity::identity_provider;
 use serde_json::{Value, json};
@@ -9,14 +8,15 @@ use serde_json::{Value, json};
 use crate::on_both_databases;
 use crate::support::acts::{self, refusal};
 use crate::support::issuer::{AUDIENCE, Issuer, SECRET};
+use crate::support::sign_in::{sign_in, sign_out};
 use crate::support::{Backend, Client, World};
 
 on_both_databases!(
     settings_are_the_owners,
+    the_vendor_takes_a_domain_away,
     tokens_let_people_in,
     groups_give_roles,
     its_word_counts_in_its_organization_only,
-    keys_change_without_a_failed_request,
     what_changes_takes_effect_at_once
 );
 
@@ -30,7 +30,7 @@ async fn start(backend: Backend) -> (World, Issuer, Clock) {
 
 async fn configure(client: &Client, input: Value) -> Value {
     let fields = "singleSignOn { issuer clientId hasClientSecret audience algorithm domains joinsJustInTime
-        defaultRole groupClaim groupRoles { group role } enabled signInUrl redirectUrl }";
+        defaultRole groupClaim groupRoles { group role } trustsMissingEmailVerified enabled signInUrl redirectUrl }";
     client.try_mutate("configureSingleSignOn", "ConfigureSingleSignOnInput", input, fields).await
 }
 
@@ -67,7 +67,7 @@ async fn settings_are_the_owners(backend: Backend) {
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
     let input = |more: Value| issuer.settings(&demo.organization, more);
-    for caller in ["admin@demo.test", "auditor@demo.test", "member@demo.test", "operator@bursar.test"] {
+    for caller in ["admin@demo.test", "auditor@demo.test", "member@demo.test"] {
         let payload = configure(&world.client(caller).await, input(json!({}))).await;
         assert_eq!(refusal(&payload).0, "FORBIDDEN", "{caller}: {payload}");
     }
@@ -104,7 +104,7 @@ async fn settings_are_the_owners(backend: Backend) {
     let expected = json!({ "issuer": issuer.url, "clientId": "bursar-at-issuer", "hasClientSecret": true,
         "audience": AUDIENCE, "algorithm": "RS256", "domains": ["demo.test"], "joinsJustInTime": false,
         "defaultRole": "MEMBER", "groupClaim": "groups", "groupRoles": [{ "group": "a", "role": "AUDITOR" }],
-        "enabled": true, "signInUrl": "http://bursar.test/sso/demo", "redirectUrl": "http://bursar.test/sso/callback" });
+        "trustsMissingEmailVerified": false, "enabled": true, "signInUrl": "http://bursar.test/sso/demo", "redirectUrl": "http://bursar.test/sso/demo/callback" });
     assert_eq!(payload, json!({ "singleSignOn": expected, "userErrors": [] }));
     // The secret is sealed, and nowhere as it is.
     let sealed = || async {
@@ -144,6 +144,47 @@ async fn settings_are_the_owners(backend: Backend) {
     }
 }
 
+async fn the_vendor_takes_a_domain_away(backend: Backend) {
+    let (world, issuer, _) = start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    let operator = world.client("operator@bursar.test").await;
+    let settings = |more: Value| issuer.settings(&demo.organization, more);
+    // Not even the vendor's staff has an organization believed about a domain where they have no address.
+    for domains in [json!(["demo.test"]), json!([])] {
+        let payload = configure(&operator, settings(json!({ "domains": domains }))).await;
+        assert_eq!(refusal(&payload), ("INVALID".to_owned(), "domains".to_owned()), "{payload}");
+    }
+    assert_eq!(configure(&owner, settings(json!({}))).await["userErrors"], json!([]));
+    let rival = world.found("rival").await;
+    let theirs = rival.query(r#"{ organization(by: { slug: "rival" }) { id } }"#, json!({})).await;
+    let theirs = text(&theirs["organization"]["id"]);
+    let add = json!({ "organizationId": theirs, "email": "rightful@demo.test", "role": "OWNER" });
+    rival.mutate("addMember", "AddMemberInput", add, "member { id }").await;
+    let rightful = world.client("rightful@demo.test").await;
+    let wanted = issuer.settings(&theirs, json!({}));
+    assert_eq!(refusal(&configure(&rightful, wanted.clone()).await).0, "TAKEN");
+    // Without a domain nobody is believed; and so it is free for whoever has a right to it.
+    let payload = configure(&operator, settings(json!({ "domains": [], "enabled": false }))).await;
+    assert_eq!(
+        (&payload["singleSignOn"]["domains"], &payload["singleSignOn"]["enabled"]),
+        (&json!([]), &json!(false)),
+        "{payload}"
+    );
+    let payload = configure(&rightful, wanted).await;
+    assert_eq!(payload["singleSignOn"]["domains"], json!(["demo.test"]), "{payload}");
+    assert_eq!(refusal(&configure(&owner, settings(json!({}))).await).0, "TAKEN");
+    let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 1,
+        filter: { action: "configureSingleSignOn" }) { nodes { actor { user { email } } before after } } } }"#;
+    let event = operator.query(query, json!({})).await["organization"]["auditEvents"]["nodes"][0].clone();
+    assert_eq!(event["actor"]["user"]["email"], "operator@bursar.test", "{event}");
+    assert_eq!(
+        (&event["before"]["domains"], &event["after"]["domains"]),
+        (&json!(["demo.test"]), &json!([])),
+        "{event}"
+    );
+}
+
 async fn tokens_let_people_in(backend: Backend) {
     let (world, issuer, clock) = start(backend).await;
     let owner = world.client("owner@demo.test").await;
@@ -169,6 +210,11 @@ async fn tokens_let_people_in(backend: Backend) {
         who(&Client::new(base, Some(issuer.token(&bare)))).await,
         is("member@demo.test", "demo", "MEMBER")
     );
+    // The address alone makes nobody a member whom the provider calls by another subject.
+    let somebody_else =
+        "The identity provider uses your address for somebody else. Ask to be removed and invited again.";
+    let taken = issuer.client(base, "s5", "member@demo.test");
+    assert_eq!(who(&taken).await, Err(somebody_else.to_owned()));
     // Just in time.
     issuer
         .trusted_by(&owner, &demo.organization, json!({ "joinsJustInTime": true, "defaultRole": "AUDITOR" }))
@@ -254,10 +300,32 @@ async fn groups_give_roles(backend: Backend) {
     old["groups"] = json!(["staff"]);
     let old = Client::new(&world.base, Some(issuer.token(&old)));
     assert_eq!(who(&old).await, is("new@demo.test", "demo", "ADMIN"));
+    // What somebody has asked for as more than they are now is taken back.
+    let mut claims = issuer.claims("s1", "new@demo.test");
+    claims["groups"] = json!(["it"]);
+    let admin = Client::new(&world.base, Some(issuer.token(&claims)));
+    let input = json!({ "organizationId": demo.organization, "email": "friend@demo.test", "role": "ADMIN" });
+    admin.mutate("inviteMember", "InviteMemberInput", input, "invitation { id }").await;
+    let open = "SELECT count(*) AS n FROM invitation WHERE revoked_at IS NULL";
+    assert_eq!(world.number(open).await, 1);
+    role_with("s1", "new@demo.test", json!(["staff"])).await.unwrap();
+    assert_eq!(world.number(open).await, 0);
+    role_with("s1", "new@demo.test", json!(["it"])).await.unwrap();
+    // In a suspended organization people come in as what they are, whatever their groups say by now.
+    let operator = world.client("operator@bursar.test").await;
+    for (mutation, kind, expected) in [
+        ("suspendOrganization", "SuspendOrganizationInput", "ADMIN"),
+        ("resumeOrganization", "ResumeOrganizationInput", "MEMBER"),
+    ] {
+        let input = json!({ "organizationId": demo.organization, "reason": "x" });
+        operator.mutate(mutation, kind, input, "organization { id }").await;
+        let role = role_with("s1", "new@demo.test", json!(["staff"])).await;
+        assert_eq!(role.as_deref(), Ok(expected), "{mutation}");
+    }
     // Owners stay what they are, and are not made.
     assert_eq!(role_with("s2", "owner@demo.test", json!(["staff"])).await.as_deref(), Ok("OWNER"));
     let ups = "SELECT count(*) AS n FROM audit_event WHERE action = 'updateMemberRole'";
-    assert_eq!(world.number(ups).await, 5);
+    assert_eq!(world.number(ups).await, 8);
 }
 
 async fn its_word_counts_in_its_organization_only(backend: Backend) {
@@ -280,6 +348,16 @@ async fn its_word_counts_in_its_organization_only(backend: Backend) {
     let rename = json!({ "organizationId": theirs, "name": "Mine now" });
     let payload = claimed.try_mutate("updateOrganization", "UpdateOrganizationInput", rename, "").await;
     assert_eq!(refusal(&payload).0, "NOT_FOUND", "{payload}");
+    // It neither knows nor ends the sessions that the person has opened by mail.
+    let opened = sign_in(&world, "both@demo.test").await;
+    let sessions = "{ viewer { sessions { id } } }";
+    assert_eq!(claimed.query(sessions, json!({})).await["viewer"]["sessions"], json!([]));
+    let input = json!({ "sessionId": opened.id });
+    let payload = claimed.try_mutate("revokeSession", "RevokeSessionInput", input, "").await;
+    assert_eq!(refusal(&payload), ("NOT_FOUND".to_owned(), "sessionId".to_owned()), "{payload}");
+    assert!(sign_out(&claimed, true).await.is_empty());
+    let listed = opened.client.query(sessions, json!({})).await;
+    assert_eq!(listed["viewer"]["sessions"], json!([{ "id": opened.id }]));
     world.sql("UPDATE \"user\" SET operator = true WHERE email = 'member@demo.test'").await;
     let staff = issuer.client(&world.base, "s2", "member@demo.test");
     assert_eq!(who(&staff).await, is("member@demo.test", "demo", "MEMBER"));
@@ -304,58 +382,6 @@ async fn its_word_counts_in_its_organization_only(backend: Backend) {
     rival.mutate("addMember", "AddMemberInput", add, "member { id }").await;
     let refused = who(&other.client(&world.base, "s4", "guest@demo.test")).await;
     assert_eq!(refused, Err("Your address is in none of the organization's domains.".to_owned()));
-}
-
-async fn keys_change_without_a_failed_request(backend: Backend) {
-    let (world, issuer, clock) = start(backend).await;
-    let owner = world.client("owner@demo.test").await;
-    let demo = owner.demo().await;
-    issuer.trusted_by(&owner, &demo.organization, json!({ "joinsJustInTime": true })).await;
-    let come = async |what: &str| {
-        // A token of its own for each request, so that none is remembered.
-        for number in 0..5 {
-            let client =
-                issuer.client(&world.base, &format!("{what} {number}"), &format!("p{number}@demo.test"));
-            assert!(who(&client).await.is_ok(), "{what}");
-        }
-    };
-    come("before").await;
-    let old = issuer.client(&world.base, "before 0", "p0@demo.test");
-    let later = |seconds| clock.turn(clock.now().plus_seconds(seconds));
-    // The next key is published, then signs, then the old one is gone; each half a minute after the other.
-    for step in 1..4 {
-        later(issuers::APART_SECONDS);
-        issuer.publish(&[step, step - 1]);
-        come("published").await;
-        later(issuers::APART_SECONDS);
-        issuer.publish(&[step - 1, step]);
-        come("signing").await;
-        // Tokens of the old key are good as long as it is there.
-        assert!(step > 1 || who(&old).await.is_ok());
-        later(issuers::APART_SECONDS);
-        issuer.publish(&[step]);
-        come("alone").await;
-    }
-    assert_eq!(issuer.keys_read(), 1 + 3, "once for each new key");
-    // It goes away for hours: whose keys are known is understood all the same.
-    issuer.set_down(true);
-    later(3_600);
-    let read = issuer.described();
-    come("down").await;
-    later(3_600);
-    come("down longer").await;
-    assert!(issuer.described() > read, "it is asked in the background");
-    issuer.set_down(false);
-    // For whoever has not asked it yet it is not there.
-    let stranger = Issuer::start(&clock).await;
-    stranger.set_down(true);
-    stranger.trusted_by(&owner, &demo.organization, json!({ "joinsJustInTime": true })).await;
-    let (_, body) =
-        stranger.client(&world.base, "s", "s@demo.test").send("{ viewer { operator } }", json!({})).await;
-    assert_eq!(body["errors"][0]["extensions"]["code"], "UNAVAILABLE", "{body}");
-    stranger.set_down(false);
-    later(issuers::APART_SECONDS);
-    assert!(who(&stranger.client(&world.base, "s", "s@demo.test")).await.is_ok());
 }
 
 async fn what_changes_takes_effect_at_once(backend: Backend) {

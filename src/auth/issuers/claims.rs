@@ -6,12 +6,13 @@
 //! bearer would have to prove) is not taken for a proof of who somebody is.
 
 use bursar_domain::Timestamp;
-use bursar_domain::organization::normal_email;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::text;
 
 /// The longest token that is looked at, in bytes. Some providers put many groups into theirs.
 pub(super) const TOKEN_BYTES: usize = 16 * 1024;
@@ -60,19 +61,29 @@ impl Audience {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum Flag {
-    Boolean(bool),
-    Text(String),
+/// What is there, whatever it is: null is not nothing.
+fn present<'d, D: Deserializer<'d>>(source: D) -> std::result::Result<Option<Value>, D::Error> {
+    Value::deserialize(source).map(Some)
+}
+
+/// A text; of whatever is no text there is none.
+fn only_text<'d, D: Deserializer<'d>>(source: D) -> std::result::Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(source)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    })
 }
 
 /// What a provider says of a person, in a token or when it is asked.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Person {
     pub(super) sub: String,
+    #[serde(default, deserialize_with = "only_text")]
     email: Option<String>,
-    email_verified: Option<Flag>,
+    /// Some providers say it as a text.
+    #[serde(default, deserialize_with = "present")]
+    email_verified: Option<Value>,
+    #[serde(default, deserialize_with = "only_text")]
     pub(super) name: Option<String>,
     #[serde(flatten)]
     others: Map<String, Value>,
@@ -82,10 +93,21 @@ impl Person {
     /// The address, when the provider says that it is the person's.
     pub(super) fn proven_email(&self) -> Option<String> {
         let proven = match self.email_verified.as_ref()? {
-            Flag::Boolean(proven) => *proven,
-            Flag::Text(text) => text == "true",
+            Value::Bool(proven) => *proven,
+            Value::String(text) => text == "true",
+            _ => false,
         };
-        self.email.as_deref().filter(|_| proven).and_then(normal_email)
+        self.email.as_deref().filter(|_| proven).and_then(text::address)
+    }
+
+    /// Whether the provider says anything of whether the address is the person's.
+    pub(super) fn says_whose_address_it_is(&self) -> bool {
+        self.email_verified.is_some()
+    }
+
+    /// The address, whosever it is.
+    pub(super) fn stated_email(&self) -> Option<String> {
+        self.email.as_deref().and_then(text::address)
     }
 
     /// The groups that a claim names; `None`: there is no such claim.
@@ -137,6 +159,7 @@ pub(super) struct Unchecked {
 struct Peek {
     iss: String,
     aud: Audience,
+    #[serde(default, deserialize_with = "only_text")]
     email: Option<String>,
 }
 
@@ -173,6 +196,24 @@ pub(super) fn is_usable(header: &Header, algorithm: Algorithm, purpose: Purpose<
     right && header.alg == algorithm && header.crit.is_none() && header.zip.is_none() && header.enc.is_none()
 }
 
+/// Why a token is not good.
+pub(super) enum Flaw {
+    /// No key that is known has signed it.
+    Signature,
+    /// Something else, whoever has signed it.
+    Other(Error),
+}
+
+impl Flaw {
+    /// What is said of it.
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Flaw::Signature => invalid(),
+            Flaw::Other(error) => error,
+        }
+    }
+}
+
 /// Checks a token whose header has been found usable.
 pub(super) fn check(
     token: &str,
@@ -181,7 +222,7 @@ pub(super) fn check(
     issuer: &str,
     purpose: Purpose<'_>,
     now: Timestamp,
-) -> Result<Checked> {
+) -> Result<Checked, Flaw> {
     let audience = match purpose {
         Purpose::Api { audience } => audience,
         Purpose::SignIn { client, .. } => client,
@@ -193,7 +234,11 @@ pub(super) fn check(
     validation.set_issuer(&[issuer]);
     validation.set_audience(&[audience]);
     validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
-    let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| invalid())?;
+    let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation);
+    let decoded = decoded.map_err(|error| match error.kind() {
+        ErrorKind::InvalidSignature => Flaw::Signature,
+        _ => Flaw::Other(invalid()),
+    })?;
     let (claims, now) = (decoded.claims, now.micros().div_euclid(1_000_000));
     let subject = &claims.person.sub;
     let whole = claims.iss == issuer
@@ -213,10 +258,10 @@ pub(super) fn check(
     };
     let ahead = |at: Option<i64>| at.is_some_and(|at| at.saturating_sub(LEEWAY) > now);
     if !whole || !of_the_kind || ahead(claims.nbf) || ahead(claims.iat) {
-        return Err(invalid());
+        return Err(Flaw::Other(invalid()));
     }
     if claims.exp.saturating_add(LEEWAY) <= now {
-        return Err(Error::Unauthenticated("The token has expired."));
+        return Err(Flaw::Other(Error::Unauthenticated("The token has expired.")));
     }
     let issued_at = Timestamp::EPOCH.plus_seconds(claims.iat.unwrap_or_default());
     // What ends later than time itself ends with it.
@@ -240,10 +285,23 @@ mod tests {
         };
         assert_eq!(proven(json!(true)).as_deref(), Some("a@b.test"));
         assert_eq!(proven(json!("true")).as_deref(), Some("a@b.test"));
-        for not in [json!(false), json!("false"), json!(""), Value::Null] {
+        for not in [json!(false), json!("false"), json!(""), json!(1), json!([true]), Value::Null] {
             assert_eq!(proven(not.clone()), None, "{not}");
+            // Nor is it left open.
+            let person = person(json!({ "sub": "s", "email": "A@b.test", "email_verified": not }));
+            assert!(person.says_whose_address_it_is(), "{person:?}");
         }
-        assert_eq!(person(json!({ "sub": "s", "email": "a@b.test" })).proven_email(), None);
+        let open = person(json!({ "sub": "s", "email": "A@b.test" }));
+        assert!(open.proven_email().is_none() && !open.says_whose_address_it_is());
+        assert_eq!(open.stated_email().as_deref(), Some("a@b.test"));
+    }
+
+    #[test]
+    fn what_is_no_text_is_neither_name_nor_address() {
+        for odd in [json!(5), json!(["a@b.test"]), json!({}), Value::Null] {
+            let person = person(json!({ "sub": "s", "name": odd, "email": odd, "email_verified": true }));
+            assert_eq!((&person.name, person.proven_email()), (&None, None), "{odd}");
+        }
     }
 
     #[test]

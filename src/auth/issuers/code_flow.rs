@@ -10,6 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use reqwest::StatusCode;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use url::Url;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use super::claims::{self, Person, Purpose, Unchecked, invalid};
 use super::fetch::unavailable;
 use super::source::Known;
-use super::{Issuers, Vouched, groups, key_set};
+use super::{Issuers, Vouched, groups, key_set, unstated_email};
 use crate::auth::Keys;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -29,8 +30,8 @@ const FLOW_SECONDS: i64 = 600;
 /// The longest code and state that come back.
 const PARAMETER_BYTES: usize = 4_096;
 
-/// One sign-in, from its beginning to its end.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+/// One sign-in, from its beginning to its end. It has no `Debug`: it has the verifier.
+#[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Flow {
     organization: Uuid,
     /// The revision of what is set of the provider.
@@ -43,7 +44,7 @@ pub struct Flow {
 }
 
 /// Where the browser goes, and what it carries until it comes back.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Way {
     /// The provider's page.
     pub url: Url,
@@ -52,7 +53,7 @@ pub struct Way {
 }
 
 /// What a browser has brought back from a provider.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Brought<'b> {
     /// The address of this server's that it came back to.
     pub back: &'b str,
@@ -163,16 +164,22 @@ impl Issuers {
         let checked = self.checked(context, provider, &tokens.id_token, &unchecked, purpose).await?;
         let mut vouched = Vouched::new(provider, &checked);
         let lacks = vouched.email.is_none() || (provider.group_claim.is_some() && vouched.groups.is_none());
-        if let (true, Some(access), Some(userinfo)) = (lacks, &tokens.access_token, &known.userinfo) {
-            let person = self.person(provider, userinfo, access).await?;
+        let asked = match (lacks, &tokens.access_token, &known.userinfo) {
+            (true, Some(access), Some(userinfo)) => Some(self.person(provider, userinfo, access).await?),
+            _ => None,
+        };
+        if let Some(person) = &asked {
             // The answer of somebody else's token is somebody else.
             if person.sub != vouched.subject {
                 return Err(invalid());
             }
             vouched.email = vouched.email.or_else(|| person.proven_email());
-            vouched.groups = vouched.groups.or_else(|| groups(provider, &person));
-            vouched.name = vouched.name.or(person.name);
+            vouched.groups = vouched.groups.or_else(|| groups(provider, person));
+            vouched.name = vouched.name.or_else(|| person.name.clone());
         }
+        // Only now it is known that nothing is said of whose address it is.
+        let told = std::iter::once(&checked.person).chain(&asked);
+        vouched.email = vouched.email.or_else(|| unstated_email(provider, told));
         Ok(vouched)
     }
 
@@ -233,7 +240,11 @@ impl Issuers {
         let failed = |why: String| unavailable(&provider.issuer, "who somebody is", &why);
         let answer = fetcher.send(fetcher.get(at).bearer_auth(access)).await.map_err(failed)?;
         match answer.status {
-            StatusCode::OK => answer.json().map_err(failed),
+            StatusCode::OK => {
+                let told: Value = answer.json().map_err(failed)?;
+                // It does answer, and will answer the same again.
+                serde_json::from_value(told).map_err(|_| invalid())
+            }
             status => Err(failed(format!("it answers {status}"))),
         }
     }

@@ -36,9 +36,10 @@ use crate::context::Context;
 use crate::db::scope::{find_across, find_domain};
 use crate::db::{Scope, Tenant};
 use crate::error::Result;
-use claims::{Checked, Person, Purpose, Unchecked, invalid};
+use crate::text;
+use claims::{Checked, Flaw, Person, Purpose, Unchecked, invalid};
 use fetch::Fetcher;
-use source::Source;
+use source::{Known, Source};
 
 /// How many issuers are kept. There is one for each organization at most.
 const SOURCES: usize = 10_000;
@@ -58,7 +59,7 @@ pub struct Vouched {
     pub revision: i64,
     /// The provider's name for the person.
     pub subject: String,
-    /// The person's address, as far as the provider says that it is proven.
+    /// The person's address, as far as it counts as proven.
     pub email: Option<String>,
     /// What the provider calls the person.
     pub name: Option<String>,
@@ -86,6 +87,25 @@ impl Vouched {
             expires_at: checked.expires_at,
         }
     }
+}
+
+/// The address that a provider has told without saying anywhere whether it is the person's, when that is enough for the
+/// organization. Like any other it counts in the organization's own domains only.
+fn unstated_email<'p>(
+    provider: &identity_provider::Model,
+    told: impl IntoIterator<Item = &'p Person>,
+) -> Option<String> {
+    if !provider.trusts_missing_email_verified {
+        return None;
+    }
+    let mut email = None;
+    for person in told {
+        if person.says_whose_address_it_is() {
+            return None;
+        }
+        email = email.or_else(|| person.stated_email());
+    }
+    email
 }
 
 fn groups(provider: &identity_provider::Model, person: &Person) -> Option<Vec<String>> {
@@ -150,7 +170,8 @@ impl Issuers {
             [provider] => *provider,
             // Organizations that share an issuer and an audience are told apart by the domains of addresses.
             several => {
-                let domain = unchecked.email.as_deref().and_then(sign_on::domain_of).ok_or_else(invalid)?;
+                let email = unchecked.email.as_deref().and_then(text::address).ok_or_else(invalid)?;
+                let domain = sign_on::domain_of(&email).ok_or_else(invalid)?;
                 let organization = organization_of_domain(context, domain).await?;
                 let of =
                     |provider: &&&identity_provider::Model| Some(provider.organization_id) == organization;
@@ -159,7 +180,9 @@ impl Issuers {
         };
         let purpose = Purpose::Api { audience: &provider.audience };
         let checked = self.checked(context, provider, token, &unchecked, purpose).await?;
-        Ok(Vouched::new(provider, &checked))
+        let vouched = Vouched::new(provider, &checked);
+        let email = vouched.email.clone().or_else(|| unstated_email(provider, [&checked.person]));
+        Ok(Vouched { email, ..vouched })
     }
 
     /// Checks a token of a provider's, by a key of the provider's.
@@ -174,13 +197,18 @@ impl Issuers {
         let (source, clock) = (self.source(&provider.issuer), &context.clock);
         let algorithm = key_set::algorithm(provider.algorithm);
         let name = unchecked.header.kid.as_deref();
-        let mut known = source.known(clock).await?;
-        if name.is_some() && known.keys.find(name, algorithm).is_none() {
-            // The provider may have a new one.
-            known = source.newer(clock, &known).await.ok_or_else(invalid)?;
+        let check = |known: &Known| match known.keys.find(name, algorithm) {
+            Some(key) => claims::check(token, key, algorithm, &provider.issuer, purpose, clock.now()),
+            None => Err(Flaw::Signature),
+        };
+        let known = source.known(clock).await?;
+        let mut outcome = check(&known);
+        if matches!(outcome, Err(Flaw::Signature)) {
+            // The provider may have a new key: under a new name, under the same one, or under none.
+            let newer = source.newer(clock, &known).await.ok_or_else(invalid)?;
+            outcome = check(&newer);
         }
-        let key = known.keys.find(name, algorithm).ok_or_else(invalid)?;
-        claims::check(token, key, algorithm, &provider.issuer, purpose, clock.now())
+        outcome.map_err(Flaw::into_error)
     }
 
     fn source(&self, issuer: &str) -> Arc<Source> {

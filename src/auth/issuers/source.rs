@@ -1,10 +1,11 @@
 //! What is known of one issuer: how it describes itself, and its keys.
 //!
 //! Both are read when they are first needed, read anew in the background when they are ten minutes old, and at once
-//! when a token names a key that is not known, but at most every 30 seconds, whatever comes of it. Several who need
+//! when no key that is known has signed a token, but at most every 30 seconds, whatever comes of it. Several who need
 //! it at the same time wait for one and the same reading, which is a task of its own: that one of them goes away
 //! does not cut it off. So a provider that publishes a key 30 seconds before it signs with it is understood at
-//! once, and a flood of tokens with made-up keys costs the provider nothing.
+//! once, also when it gives its keys no names or all of them the same one; and a flood of tokens with made-up keys
+//! costs the provider nothing.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -2,7 +2,10 @@
 //! once a day a log is walked from its first event.
 //!
 //! A log that is wrong stops nobody: the changes that it tells of have happened. It is told by an alert, a metric
-//! and the log of the server, once for each finding, until it is right again.
+//! and the log of the server, in each round anew, until it is right again.
+//!
+//! Of each log the highest position that it was right up to is kept, with its link, for as long as the process runs: a
+//! log whose end was set back is right in itself, and stays wrong for who has seen the rest.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -13,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::uuid;
 use super::watch::{LogVerification, Pace, Verifications};
-use crate::audit::{self, Reached, Step, Stop};
+use crate::audit::{self, Mark, Reached, Step, Stop};
 use crate::context::Context;
 use crate::error::Result;
 
@@ -38,6 +41,21 @@ struct Kept {
     whole: Option<Reached>,
     /// When that began, or the last one did.
     began: Option<Instant>,
+    /// The end of the log, as far as it was right when it was longest.
+    seen: Option<Mark>,
+}
+
+impl Kept {
+    /// Keeps where a walk has come to the end of a log that is right. No walk ends before what was seen.
+    fn ended(&mut self, reached: Reached) {
+        self.seen = reached.mark().or(self.seen);
+        self.tail = Some(reached);
+    }
+
+    /// Has the log walked from its first event next time. What was seen of it is not forgotten.
+    fn begin_anew(&mut self) {
+        *self = Kept { seen: self.seen, ..Kept::default() };
+    }
 }
 
 impl Logs {
@@ -52,8 +70,11 @@ impl Logs {
     pub async fn round(&mut self, context: &Context, verifications: &Verifications) -> Result<()> {
         let chains = audit::chains(context, None).await?;
         let there: HashSet<OrganizationId> = chains.iter().map(|(_, chain)| chain.tenant().id()).collect();
-        self.kept.retain(|organization, _| there.contains(organization));
-        for (_, beginning) in chains {
+        self.kept.retain(|organization, kept| there.contains(organization) || kept.seen.is_some());
+        // Of which nothing is left, and there was something.
+        let gone: Vec<Reached> =
+            self.kept.keys().filter(|id| !there.contains(*id)).map(|id| Reached::nothing(*id)).collect();
+        for beginning in chains.into_iter().map(|(_, beginning)| beginning).chain(gone) {
             if self.end.is_cancelled() {
                 return Ok(());
             }
@@ -80,25 +101,25 @@ impl Logs {
             let outcome = self.advance(context, &mut tail, usize::MAX).await;
             if self.said(context, verifications, &tail, outcome)?.is_none() {
                 // From its first event next time, until it is right again.
-                *kept = Kept::default();
+                kept.begin_anew();
                 return Ok(());
             }
-            kept.tail = Some(tail);
+            kept.ended(tail);
         }
         let due = kept.began.is_none_or(|began| began.elapsed() >= self.pace.whole);
         if kept.whole.is_none() && due {
-            kept.whole = Some(beginning);
+            kept.whole = Some(beginning.knowing(kept.seen));
             kept.began = Some(Instant::now());
         }
         let Some(mut whole) = kept.whole.clone() else { return Ok(()) };
         let outcome = self.advance(context, &mut whole, STEPS).await;
         match self.said(context, verifications, &whole, outcome)? {
             Some(Step::Done) => {
-                kept.tail = Some(whole);
+                kept.ended(whole);
                 kept.whole = None;
             }
             Some(Step::More) => kept.whole = Some(whole),
-            None => *kept = Kept::default(),
+            None => kept.begin_anew(),
         }
         Ok(())
     }
@@ -122,8 +143,7 @@ impl Logs {
         Ok(Step::More)
     }
 
-    /// Keeps what has come of a walk, and raises an alert when a row is wrong that was not known to be. None: the
-    /// log is wrong.
+    /// Keeps what has come of a walk, and raises an alert when a row is wrong. None: the log is wrong.
     fn said(
         &self,
         context: &Context,
@@ -142,17 +162,15 @@ impl Logs {
             Err(Stop::Failed(error)) => Err(error),
             Err(Stop::Wrong(finding)) => {
                 let said = finding.to_string();
-                let known = verifications.of_log(organization).and_then(|known| known.finding);
-                if known.as_ref() != Some(&said) {
-                    self.differences.increment(1);
-                    tracing::error!(
-                        organization = %uuid(organization),
-                        table = finding.table,
-                        key = %finding.key,
-                        what = %finding.what,
-                        "the audit log of an organization is wrong"
-                    );
-                }
+                // Each time: whoever has overlooked it once is told again.
+                self.differences.increment(1);
+                tracing::error!(
+                    organization = %uuid(organization),
+                    table = finding.table,
+                    key = %finding.key,
+                    what = %finding.what,
+                    "the audit log of an organization is wrong"
+                );
                 verifications.put_log(organization, LogVerification { at, position, finding: Some(said) });
                 Ok(None)
             }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, Event};
 use bursar_domain::id::Id;
 use futures_util::StreamExt;
+use percent_encoding::percent_decode_str;
 use tokio_util::task::AbortOnDropHandle;
+use url::Url;
 
 use super::{Gathered, INTERVAL, Serving, message};
 use crate::changes::{Change, Subject};
@@ -25,7 +27,13 @@ const SEND: Duration = Duration::from_secs(1);
 /// Starts the relay and the listener. The server may be away; it is tried again until it is there.
 pub async fn start(hub: &Hub, url: &str, gathered: &Arc<Gathered>, serving: Serving) -> Result<()> {
     let connected = hub.clone();
-    let options = ConnectOptions::new()
+    let (address, name, password) = apart(url)?;
+    let options = match password {
+        Some(password) => ConnectOptions::with_user_and_password(name, password),
+        None if name.is_empty() => ConnectOptions::new(),
+        None => ConnectOptions::with_token(name),
+    };
+    let options = options
         .name("bursar")
         // A node knows of its own changes.
         .no_echo()
@@ -44,12 +52,28 @@ pub async fn start(hub: &Hub, url: &str, gathered: &Arc<Gathered>, serving: Serv
                 }
             }
         });
-    let client = options.connect(url).await;
-    // The address may hold a password: it is not repeated.
+    let client = options.connect(address.as_str()).await;
     let client = client.map_err(|error| Error::invalid("BURSAR_NATS_URL", error.kind().to_string()))?;
     tokio::spawn(relay(hub.clone(), client.clone(), Arc::clone(gathered)));
     tokio::spawn(listen(hub.clone(), client, serving));
     Ok(())
+}
+
+/// An address without what proves who we are there, and that: a name (or a token) and a password. The library takes no
+/// notice of it where it stands, and logs addresses.
+fn apart(url: &str) -> Result<(Url, String, Option<String>)> {
+    let wrong = || Error::invalid("BURSAR_NATS_URL", "is not the address of a NATS server");
+    let named = if url.contains("://") { url.to_owned() } else { format!("nats://{url}") };
+    let mut address = Url::parse(&named).map_err(|_| wrong())?;
+    let decoded = |text: &str| {
+        let decoded = percent_decode_str(text).decode_utf8().map_err(|_| wrong())?;
+        Ok::<String, Error>(decoded.into_owned())
+    };
+    let (name, password) = (decoded(address.username())?, address.password().map(decoded).transpose()?);
+    if address.set_username("").is_err() || address.set_password(None).is_err() {
+        return Err(wrong());
+    }
+    Ok((address, name, password))
 }
 
 fn subject_of(change: &Change) -> String {
@@ -124,6 +148,27 @@ async fn listen(hub: Hub, client: Client, mut serving: Serving) {
                 };
                 listeners.insert(topic, AbortOnDropHandle::new(tokio::spawn(hear)));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_passed_on_without_credentials() {
+        for (url, address, name, password) in [
+            ("nats://127.0.0.1:4222", "nats://127.0.0.1:4222", "", None),
+            ("bus.test", "nats://bus.test", "", None),
+            ("tls://node:p%40ss@bus.test:1", "tls://bus.test:1", "node", Some("p@ss")),
+            ("nats://token@bus.test", "nats://bus.test", "token", None),
+        ] {
+            let (found, of, by) = apart(url).unwrap();
+            assert_eq!((found.as_str(), of.as_str(), by.as_deref()), (address, name, password), "{url}");
+        }
+        for bad in ["nats://node:swordfish@", "nats://node:swordfish@[", "nats://%ff:swordfish@bus.test"] {
+            assert!(!apart(bad).unwrap_err().to_string().contains("swordfish"), "{bad}");
         }
     }
 }

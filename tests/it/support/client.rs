@@ -57,16 +57,20 @@ impl Client {
         format!("{}{path}", self.base)
     }
 
-    /// Sends an operation and answers status and body.
-    pub async fn send(&self, query: &str, variables: Value) -> (u16, Value) {
+    /// Sends an operation and answers status and body, as it came.
+    pub async fn text(&self, query: &str, variables: Value) -> (u16, String) {
         let mut request =
             self.http.post(self.url("/graphql")).json(&json!({ "query": query, "variables": variables }));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
         let response = request.send().await.unwrap();
-        let status = response.status().as_u16();
-        let text = response.text().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Sends an operation and answers status and body.
+    pub async fn send(&self, query: &str, variables: Value) -> (u16, Value) {
+        let (status, text) = self.text(query, variables).await;
         let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}: {text}"));
         (status, body)
     }

@@ -8,6 +8,7 @@ use bursar::db::migrate;
 use sea_orm::{ConnectionTrait, Database, EntityTrait, Statement};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::lookout::Lookout;
 use super::postgres::{APPLICATION, Instance, OWNER, server};
 
 /// Which database.
@@ -27,6 +28,8 @@ pub struct TestDatabase {
     pub addresses: Addresses,
     /// As superuser, whom nothing binds. On SQLite the same as the others.
     pub superuser: String,
+    /// Before the directory, whose files it reads.
+    _lookout: Lookout,
     _dir: tempfile::TempDir,
 }
 
@@ -61,7 +64,8 @@ impl TestDatabase {
         let addresses = addresses_on(&instance.host(), name);
         migrate::up(&addresses).await.unwrap();
         let superuser = format!("{superuser}/{name}");
-        TestDatabase { backend: Backend::Postgres, addresses, superuser, _dir: tempfile::tempdir().unwrap() }
+        let (lookout, dir) = (Lookout::over(None), tempfile::tempdir().unwrap());
+        TestDatabase { backend: Backend::Postgres, addresses, superuser, _lookout: lookout, _dir: dir }
     }
 
     /// A database without tables.
@@ -71,7 +75,8 @@ impl TestDatabase {
                 let dir = tempfile::tempdir().unwrap();
                 let addresses = Addresses::sqlite(&dir.path().join("bursar.db"));
                 let superuser = addresses.application.clone();
-                TestDatabase { backend, addresses, superuser, _dir: dir }
+                let lookout = Lookout::over(addresses.sqlite_file());
+                TestDatabase { backend, addresses, superuser, _lookout: lookout, _dir: dir }
             }
             Backend::Postgres => postgres(None).await,
         }
@@ -108,6 +113,7 @@ async fn postgres(template: Option<&str>) -> TestDatabase {
         backend: Backend::Postgres,
         addresses: addresses(&name),
         superuser,
+        _lookout: Lookout::over(None),
         _dir: tempfile::tempdir().unwrap(),
     }
 }

@@ -87,6 +87,8 @@ struct Shared {
     /// What was asked for, by the code that was given.
     codes: HashMap<String, HashMap<String, String>>,
     given: usize,
+    /// What passed between it and the server that nobody else may see, with what each is.
+    passed: Vec<(&'static str, String)>,
 }
 
 impl Issuer {
@@ -149,6 +151,11 @@ impl Issuer {
     /// Tells of people only when it is asked with an access token.
     pub fn tells_later(&self, later: bool) {
         self.with(|shared| shared.tells_later = later);
+    }
+
+    /// What passed between it and the server that nobody else may see, with what each is.
+    pub fn passed(&self) -> Vec<(&'static str, String)> {
+        self.with(|shared| shared.passed.clone())
     }
 
     /// The time in seconds.
@@ -235,7 +242,7 @@ async fn authorize(State(issuer): State<Issuer>, Query(asked): Query<Parameters>
     }
     let code = issuer.with(|shared| {
         shared.given += 1;
-        let code = format!("code-{}", shared.given);
+        let code = format!("code-{}-{}", shared.given, uuid::Uuid::now_v7());
         shared.codes.insert(code.clone(), asked.clone());
         code
     });
@@ -273,6 +280,15 @@ async fn token(State(issuer): State<Issuer>, headers: HeaderMap, Form(form): For
     let number = issuer.with(|shared| *shared.keys.last().unwrap());
     let header = json!({ "alg": "RS256", "typ": "JWT", "kid": kid(number) });
     let identity = signed(number, &unsigned(&header, &claims));
+    issuer.with(|shared| {
+        let verifier = form["code_verifier"].clone();
+        shared.passed.extend([
+            ("a code", code),
+            ("a verifier", verifier),
+            ("a nonce", asked["nonce"].clone()),
+            ("an identity token", identity.clone()),
+        ]);
+    });
     Json(json!({ "token_type": "Bearer", "access_token": "an access token", "id_token": identity }))
         .into_response()
 }

@@ -3,7 +3,7 @@
 use bursar::db::{self, Tenant};
 use bursar::error::Result;
 use bursar::global_id;
-use bursar::outbox::{self, InvitationFacts, Link, Mail, Template, UserOrAddress};
+use bursar::outbox::{self, InvitationFacts, Link, Mail, SignInFacts, Template, UserOrAddress};
 use bursar_domain::Timestamp;
 use bursar_domain::id::DeliveryId;
 use bursar_domain::organization::Role;
@@ -25,6 +25,17 @@ pub fn invitation(to: &str, organization: &str) -> Mail {
         to: UserOrAddress::Address(to.to_owned()),
         template: Template::Invitation,
         facts: Value::from(facts),
+        link: Some(link),
+    }
+}
+
+/// A link to sign in with, for somebody, until it expires.
+pub fn sign_in_link(to: &str, expires_at: Timestamp) -> Mail {
+    let link = Link { about: format!("sign-in of {to}"), path: format!("/sign-in/1.{}", Link::PLACE) };
+    Mail {
+        to: UserOrAddress::Address(to.to_owned()),
+        template: Template::SignInLink,
+        facts: Value::from(SignInFacts { expires_at }),
         link: Some(link),
     }
 }

@@ -1,16 +1,21 @@
 //! What the tests stand on: a database of their own, a server, clients.
 
 pub mod acts;
+pub mod authority;
 pub mod caps;
 pub mod chance;
 pub mod client;
 pub mod database;
+pub mod dump;
+pub mod encrypted_smtp;
 pub mod history;
 pub mod issuer;
 pub mod keys;
 pub mod laws;
+pub mod lookout;
 pub mod mail;
 pub mod nats;
+pub mod needles;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -21,6 +21,7 @@ pub async fn of(db: &Database, organization: OrganizationId) -> Vec<String> {
     tables!(
         organization,
         membership,
+        departure,
         identity_provider,
         identity_provider_domain,
         invitation,

@@ -20,8 +20,6 @@ pub struct InputField {
 /// The roots of the schema and its input types.
 #[derive(Clone, Debug)]
 pub struct Schema {
-    /// The fields of the root of reads.
-    pub queries: Vec<String>,
     /// The fields of the root of changes, with the type of each one's input.
     pub mutations: BTreeMap<String, String>,
     /// The fields of the root of streams.
@@ -34,7 +32,7 @@ impl Schema {
     pub async fn read(client: &Client) -> Schema {
         let of = "kind name ofType { kind name ofType { kind name ofType { kind name } } }";
         let query = format!(
-            "{{ __schema {{ queryType {{ fields {{ name }} }} subscriptionType {{ fields {{ name }} }}
+            "{{ __schema {{ subscriptionType {{ fields {{ name }} }}
                mutationType {{ fields {{ name args {{ type {{ {of} }} }} }} }}
                types {{ kind name inputFields {{ name defaultValue type {{ {of} }} }} }} }} }}"
         );
@@ -55,7 +53,6 @@ impl Schema {
             (kind["name"].as_str().unwrap().to_owned(), fields.collect())
         });
         Schema {
-            queries: names("queryType"),
             subscriptions: names("subscriptionType"),
             mutations: mutations.collect(),
             inputs: inputs.collect(),

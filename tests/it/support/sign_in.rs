@@ -69,9 +69,17 @@ pub async fn link(world: &World, email: &str) -> SignInLink {
     SignInLink::new(&world.services().keys, &row)
 }
 
-/// Redeems the last part of a link's address, and answers the payload, whatever it says.
+/// Redeems the last part of a link's address with the code of its mail, and answers the payload, whatever it says.
 pub async fn redeem(world: &World, token: &str) -> Value {
-    let input = json!({ "token": token });
+    let keys = &world.services().keys;
+    // What is no link has no mail.
+    let code = SignInLink::read(keys, token).map_or_else(|_| "0000".to_owned(), |link| link.code(keys));
+    redeem_with(world, token, &code).await
+}
+
+/// Redeems the last part of a link's address with a code, and answers the payload, whatever it says.
+pub async fn redeem_with(world: &World, token: &str, code: &str) -> Value {
+    let input = json!({ "token": token, "code": code });
     world.anonymous().try_mutate("redeemSignInLink", "RedeemSignInLinkInput", input, TOKENS).await
 }
 

@@ -44,6 +44,22 @@ pub struct Came {
 }
 
 impl Came {
+    /// The first address in it that begins like this, whatever the letter is encoded in.
+    pub fn link(&self, beginning: &str) -> String {
+        // A line that begins with a dot came with another one before it.
+        let text = self.data.replace("=\r\n..", ".").replace("=\r\n", "").replace("=3D", "=");
+        let (_, rest) = text.split_once(beginning).unwrap_or_else(|| panic!("no {beginning}: {text}"));
+        let end = rest.find(|c: char| c.is_whitespace() || "\"<>".contains(c)).unwrap_or(rest.len());
+        format!("{beginning}{}", &rest[..end])
+    }
+
+    /// The code in it that the page of its link asks for.
+    pub fn code(&self) -> String {
+        let (_, rest) =
+            self.data.split_once("this code: ").unwrap_or_else(|| panic!("no code: {}", self.data));
+        rest.chars().take(4).collect()
+    }
+
     /// The value of a header, on one line.
     pub fn header(&self, name: &str) -> Option<String> {
         let head = self.data.split("\r\n\r\n").next().unwrap().replace("\r\n ", " ");
@@ -99,10 +115,35 @@ impl SmtpServer {
     /// Has a server of ours send its mail here, and wait for so long.
     pub fn takes_mail_of(&self, config: &mut Config, patience: Duration) {
         let host = IpAddr::from([127, 0, 0, 1]).to_string();
-        config.mail.smtp =
-            Some(SmtpAddress { security: Security::Plain, host, port: self.port, credentials: None });
+        config.mail.smtp = Some(SmtpAddress {
+            security: Security::Plain,
+            host,
+            port: self.port,
+            credentials: None,
+            authorities: None,
+        });
         config.mail.from.address = "credits@bursar.test".to_owned();
         config.mail.patience = patience;
+    }
+
+    /// Its address, as a setting, for somebody with a name and a password.
+    pub fn url(&self, credentials: &str) -> String {
+        format!("smtp+plain://{credentials}@127.0.0.1:{}", self.port)
+    }
+
+    /// Waits until so many letters to somebody were taken, and answers the last of them.
+    pub async fn letter(&self, to: &str, number: usize) -> Came {
+        let come = async {
+            loop {
+                let mut letters: Vec<Came> =
+                    self.taken().into_iter().filter(|letter| letter.to.contains(to)).collect();
+                if letters.len() >= number {
+                    break letters.swap_remove(number - 1);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, come).await.unwrap_or_else(|_| panic!("no letter to {to}"))
     }
 
     /// The letters that were taken.
@@ -159,7 +200,7 @@ impl SmtpServer {
             let answer = match (word.as_str(), self.script()) {
                 (_, Script::StallAtBanner) => std::future::pending().await,
                 (_, Script::DropAtBanner) => return Ok(()),
-                ("EHLO", _) => "250-smtp.test\r\n250 8BITMIME",
+                ("EHLO", _) => "250-smtp.test\r\n250-AUTH PLAIN\r\n250 8BITMIME",
                 ("RCPT", Script::AnswerRecipient(answer)) => answer,
                 ("RCPT", _) => {
                     to.clone_from(&line);

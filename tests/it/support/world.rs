@@ -1,6 +1,7 @@
 //! A server with its database, and people to call it as.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bursar::app::App;
 use bursar::auth::{self, Actor, Standing};
@@ -39,7 +40,9 @@ pub struct World {
 
 /// The settings of a test's server.
 pub fn config(database: &TestDatabase) -> Config {
-    let config = Config::for_database(database.addresses.clone(), "http://bursar.test".parse().unwrap());
+    let mut config = Config::for_database(database.addresses.clone(), "http://bursar.test".parse().unwrap());
+    // Many tests wait for links to sign in with.
+    config.mail.pace = Duration::from_millis(20);
     Config { signing_secret: Some(SecretString::from("a secret for tests, 32 bytes long")), ..config }
 }
 

@@ -1,15 +1,16 @@
-//! Fills a pool with charges through the ledger itself, as many at a time as its batches take.
+//! Fills pools with charges through the ledger itself, as many at a time as its batches take.
 
+use bursar::app::App;
 use bursar::auth::{Actor, Standing};
 use bursar::db::Tenant;
 use bursar::ledger::Submission;
 use bursar_domain::Timestamp;
-use bursar_domain::id::{ChargeId, PoolId};
+use bursar_domain::id::{ChargeId, OrganizationId, PoolId};
 use bursar_domain::ledger::{ChargeCredits, Command, CommandId, Instruction, Key, LineRequest, RequestHash};
 use futures_util::stream::{self, StreamExt};
 use sea_orm::ConnectionTrait;
 
-use super::support::setting::Setting;
+use super::setting::Setting;
 
 /// How many charges wait at a time: enough for full batches, and fewer than the ledger turns away.
 const AT_ONCE: usize = 2_000;
@@ -18,12 +19,26 @@ const BEGIN: i64 = 1_735_689_600_000_000;
 /// After how many charges a line is printed.
 const PROGRESS: usize = 1_000_000;
 
-/// Makes charges until the hot pool has so many transfers, its lot's being the first; answers the time of the one
-/// in the middle, in microseconds.
-pub async fn fill(setting: &Setting, transfers: usize) -> i64 {
+/// Makes charges until each of some new pools has so many transfers, its lot's being the first; answers the time of the
+/// one in the middle of the first pool, in microseconds.
+pub async fn fill(setting: &Setting, pools: &[((OrganizationId, PoolId), usize)]) -> i64 {
     let app = setting.app().await;
+    let mut middles = Vec::new();
+    for (pool, transfers) in pools {
+        middles.push(fill_pool(&app, *pool, *transfers).await);
+    }
+    app.close().await.unwrap();
+    if setting.database_process().is_some() {
+        // What the server does by itself some time later.
+        let superuser = setting.superuser().await;
+        superuser.execute_unprepared("VACUUM ANALYZE").await.unwrap();
+        superuser.close().await.unwrap();
+    }
+    middles[0]
+}
+
+async fn fill_pool(app: &App, (organization, pool): (OrganizationId, PoolId), transfers: usize) -> i64 {
     let services = app.services();
-    let (organization, pool) = setting.of_kind("hot")[0];
     // The bench acts for itself here.
     let tenant = Tenant::vouched(organization);
     let clock = &services.context.clock;
@@ -37,12 +52,6 @@ pub async fn fill(setting: &Setting, transfers: usize) -> i64 {
         if (done + 1) % PROGRESS == 0 {
             println!("{} of {transfers} transfers", done + 1);
         }
-    }
-    drop(outcomes);
-    app.close().await.unwrap();
-    if setting.database_process().is_some() {
-        // What the server does by itself some time later.
-        setting.superuser().await.execute_unprepared("VACUUM ANALYZE").await.unwrap();
     }
     at(transfers / 2).micros()
 }
