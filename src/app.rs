@@ -24,6 +24,8 @@ use crate::http::Web;
 use crate::ledger::verify::{Pace, Verifications, Watching};
 use crate::ledger::{Ledger, Settings};
 use crate::live::{Bus, Hub};
+use crate::payments::Payments;
+use crate::purchases::Selling;
 use crate::schedule::Scheduler;
 use crate::sign_in::LinkRequests;
 use crate::{seed, telemetry, text};
@@ -62,13 +64,20 @@ impl App {
         let context = Context { db, clock, changes };
         hub.start(&context).await?;
         let ledger = Ledger::new(context.clone(), settings);
-        let schedule = Scheduler::new(ledger.clone());
         let issuers = Issuers::new(config.environment)?;
         let (callers, directory) = (Callers::new(issuers.clone()), PoolDirectory::default());
         let (verifications, sessions) = (Verifications::default(), HeldSessions::default());
         sessions.start(&context);
         let attempts = Attempts::new(context.clone(), keys.clone());
         let courier = Courier::new(&context, &keys, &config)?;
+        let selling = Selling {
+            ledger: ledger.clone(),
+            payments: Payments::open(&config.payments)?,
+            keys: keys.clone(),
+            settings: Arc::new(config.payments.clone()),
+            public_url: config.public_url.clone(),
+        };
+        let schedule = Scheduler::new(selling.clone());
         let links = LinkRequests::start(&context, &attempts, config.mail.pace);
         let services = Services {
             context,
@@ -83,6 +92,7 @@ impl App {
             directory,
             verifications,
             courier,
+            selling,
             config,
         };
         Ok(App { services: Arc::new(services), schedule, watching: OnceLock::new() })
@@ -127,7 +137,7 @@ impl App {
 
     /// Puts demonstration data into an empty database; one that is not empty stays as it is.
     pub async fn seed(&self) -> Result<seed::Seeded> {
-        seed::demonstration(&self.services.ledger, &self.services.keys).await
+        seed::demonstration(&self.services.selling).await
     }
 
     /// A token for the person with an address. It belongs to no session.

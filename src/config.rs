@@ -5,6 +5,7 @@ mod addresses;
 mod directory;
 mod edge;
 mod mail;
+mod payments;
 mod proxies;
 mod wrong;
 
@@ -23,6 +24,8 @@ pub use directory::make_data_dir;
 use edge::origins;
 pub use edge::{BusAddress, BusKind, LEAST_COST, Rate, SOCKETS_PER_PERSON};
 pub use mail::{MailSettings, Security, Sender, SmtpAddress};
+use payments::RawPayments;
+pub use payments::{PaymentSettings, Payments, Seller, StripeSettings};
 pub use proxies::Network;
 use proxies::proxies;
 use wrong::describe;
@@ -41,6 +44,13 @@ struct Raw {
     public_url: Option<Url>,
     signing_secret: Option<String>,
     payments: Option<Payments>,
+    stripe_secret_key: Option<String>,
+    stripe_webhook_secret: Option<String>,
+    stripe_url: Option<Url>,
+    seller_name: Option<String>,
+    seller_address: Option<String>,
+    seller_tax_id: Option<String>,
+    alert_email: Option<String>,
     allowed_origins: Option<String>,
     trusted_proxies: Option<String>,
     introspection: Option<bool>,
@@ -68,14 +78,6 @@ pub enum Environment {
     Development,
     /// Nothing that matters has a default.
     Production,
-}
-
-/// Who takes the money.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Payments {
-    /// The embedded checkout page, which moves no real money.
-    Sandbox,
 }
 
 /// How log lines look.
@@ -106,8 +108,8 @@ pub struct Config {
     pub public_url: Url,
     /// What tokens and links are signed with; none: a secret that is kept in the data directory.
     pub signing_secret: Option<SecretString>,
-    /// Who takes the money.
-    pub payments: Payments,
+    /// Who takes the money, and who sells.
+    pub payments: PaymentSettings,
     /// The pages of which origins may use the API in a browser, beside this server's own.
     pub allowed_origins: Vec<Origin>,
     /// The proxies that stand before the server: what they say of where a request comes from is believed.
@@ -166,12 +168,19 @@ impl Config {
             None => {}
         }
         // These are text whatever they look like; the rest may be parsed.
-        const TEXTS: [(&str, &str); 13] = [
+        const TEXTS: [(&str, &str); 20] = [
+            ("BURSAR_ALERT_EMAIL", "alert_email"),
             ("BURSAR_ALLOWED_ORIGINS", "allowed_origins"),
             ("BURSAR_DOCUMENTS", "documents"),
             ("BURSAR_MAIL_FROM", "mail_from"),
             ("BURSAR_NATS_URL", "nats_url"),
+            ("BURSAR_SELLER_ADDRESS", "seller_address"),
+            ("BURSAR_SELLER_NAME", "seller_name"),
+            ("BURSAR_SELLER_TAX_ID", "seller_tax_id"),
             ("BURSAR_SIGNING_SECRET", "signing_secret"),
+            ("BURSAR_STRIPE_SECRET_KEY", "stripe_secret_key"),
+            ("BURSAR_STRIPE_URL", "stripe_url"),
+            ("BURSAR_STRIPE_WEBHOOK_SECRET", "stripe_webhook_secret"),
             ("BURSAR_SMTP_CA_FILE", "smtp_ca_file"),
             ("BURSAR_SMTP_URL", "smtp_url"),
             ("BURSAR_TRUSTED_PROXIES", "trusted_proxies"),
@@ -207,7 +216,7 @@ impl Config {
             connections: CONNECTIONS,
             public_url,
             signing_secret: None,
-            payments: Payments::Sandbox,
+            payments: PaymentSettings::default(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             introspection: true,
@@ -297,6 +306,19 @@ impl Config {
             raw.mail_from.as_deref(),
             raw.smtp_ca_file.as_deref(),
         )?;
+        let payments = PaymentSettings::check(
+            RawPayments {
+                provider: raw.payments,
+                secret_key: raw.stripe_secret_key,
+                webhook_secret: raw.stripe_webhook_secret,
+                url: raw.stripe_url,
+                seller_name: raw.seller_name,
+                seller_address: raw.seller_address,
+                seller_tax_id: raw.seller_tax_id,
+                alerts: raw.alert_email,
+            },
+            environment,
+        )?;
         let cost = Rate::check(raw.cost_maximum, raw.cost_restore)?;
         let sockets_per_person = raw.sockets_per_person.unwrap_or(SOCKETS_PER_PERSON);
         if sockets_per_person == 0 {
@@ -322,7 +344,7 @@ impl Config {
             connections,
             public_url,
             signing_secret: raw.signing_secret.map(SecretString::from),
-            payments: raw.payments.unwrap_or(Payments::Sandbox),
+            payments,
             log: raw.log.unwrap_or_else(|| "info".to_owned()),
             log_format: raw.log_format.unwrap_or_default(),
             verify: Some(raw.verify_seconds.unwrap_or(VERIFY_SECONDS))

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use bursar_domain::Money;
 use bursar_domain::ledger::Refusal;
 use sea_orm::DbErr;
 
@@ -108,6 +109,13 @@ pub enum Conflict {
     PriceNotAvailable,
     /// The price is no longer valid.
     QuoteExpired,
+    /// More would be owed than may be.
+    CreditLimit {
+        /// How much more may be owed.
+        available: Money,
+    },
+    /// So many credits are sold at a price that the vendor has to be asked for.
+    QuoteRequired,
 }
 
 impl Error {

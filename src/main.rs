@@ -13,6 +13,7 @@ use bursar::db::{Database, migrate};
 use bursar::error::{Error, Result};
 use bursar::global_id;
 use bursar::ledger::verify::{Checked, Selection, verify};
+use bursar::purchases;
 use bursar::seed::Seeded;
 use bursar::telemetry;
 use bursar_domain::id::{Id, PoolId};
@@ -67,15 +68,26 @@ enum Command {
         #[arg(long, value_name = "ID")]
         pool: Option<String>,
     },
+    /// Compare the books with those of the payment provider, and name each payment, refund and dispute that differs.
+    ///
+    /// May run beside the server. Exit status 0: all is right; 1: something differs; 2: it could not be found out.
+    Reconcile {
+        /// How many days to look back.
+        #[arg(long, value_name = "N", default_value_t = 35, value_parser = clap::value_parser!(i64).range(1..=3_650))]
+        days: i64,
+        /// Book what the provider tells of and the books lack.
+        #[arg(long)]
+        settle: bool,
+    },
     /// Print the permission table.
     Permissions,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Whoever verifies has to tell a wrong pool from a verification that failed.
-    let verifies = matches!(arguments.command, Command::Verify { .. });
-    let failure = if verifies { ExitCode::from(2) } else { ExitCode::FAILURE };
+    // Whoever compares has to tell what is wrong from a comparison that failed.
+    let compares = matches!(arguments.command, Command::Verify { .. } | Command::Reconcile { .. });
+    let failure = if compares { ExitCode::from(2) } else { ExitCode::FAILURE };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -107,6 +119,7 @@ async fn run(command: Command) -> Result<ExitCode, String> {
         Command::Token { email } => token(config, &email).await.map(done),
         Command::Seed => seed(config).await.map(done),
         Command::Verify { organization, pool } => verify_pools(&config, organization, pool.as_deref()).await,
+        Command::Reconcile { days, settle } => reconcile(config, days, settle).await,
         Command::Schema { .. } | Command::Permissions => Ok(ExitCode::SUCCESS),
     };
     outcome.map_err(|error| match error {
@@ -214,6 +227,32 @@ async fn stop_signal() {
     }
     #[cfg(not(unix))]
     interrupt.await;
+}
+
+async fn reconcile(config: Config, days: i64, settle: bool) -> Result<ExitCode> {
+    let nothing = || Error::internal("there is no database of this version here: run `bursar migrate` first");
+    if config.database.sqlite_file().is_some_and(|file| !file.exists()) {
+        return Err(nothing());
+    }
+    telemetry::start(&config)?;
+    let app = App::open(config, Clock::system()).await?;
+    if !app.is_ready().await? {
+        app.close().await?;
+        return Err(nothing());
+    }
+    let selling = &app.services().selling;
+    let since = selling.context().clock.now().plus_days(-days);
+    // When nobody reads any more, the exit status still says what was found.
+    let said = |difference: &purchases::Difference| _ = print(&format!("{difference}\n"));
+    let left = purchases::reconcile(selling, since, settle, said).await;
+    app.close().await?;
+    match left? {
+        0 => Ok(ExitCode::SUCCESS),
+        left => {
+            eprintln!("bursar: {left} payments, refunds or disputes differ");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 async fn verify_pools(config: &Config, organization: Option<String>, pool: Option<&str>) -> Result<ExitCode> {

@@ -4,18 +4,21 @@ use bursar_domain::Timestamp;
 use bursar_domain::id::UserId;
 use bursar_domain::organization::Role;
 use bursar_domain::permission::Action;
-use bursar_entity::{department, membership, organization, pool, user};
+use bursar_entity::{billing_profile, department, membership, organization, pool, user};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 
-use crate::auth::{Actor, Authorized, Caller, Keys, PoolDirectory};
+use crate::auth::{Actor, Authorized, Caller, PoolDirectory};
+use crate::billing::{self, Profile, TaxLine};
+use crate::catalog::Buying;
+use crate::config::PaymentSettings;
 use crate::context::Context;
 use crate::db::scope::{find_across, find_people};
 use crate::db::{self, Fault, Scope, Snapshots, fault};
 use crate::error::{Conflict, Error, Result};
-use crate::ledger::Ledger;
 use crate::organizations::{self, NewDepartment, NewMember, NewOrganization};
+use crate::payments::Payments;
 use crate::pools::{self, NewPool};
-use crate::purchases::{self, CheckoutLink, PurchaseRequest, StartCheckout};
+use crate::purchases::{self, CheckoutLink, PurchaseRequest, Selling, StartCheckout};
 
 /// What seeding did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +43,16 @@ const MEMBERS: [(&str, &str, Role); 4] = [
     ("auditor@demo.test", "Aubrey Auditor", Role::Auditor),
 ];
 
-/// Makes the organization `demo` with five people, two departments and a pool of 100 credits from a
-/// Starter purchase, and a person of the vendor's.
+/// Makes the organization `demo` with five people, two departments, billing details and a pool of 100 credits from a
+/// Starter purchase, and a person of the vendor's. The purchase is paid in the sandbox, whoever takes the money of others.
 ///
 /// Does nothing when the vendor's person is there, who comes last, or when there is an organization of
 /// somebody else's. What an earlier run has made before it was cut off is found and kept, so a start that
 /// was cut off, or two at once, end with the same data.
-pub async fn demonstration(ledger: &Ledger, keys: &Keys) -> Result<Seeded> {
-    let context = ledger.context();
+pub async fn demonstration(selling: &Selling) -> Result<Seeded> {
+    let payments = Payments::open(&PaymentSettings::default())?;
+    let selling = &Selling { payments, ..selling.clone() };
+    let context = selling.context();
     if person(context, OPERATOR.0).await?.is_some() || has_customers(context).await? {
         return Ok(Seeded::AlreadyThere);
     }
@@ -66,6 +71,7 @@ pub async fn demonstration(ledger: &Ledger, keys: &Keys) -> Result<Seeded> {
     let demo = owner.organization_by_slug(&snapshots, DEMO, Action::ManagePools).await?;
     snapshots.close().await;
     people(context, &snapshots, &owner, &demo).await?;
+    billing_details(context, &demo).await?;
     let new = NewPool { name: "Main".to_owned(), allowed_services: None };
     made(pools::create(context, &demo, new).await)?;
     let snapshot = context.db.read(demo.tenant()).await?;
@@ -73,7 +79,7 @@ pub async fn demonstration(ledger: &Ledger, keys: &Keys) -> Result<Seeded> {
         demo.tenant().find::<pool::Entity>().filter(pool::Column::Name.eq("Main")).one(&snapshot).await?;
     drop(snapshot);
     let pool = pool.ok_or_else(|| Error::internal("the pool is missing"))?;
-    buy_starter(ledger, keys, &snapshots, &owner, pool.id).await?;
+    buy_starter(selling, &snapshots, &owner, pool.id).await?;
     // Last, since it is what says that all of this has been done.
     match operator(context).await {
         Err(Error::Database(error)) if matches!(fault(&error), Fault::Unique(_)) => Ok(Seeded::AlreadyThere),
@@ -128,19 +134,39 @@ async fn people(
     Ok(())
 }
 
+/// What the receipt of its purchase says of it.
+async fn billing_details(context: &Context, demo: &Authorized<organization::Model>) -> Result<()> {
+    let snapshot = context.db.read(demo.tenant()).await?;
+    let known = demo.tenant().find::<billing_profile::Entity>().one(&snapshot).await?;
+    drop(snapshot);
+    if known.is_some() {
+        return Ok(());
+    }
+    let profile = Profile {
+        name: "Demo Realty LLC".to_owned(),
+        address: "12 Harbor Street\nNew York, NY 10004".to_owned(),
+        country: Some("US".to_owned()),
+        tax_id: None,
+        reference: None,
+        tax_lines: vec![TaxLine { label: "Sales tax".to_owned(), hundredths: 400 }],
+    };
+    billing::set_billing_profile(context, demo, profile).await?;
+    Ok(())
+}
+
 async fn buy_starter(
-    ledger: &Ledger,
-    keys: &Keys,
+    selling: &Selling,
     snapshots: &Snapshots,
     owner: &Caller,
     pool: bursar_domain::id::PoolId,
 ) -> Result<()> {
-    let context = ledger.context();
+    let context = selling.context();
     let directory = PoolDirectory::default();
     let pool = owner.pool(snapshots, &directory, pool, Action::ManagePurchases).await?;
     snapshots.close().await;
     let request = PurchaseRequest {
-        package: "STARTER".to_owned(),
+        buying: Buying::Package("STARTER".to_owned()),
+        currency: None,
         note: Some("Demonstration data".to_owned()),
         key: "demonstration".to_owned(),
         dry_run: false,
@@ -149,8 +175,9 @@ async fn buy_starter(
     let purchase = owner.purchase(snapshots, requested.purchase.id, Action::ManagePurchases).await?;
     snapshots.close().await;
     let start = StartCheckout { key: "demonstration".to_owned(), dry_run: false };
-    let started = purchases::start_checkout(context, &purchase, start).await?;
-    purchases::pay_sandbox(ledger, keys, &CheckoutLink::new(keys, &started.payment), None).await?;
+    let started = purchases::start_checkout(selling, &purchase, start).await?;
+    let link = CheckoutLink::new(&selling.keys, &started.payment);
+    purchases::pay_sandbox(selling, &link, None).await?;
     Ok(())
 }
 

@@ -116,6 +116,10 @@ fn describe() {
         ("bursar_ledger_unknown_commits_total", "Commits that were cut off and looked up by their keys"),
         ("bursar_ledger_overloaded_total", "Commands turned away because too many waited"),
         ("bursar_timed_tasks_total", "Timed work, by kind and outcome: done (or put off), failed"),
+        (
+            "bursar_parked_payments_total",
+            "Payments, refunds and disputes that could not be booked, by reason",
+        ),
         ("bursar_deliveries_total", "Tries of deliveries, by outcome: delivered, again later, dead"),
         ("bursar_ledger_verified_transfers_total", "Transfers that the background verification has replayed"),
         ("bursar_ledger_differences_total", "Pools that were found to be wrong and were frozen"),

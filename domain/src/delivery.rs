@@ -53,6 +53,8 @@ string_enum! {
     MailTemplate {
         /// Somebody is asked into an organization.
         Invitation = "INVITATION",
+        /// Money arrived that could not be booked: the vendor's staff has to decide.
+        PaymentParked = "PAYMENT_PARKED",
         /// A person asked for a link to sign in with.
         SignInLink = "SIGN_IN_LINK",
     }

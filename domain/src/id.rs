@@ -74,6 +74,24 @@ ids! {
     PurchaseId = "purchase",
     /// One attempt at paying a purchase.
     PaymentId = "payment",
+    /// A price that is pinned for an organization, or asked for.
+    QuoteId = "quote",
+    /// A price agreed on with an organization.
+    ContractPriceId = "contract",
+    /// One version of the volume tiers in a currency.
+    PriceListId = "pricelist",
+    /// Money that arrived and could not be booked.
+    ParkedPaymentId = "parked",
+    /// A payment that was returned, or is disputed.
+    ReversalId = "reversal",
+    /// An invoice.
+    InvoiceId = "invoice",
+    /// A payment of an invoice, as the vendor has recorded it.
+    InvoicePaymentId = "receipt",
+    /// A numbered document.
+    DocumentId = "document",
+    /// A way of paying that is kept.
+    PaymentMethodId = "method",
     /// A charge.
     ChargeId = "charge",
     /// Credits that are held for charges to come.

@@ -122,6 +122,14 @@ named! {
         ReadPurchases,
         /// Ask for a purchase, start its checkout, withdraw it.
         ManagePurchases,
+        /// Say what documents say of the organization, and let pools buy by themselves.
+        ManageBilling,
+        /// Add services and packages, new versions of them, and volume tiers.
+        SaveCatalog,
+        /// Agree on prices and terms of payment with an organization, and answer its quote requests.
+        SetPrices,
+        /// Give payments back, record those of invoices, decide about money that could not be booked.
+        SettlePayments,
         /// See the audit log.
         ReadAudit,
         /// See what was sent to whom, and what has become of it.
@@ -176,6 +184,9 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | CorrectLedger
                 | FreezePools
                 | ReadPurchases
+                | SaveCatalog
+                | SetPrices
+                | SettlePayments
                 | ReadAudit
                 | ReadDeliveries
                 | ManageDeliveries
@@ -193,6 +204,9 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | RefundCharges
                 | CorrectLedger
                 | FreezePools
+                | SaveCatalog
+                | SetPrices
+                | SettlePayments
         ),
         Grant::Admin => {
             !matches!(action, UpdateOrganization | ExportOrganization | ManageOwners | ManageSingleSignOn)
@@ -334,7 +348,14 @@ mod tests {
     #[test]
     fn only_the_vendor_corrects_books() {
         for grant in Grant::ALL {
-            for action in [Action::RefundCharges, Action::CorrectLedger, Action::FreezePools] {
+            for action in [
+                Action::RefundCharges,
+                Action::CorrectLedger,
+                Action::FreezePools,
+                Action::SaveCatalog,
+                Action::SetPrices,
+                Action::SettlePayments,
+            ] {
                 assert_eq!(permits(*grant, action), *grant == Grant::Operator, "{grant:?} {action:?}");
             }
         }
@@ -352,18 +373,12 @@ mod tests {
     }
 
     #[test]
-    fn nobody_below_owner_makes_owners() {
+    fn nobody_below_owner_makes_owners_or_says_who_vouches_for_people() {
         for grant in Grant::ALL {
-            let may = permits(*grant, Action::ManageOwners);
-            assert_eq!(may, matches!(grant, Grant::Owner | Grant::Operator), "{grant:?}");
-        }
-    }
-
-    #[test]
-    fn owners_and_the_vendor_say_who_vouches_for_people() {
-        for grant in Grant::ALL {
-            let may = permits(*grant, Action::ManageSingleSignOn);
-            assert_eq!(may, matches!(grant, Grant::Owner | Grant::Operator), "{grant:?}");
+            for action in [Action::ManageOwners, Action::ManageSingleSignOn] {
+                let may = permits(*grant, action);
+                assert_eq!(may, matches!(grant, Grant::Owner | Grant::Operator), "{grant:?} {action:?}");
+            }
         }
     }
 
@@ -418,6 +433,9 @@ mod tests {
                 (Action::CorrectLedger, Action::ReadLedger),
                 (Action::FreezePools, Action::ReadPool),
                 (Action::ManagePurchases, Action::ReadPurchases),
+                (Action::ManageBilling, Action::ReadPurchases),
+                (Action::SetPrices, Action::ReadPurchases),
+                (Action::SettlePayments, Action::ReadPurchases),
                 (Action::ManageDeliveries, Action::ReadDeliveries),
                 (Action::ManageApiKeys, Action::ReadApiKeys),
                 (Action::ManageSingleSignOn, Action::ReadSingleSignOn),

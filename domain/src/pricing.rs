@@ -1,8 +1,24 @@
-//! Prices: which version of a service or package holds at an instant.
+//! Prices: which version of a service or package holds at an instant, and what credits cost.
+//!
+//! # What so many credits cost
+//! Packages, volume tiers and contract prices are all prices per credit from so many credits on. Of those that reach a
+//! quantity the lowest counts: so the price per credit never rises with the quantity. A total is the price per credit
+//! times the credits, rounded half to even to the minor unit, and at least one; a package costs what it says.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::{Credits, Timestamp};
+
+/// How many parts of a minor unit a price per credit is told in.
+pub const PARTS: i64 = 1_000_000;
+/// The most credits of one purchase.
+pub const MAX_PURCHASE: Credits = match Credits::new(1_000_000_000) {
+    Some(credits) => credits,
+    None => Credits::ZERO,
+};
+/// The highest total of one purchase, in minor units: sums of thousands stay in range.
+pub const MAX_TOTAL: i64 = 1_000_000_000_000_000;
 
 /// The largest quantity of one line of a charge.
 pub const MAX_QUANTITY: i64 = 1_000_000;
@@ -34,6 +50,155 @@ pub fn line_credits(each: Credits, quantity: i64) -> Option<Credits> {
         return None;
     }
     each.checked_mul(quantity)
+}
+
+/// What a credit costs, in millionths of a minor unit. Never zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitPrice(i64);
+
+integer_column!(UnitPrice, "unit price", UnitPrice::new, UnitPrice::get);
+
+impl UnitPrice {
+    /// So many millionths of a minor unit; `None` when that is not above zero, or too much for any total.
+    pub const fn new(millionths: i64) -> Option<UnitPrice> {
+        if millionths < 1 || millionths > MAX_TOTAL { None } else { Some(UnitPrice(millionths)) }
+    }
+
+    /// The price per credit of so many credits for a total, rounded half to even.
+    pub fn of(total: i64, credits: Credits) -> Option<UnitPrice> {
+        let product = i128::from(total).checked_mul(i128::from(PARTS))?;
+        UnitPrice::new(half_even(product, i128::from(credits.get()))?)
+    }
+
+    /// Millionths of a minor unit.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// What so many credits cost, rounded half to even, and at least one minor unit; `None` above [`MAX_TOTAL`].
+    pub fn total(self, credits: Credits) -> Option<i64> {
+        let product = i128::from(self.0) * i128::from(credits.get());
+        let total = half_even(product, i128::from(PARTS))?.max(1);
+        (total <= MAX_TOTAL).then_some(total)
+    }
+}
+
+/// A quotient rounded half to even; `None` when it is out of range. The divisor is above zero.
+fn half_even(product: i128, divisor: i128) -> Option<i64> {
+    if divisor <= 0 {
+        return None;
+    }
+    let (quotient, remainder) = (product.div_euclid(divisor), product.rem_euclid(divisor));
+    let rounded = match (remainder * 2).cmp(&divisor) {
+        std::cmp::Ordering::Less => quotient,
+        std::cmp::Ordering::Greater => quotient + 1,
+        std::cmp::Ordering::Equal => quotient + (quotient & 1),
+    };
+    i64::try_from(rounded).ok()
+}
+
+string_enum! {
+    /// Where a price comes from. Of equal prices the first counts.
+    PriceBasis {
+        /// The vendor's answer to a quote request.
+        Quote = "QUOTE",
+        /// Agreed on with the organization.
+        Contract = "CONTRACT",
+        /// A package, or its price per credit.
+        Package = "PACKAGE",
+        /// A volume tier.
+        Volume = "VOLUME",
+    }
+}
+
+string_enum! {
+    /// Where a quote stands that the vendor was asked for.
+    QuoteState {
+        /// Nobody has answered yet.
+        Requested = "REQUESTED",
+        /// There is a price; it can be bought as long as that holds.
+        Answered = "ANSWERED",
+        /// The vendor does not sell so many.
+        Declined = "DECLINED",
+        /// It was bought.
+        Used = "USED",
+    }
+}
+
+/// A price that may count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where it comes from.
+    pub basis: PriceBasis,
+    /// From how many credits on.
+    pub from: Credits,
+    /// What a credit costs.
+    pub unit: UnitPrice,
+    /// What exactly `from` credits cost, when that is a price of its own: a package's.
+    pub exact: Option<i64>,
+    /// For how many days the credits can be used; none: for ever.
+    pub lifetime_days: Option<i64>,
+    /// What it is called: the package's code, say.
+    pub label: String,
+}
+
+/// All prices of an organization in one currency at an instant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PriceBook {
+    /// Prices that may count.
+    pub candidates: Vec<Candidate>,
+    /// From how many credits on there is no price but one agreed on with the customer.
+    pub custom_from: Option<Credits>,
+}
+
+/// What so many credits cost, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Priced {
+    /// How many credits.
+    pub credits: Credits,
+    /// The price that counts.
+    pub chosen: Candidate,
+    /// What they cost together, in minor units.
+    pub total: i64,
+    /// All prices that reach the quantity, the one that counts first.
+    pub considered: Vec<Candidate>,
+}
+
+/// Why credits have no price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PriceRefusal {
+    /// None, or more than [`MAX_PURCHASE`] (or [`MAX_TOTAL`]).
+    OutOfRange,
+    /// There is no price for so few, or none in the currency.
+    NotAvailable,
+    /// So many are sold at a price agreed on with the customer: the vendor has to be asked.
+    QuoteRequired {
+        /// From how many credits on.
+        from: Credits,
+    },
+}
+
+impl PriceBook {
+    /// What so many credits cost.
+    ///
+    /// # Errors
+    /// Why they have no price.
+    pub fn price(&self, credits: Credits) -> Result<Priced, PriceRefusal> {
+        if credits.is_zero() || credits > MAX_PURCHASE {
+            return Err(PriceRefusal::OutOfRange);
+        }
+        let reaching = self.candidates.iter().filter(|candidate| candidate.from <= credits);
+        let mut considered: Vec<Candidate> = reaching.cloned().collect();
+        let agreed = considered.iter().any(|candidate| candidate.basis == PriceBasis::Contract);
+        if let Some(from) = self.custom_from.filter(|from| *from <= credits && !agreed) {
+            return Err(PriceRefusal::QuoteRequired { from });
+        }
+        considered.sort_by_key(|one| (one.unit, one.basis, Reverse(one.from)));
+        let chosen = considered.first().cloned().ok_or(PriceRefusal::NotAvailable)?;
+        let exact = chosen.exact.filter(|_| chosen.from == credits);
+        let total = exact.or_else(|| chosen.unit.total(credits)).ok_or(PriceRefusal::OutOfRange)?;
+        Ok(Priced { credits, chosen, total, considered })
+    }
 }
 
 #[cfg(test)]

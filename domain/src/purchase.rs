@@ -1,12 +1,14 @@
-//! The life of a purchase as one explicit state machine.
+//! The life of a purchase as one explicit state machine: [`apply`] says what an event makes of a state, and what has to
+//! be done with it, or why it cannot happen.
 //!
 //! ```text
 //! request ─► PENDING_APPROVAL ─► APPROVED ─► AWAITING_PAYMENT ─► COMPLETED ─► REFUNDED
 //!                 │  │              ▲              │ │
-//!                 │  └─► REJECTED   └─ checkout ───┘ └─► PAYMENT_FAILED
-//!                 └────► EXPIRED         given up
+//!                 │  └─► REJECTED   └─ given up ───┘ └─► PAYMENT_FAILED ─► APPROVED by another checkout
+//!                 └────► EXPIRED
 //! ```
-//! From every state before payment a purchase can be cancelled or can expire.
+//! From every state before payment a purchase can be cancelled or can expire. What is bought on invoice has its credits
+//! at once and waits for its payment in AWAITING_PAYMENT: then it can neither be given up nor expire.
 
 string_enum! {
     /// Where a purchase stands.
@@ -45,55 +47,236 @@ string_enum! {
     PaymentProvider {
         /// The embedded checkout page, which moves no real money.
         Sandbox = "SANDBOX",
+        /// Stripe's hosted checkout.
+        Stripe = "STRIPE",
+        /// The vendor, by an invoice.
+        Invoice = "INVOICE",
     }
 }
 
 string_enum! {
     /// Where one attempt at paying a purchase stands.
     PaymentState {
-        /// The checkout page can be paid or cancelled.
+        /// The checkout can be paid or cancelled, or the invoice is out.
         Open = "OPEN",
+        /// The buyer has paid by a way that takes days; the money is not there yet.
+        Pending = "PENDING",
         /// The money is there. Final.
         Paid = "PAID",
-        /// Given up at the checkout page, or replaced by the purchase's end. Final.
+        /// The provider reported a final failure. The money may still come: then it is paid.
+        Failed = "FAILED",
+        /// Given up at the checkout page, or replaced by the purchase's end.
         Cancelled = "CANCELLED",
+    }
+}
+
+string_enum! {
+    /// Why money that arrived could not be booked.
+    ParkedReason {
+        /// It names no payment of ours.
+        Unknown = "UNKNOWN",
+        /// It is another amount than agreed on.
+        AmountMismatch = "AMOUNT_MISMATCH",
+        /// It is in another currency.
+        CurrencyMismatch = "CURRENCY_MISMATCH",
+        /// It names another organization than the one that buys.
+        OrganizationMismatch = "ORGANIZATION_MISMATCH",
+        /// It was paid already, by another payment.
+        PaidTwice = "PAID_TWICE",
+        /// The purchase had come to its end before.
+        PurchaseClosed = "PURCHASE_CLOSED",
+        /// A refund or dispute is of no payment of ours, or says something that cannot be.
+        ReversalMismatch = "REVERSAL_MISMATCH",
+    }
+}
+
+string_enum! {
+    /// What has become of money that could not be booked.
+    ParkedState {
+        /// Nobody has decided yet.
+        Open = "OPEN",
+        /// It was booked for a purchase after all.
+        Applied = "APPLIED",
+        /// It was given back, or dealt with elsewhere.
+        Dismissed = "DISMISSED",
     }
 }
 
 /// What can happen to a purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PurchaseEvent {
+    /// Whoever has to has agreed.
+    Approved,
+    /// Somebody who was asked has said no.
+    Rejected,
     /// A checkout is started (or found open).
     CheckoutStarted,
-    /// The buyer gave the checkout up.
+    /// The buyer gave the checkout up, or it has run out.
     CheckoutCancelled,
+    /// An invoice goes out, and the credits come in.
+    Invoiced,
     /// The payment arrived.
     Paid,
+    /// The provider reported that the payment has finally failed.
+    PaymentFailed,
     /// The purchase is withdrawn.
     Cancelled,
+    /// Its price is no longer valid.
+    Expired,
+    /// A part of the payment was returned.
+    PartlyReturned,
+    /// The whole payment was returned.
+    Returned,
+}
+
+/// What has to be done in the transaction that writes the new state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing more.
+    None,
+    /// The lot is issued, unless the purchase has it.
+    Issue,
+    /// Checkouts that are open are closed.
+    CloseCheckouts,
+}
+
+/// What an event has made of a purchase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Where it stood.
+    pub from: PurchaseState,
+    /// Where it stands.
+    pub to: PurchaseState,
+    /// What has to be done.
+    pub effect: Effect,
+}
+
+/// Why an event cannot happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PurchaseRefusal {
+    /// It has to be approved first.
+    NotApproved,
+    /// It cannot be approved or rejected any more.
+    AlreadyDecided {
+        /// Where it stands.
+        state: PurchaseState,
+    },
+    /// It cannot be paid any more. Money that arrives all the same is for the vendor's staff to decide about.
+    NotPayable {
+        /// Where it stands.
+        state: PurchaseState,
+    },
+    /// It has been paid: what arrives now is paid twice.
+    AlreadyPaid,
+    /// It cannot be withdrawn or run out any more.
+    NotWithdrawable {
+        /// Where it stands.
+        state: PurchaseState,
+    },
+    /// Nothing has been paid that could be returned.
+    NothingToReturn {
+        /// Where it stands.
+        state: PurchaseState,
+    },
+}
+
+impl std::fmt::Display for PurchaseRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PurchaseRefusal::NotApproved => f.write_str("The purchase has to be approved first."),
+            PurchaseRefusal::AlreadyDecided { state } => {
+                write!(f, "A purchase that is {state} cannot be approved or rejected.")
+            }
+            PurchaseRefusal::NotPayable { state } => write!(f, "A purchase that is {state} cannot be paid."),
+            PurchaseRefusal::AlreadyPaid => f.write_str("The purchase has been paid already."),
+            PurchaseRefusal::NotWithdrawable { state } => {
+                write!(f, "A purchase that is {state} cannot be cancelled.")
+            }
+            PurchaseRefusal::NothingToReturn { state } => {
+                write!(f, "Nothing has been paid of a purchase that is {state}.")
+            }
+        }
+    }
+}
+
+/// What `event` makes of a purchase in a state. `invoiced` says whether an invoice for it is out, so that its credits are
+/// in already.
+///
+/// Money that arrives is honoured in every state before the end, and also after the buyer gave the checkout up or the
+/// provider reported a failure: the payment is the truth.
+///
+/// # Errors
+/// Why it cannot happen in this state.
+pub const fn apply(
+    from: PurchaseState,
+    invoiced: bool,
+    event: PurchaseEvent,
+) -> Result<Transition, PurchaseRefusal> {
+    use PurchaseState::{
+        Approved, AwaitingPayment, Cancelled, Completed, Expired, PaymentFailed, PendingApproval, Refunded,
+        Rejected,
+    };
+    let (to, effect) = match (event, from) {
+        (PurchaseEvent::Approved, PendingApproval) => (Approved, Effect::None),
+        (PurchaseEvent::Rejected, PendingApproval) => (Rejected, Effect::None),
+        (PurchaseEvent::Approved | PurchaseEvent::Rejected, state) => {
+            return Err(PurchaseRefusal::AlreadyDecided { state });
+        }
+        (PurchaseEvent::CheckoutStarted | PurchaseEvent::Invoiced | PurchaseEvent::Paid, PendingApproval) => {
+            return Err(PurchaseRefusal::NotApproved);
+        }
+        (PurchaseEvent::CheckoutStarted, Approved | AwaitingPayment | PaymentFailed) if !invoiced => {
+            (AwaitingPayment, Effect::CloseCheckouts)
+        }
+        (PurchaseEvent::Invoiced, Approved | AwaitingPayment | PaymentFailed) if !invoiced => {
+            (AwaitingPayment, Effect::Issue)
+        }
+        (PurchaseEvent::CheckoutCancelled, AwaitingPayment) if !invoiced => (Approved, Effect::None),
+        (PurchaseEvent::PaymentFailed, AwaitingPayment | Approved) if !invoiced => {
+            (PaymentFailed, Effect::None)
+        }
+        (PurchaseEvent::Paid, Approved | AwaitingPayment | PaymentFailed) => (Completed, Effect::Issue),
+        (
+            PurchaseEvent::CheckoutStarted | PurchaseEvent::Invoiced | PurchaseEvent::Paid,
+            Completed | Refunded,
+        ) => {
+            return Err(PurchaseRefusal::AlreadyPaid);
+        }
+        (PurchaseEvent::Cancelled, PendingApproval | Approved | AwaitingPayment | PaymentFailed)
+            if !invoiced =>
+        {
+            (Cancelled, Effect::CloseCheckouts)
+        }
+        (PurchaseEvent::Expired, PendingApproval | Approved | AwaitingPayment | PaymentFailed)
+            if !invoiced =>
+        {
+            (Expired, Effect::CloseCheckouts)
+        }
+        (PurchaseEvent::Cancelled | PurchaseEvent::Expired, state) => {
+            return Err(PurchaseRefusal::NotWithdrawable { state });
+        }
+        (PurchaseEvent::PartlyReturned, Completed) => (Completed, Effect::None),
+        // What was bought on invoice and not paid is credited.
+        (PurchaseEvent::PartlyReturned, AwaitingPayment) if invoiced => (AwaitingPayment, Effect::None),
+        (PurchaseEvent::Returned, Completed) => (Refunded, Effect::None),
+        (PurchaseEvent::Returned, AwaitingPayment) if invoiced => (Refunded, Effect::None),
+        (PurchaseEvent::PartlyReturned | PurchaseEvent::Returned, state) => {
+            return Err(PurchaseRefusal::NothingToReturn { state });
+        }
+        (_, state) => return Err(PurchaseRefusal::NotPayable { state }),
+    };
+    Ok(Transition { from, to, effect })
 }
 
 impl PurchaseState {
-    /// The state after `event`, or `None` when it cannot happen in this state.
-    ///
-    /// Money that arrives is honoured in every state before the end, and also after the buyer gave
-    /// the checkout up: the payment is the truth.
-    pub const fn after(self, event: PurchaseEvent) -> Option<PurchaseState> {
-        use PurchaseState::{Approved, AwaitingPayment, Cancelled, Completed, PendingApproval};
-        match (event, self) {
-            (PurchaseEvent::CheckoutStarted, Approved | AwaitingPayment) => Some(AwaitingPayment),
-            (PurchaseEvent::CheckoutCancelled, AwaitingPayment) => Some(Approved),
-            (PurchaseEvent::Paid, AwaitingPayment | Approved) => Some(Completed),
-            (PurchaseEvent::Cancelled, PendingApproval | Approved | AwaitingPayment) => Some(Cancelled),
-            _ => None,
-        }
-    }
-
     /// Whether nothing can happen to the purchase before it is paid any more.
     pub const fn is_final(self) -> bool {
         !matches!(
             self,
-            PurchaseState::PendingApproval | PurchaseState::Approved | PurchaseState::AwaitingPayment
+            PurchaseState::PendingApproval
+                | PurchaseState::Approved
+                | PurchaseState::AwaitingPayment
+                | PurchaseState::PaymentFailed
         )
     }
 }
@@ -102,22 +285,97 @@ impl PurchaseState {
 mod tests {
     use super::*;
 
+    const EVENTS: [PurchaseEvent; 11] = [
+        PurchaseEvent::Approved,
+        PurchaseEvent::Rejected,
+        PurchaseEvent::CheckoutStarted,
+        PurchaseEvent::CheckoutCancelled,
+        PurchaseEvent::Invoiced,
+        PurchaseEvent::Paid,
+        PurchaseEvent::PaymentFailed,
+        PurchaseEvent::Cancelled,
+        PurchaseEvent::Expired,
+        PurchaseEvent::PartlyReturned,
+        PurchaseEvent::Returned,
+    ];
+
+    fn after(state: PurchaseState, events: &[PurchaseEvent]) -> Result<PurchaseState, PurchaseRefusal> {
+        events.iter().try_fold(state, |state, event| Ok(apply(state, false, *event)?.to))
+    }
+
     #[test]
-    fn a_completed_purchase_stays_completed() {
-        use PurchaseEvent::*;
-        for event in [CheckoutStarted, CheckoutCancelled, Paid, Cancelled] {
-            assert_eq!(PurchaseState::Completed.after(event), None);
-            assert_eq!(PurchaseState::Cancelled.after(event), None);
+    fn a_completed_purchase_is_only_returned() {
+        for event in EVENTS {
+            let end = apply(PurchaseState::Completed, false, event).map(|transition| transition.to);
+            let expected = match event {
+                PurchaseEvent::PartlyReturned => Some(PurchaseState::Completed),
+                PurchaseEvent::Returned => Some(PurchaseState::Refunded),
+                _ => None,
+            };
+            assert_eq!(end.ok(), expected, "{event:?}");
+            for end in [PurchaseState::Cancelled, PurchaseState::Expired, PurchaseState::Rejected] {
+                assert!(apply(end, false, event).is_err(), "{end} {event:?}");
+            }
         }
     }
 
     #[test]
     fn the_way_to_credits() {
         use PurchaseEvent::*;
-        let end = [CheckoutStarted, CheckoutCancelled, CheckoutStarted, CheckoutStarted, Paid]
-            .into_iter()
-            .try_fold(PurchaseState::Approved, PurchaseState::after);
-        assert_eq!(end, Some(PurchaseState::Completed));
-        assert_eq!(PurchaseState::PendingApproval.after(Paid), None);
+        let way = [CheckoutStarted, CheckoutCancelled, CheckoutStarted, CheckoutStarted, Paid];
+        assert_eq!(after(PurchaseState::Approved, &way), Ok(PurchaseState::Completed));
+        assert_eq!(after(PurchaseState::PendingApproval, &[Paid]), Err(PurchaseRefusal::NotApproved));
+        let late = [CheckoutStarted, PaymentFailed, Paid];
+        assert_eq!(after(PurchaseState::Approved, &late), Ok(PurchaseState::Completed));
+        assert_eq!(after(PurchaseState::Completed, &[Paid]), Err(PurchaseRefusal::AlreadyPaid));
+    }
+
+    #[test]
+    fn credits_are_issued_exactly_where_money_or_an_invoice_comes_in() {
+        for state in PurchaseState::ALL {
+            for invoiced in [false, true] {
+                for event in EVENTS {
+                    let Ok(transition) = apply(*state, invoiced, event) else { continue };
+                    let comes_in = matches!(event, PurchaseEvent::Paid | PurchaseEvent::Invoiced);
+                    assert_eq!(transition.effect == Effect::Issue, comes_in, "{state} {event:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_stands_in_the_way() {
+        use PurchaseEvent::*;
+        use PurchaseRefusal::*;
+        for state in PurchaseState::ALL.iter().copied() {
+            for event in EVENTS {
+                let Err(refusal) = apply(state, false, event) else { continue };
+                let expected = match event {
+                    Approved | Rejected => AlreadyDecided { state },
+                    PartlyReturned | Returned => NothingToReturn { state },
+                    Cancelled | Expired => NotWithdrawable { state },
+                    CheckoutStarted | Invoiced | Paid => match state {
+                        PurchaseState::PendingApproval => NotApproved,
+                        PurchaseState::Completed | PurchaseState::Refunded => AlreadyPaid,
+                        _ => NotPayable { state },
+                    },
+                    CheckoutCancelled | PaymentFailed => NotPayable { state },
+                };
+                assert_eq!(refusal, expected, "{state} {event:?}");
+            }
+            // Nothing happens any more to what has come to its end, but that a payment is returned.
+            let goes_on = EVENTS.iter().filter(|event| apply(state, false, **event).is_ok());
+            let returned = |event: &&PurchaseEvent| !matches!(event, PartlyReturned | Returned);
+            assert_eq!(state.is_final(), goes_on.filter(returned).count() == 0, "{state}");
+        }
+    }
+
+    #[test]
+    fn what_is_invoiced_stays() {
+        for event in [PurchaseEvent::Cancelled, PurchaseEvent::Expired, PurchaseEvent::CheckoutCancelled] {
+            assert!(apply(PurchaseState::AwaitingPayment, true, event).is_err(), "{event:?}");
+        }
+        let paid = apply(PurchaseState::AwaitingPayment, true, PurchaseEvent::Paid);
+        assert_eq!(paid.map(|transition| transition.to), Ok(PurchaseState::Completed));
     }
 }

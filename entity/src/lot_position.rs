@@ -31,6 +31,10 @@ pub struct Model {
     pub open: bool,
     /// How many of the held credits are to be taken back, because their payment was reversed.
     pub revoking: Credits,
+    /// How many of the held credits are held for a dispute, and by no hold.
+    pub disputed: Credits,
+    /// How many of those that holds hold are held for a dispute from when they are let go.
+    pub contested: Credits,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

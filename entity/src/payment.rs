@@ -1,6 +1,6 @@
 //! Attempts at paying a purchase.
 
-use bursar_domain::id::{OrganizationId, PaymentId, PurchaseId};
+use bursar_domain::id::{OrganizationId, PaymentId, PaymentMethodId, PurchaseId};
 use bursar_domain::ledger::{Key, RequestHash};
 use bursar_domain::purchase::{PaymentProvider, PaymentState};
 use bursar_domain::{Currency, Timestamp};
@@ -37,6 +37,14 @@ pub struct Model {
     pub created_at: Timestamp,
     /// When the money arrived.
     pub paid_at: Option<Timestamp>,
+    /// The provider's own name of the checkout.
+    pub provider_session: Option<String>,
+    /// Where the provider's checkout can be paid.
+    pub provider_url: Option<String>,
+    /// The way of paying that is charged without anybody there.
+    pub payment_method_id: Option<PaymentMethodId>,
+    /// Why the provider says that it has failed.
+    pub failure: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -41,6 +41,12 @@ pub struct Model {
     pub due_at: Option<Timestamp>,
     /// Rises with the pool's settings. The database raises it.
     pub revision: i64,
+    /// Money that went back to the buyer and for which credits are still to come back, in minor units.
+    pub receivable: i64,
+    /// By how much more the credits had cost that came back than the money that went back for them.
+    pub adjusted: i64,
+    /// How many held credits of all positions are to be taken back.
+    pub revoking: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,7 +1,10 @@
 //! Purchases of packages.
 
-use bursar_domain::id::{CreditRequestId, OrganizationId, PackageVersionId, PoolId, PurchaseId, UserId};
+use bursar_domain::id::{
+    CreditRequestId, OrganizationId, PackageVersionId, PoolId, PurchaseId, QuoteId, UserId,
+};
 use bursar_domain::ledger::{Key, RequestHash};
+use bursar_domain::pricing::{PriceBasis, UnitPrice};
 use bursar_domain::purchase::{ApprovalBasis, PurchaseState};
 use bursar_domain::{Credits, Currency, Timestamp};
 use sea_orm::entity::prelude::*;
@@ -49,6 +52,17 @@ pub struct Model {
     pub completed_at: Option<Timestamp>,
     /// The credit request that it answers.
     pub credit_request_id: Option<CreditRequestId>,
+    /// What a credit costs, pinned.
+    pub unit_price: UnitPrice,
+    /// Where the price comes from. But for a package's own price, `package_version_id` only says which of the packages
+    /// is nearest.
+    pub price_basis: PriceBasis,
+    /// The vendor's answer that it is bought by.
+    pub quote_id: Option<QuoteId>,
+    /// Whether an invoice for it is out, so that its credits are in before it is paid.
+    pub invoiced: bool,
+    /// How much of its payment was returned, in minor units.
+    pub returned: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -24,6 +24,11 @@ mod m20261126_000016_audit_list;
 mod m20261127_000017_departures;
 mod m20261127_000018_sign_in_codes;
 mod m20261127_000019_unstated_proof;
+mod m20261127_000020_prices;
+mod m20261127_000021_payments;
+mod m20261127_000022_billing;
+mod m20261127_000023_top_ups;
+mod m20261127_000024_disputes;
 pub mod privileges;
 
 use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
@@ -55,6 +60,11 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000017_departures::Migration),
             Box::new(m20261127_000018_sign_in_codes::Migration),
             Box::new(m20261127_000019_unstated_proof::Migration),
+            Box::new(m20261127_000020_prices::Migration),
+            Box::new(m20261127_000021_payments::Migration),
+            Box::new(m20261127_000022_billing::Migration),
+            Box::new(m20261127_000023_top_ups::Migration),
+            Box::new(m20261127_000024_disputes::Migration),
         ]
     }
 }

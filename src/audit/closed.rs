@@ -25,6 +25,7 @@ const GOES_ON: &[&str] = &[
     "removeMember",
     "revokeInvitation",
     "revokeApiKey",
+    "withdrawTopUpConsent",
     // Who belongs to it comes in to read, and goes.
     "requestSignInLink",
     "redeemSignInLink",
@@ -42,6 +43,14 @@ const GOES_ON: &[&str] = &[
     // What has happened where money is paid is recorded, whether it is convenient or not.
     "payPurchase",
     "cancelCheckout",
+    "awaitPayment",
+    "failPayment",
+    "parkPayment",
+    "refundPurchase",
+    "disputePurchase",
+    "recordInvoicePayment",
+    "overdueInvoice",
+    "expirePurchase",
 ];
 
 /// Refuses a change in an organization that may only read. The head of its log is locked.

@@ -104,6 +104,8 @@ pub(super) const ENTRIES: &[(TransferKind, &str)] = &[
     (TransferKind::Correct, "correctBalance"),
     (TransferKind::Extend, "extendLot"),
     (TransferKind::Revoke, "revokeLot"),
+    (TransferKind::Dispute, "disputeLot"),
+    (TransferKind::Reinstate, "reinstateLot"),
 ];
 
 impl TryFrom<audit_event::Model> for Record {

@@ -1,10 +1,14 @@
 //! Looking things up is authorizing them.
 
-use bursar_domain::id::{ApiKeyId, CapId, CreditRequestId, DepartmentId, OrganizationId, PoolId, PurchaseId};
+use bursar_domain::id::{
+    ApiKeyId, CapId, CreditRequestId, DepartmentId, InvoiceId, OrganizationId, PoolId, PurchaseId, QuoteId,
+    ReversalId,
+};
 use bursar_domain::organization::valid_slug;
 use bursar_domain::permission::{Action, Grant, permits};
 use bursar_entity::{
-    account, api_key, credit_request, department, organization, pool, purchase, spending_cap,
+    account, api_key, credit_request, department, invoice, organization, pool, purchase, quote, reversal,
+    spending_cap,
 };
 use sea_orm::sea_query::SimpleExpr;
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, Select};
@@ -167,6 +171,53 @@ impl Caller {
         let target = Target::Pool(row.pool_id, &[]);
         self.check(row.organization_id, action, target, Action::ReadPurchases, "purchase")?;
         Ok(self.authorized(row.organization_id, row))
+    }
+
+    /// An invoice, for an action on it: the grants on the pool of its purchase count.
+    pub async fn invoice(
+        &self,
+        snapshots: &Snapshots,
+        id: InvoiceId,
+        action: Action,
+    ) -> Result<Authorized<invoice::Model>> {
+        let row = self.find_row::<invoice::Entity>(snapshots, None, invoice::Column::Id.eq(id)).await?;
+        let row = row.ok_or(Error::not_found("invoice"))?;
+        let (known, purchase) = (Some(row.organization_id), purchase::Column::Id.eq(row.purchase_id));
+        let purchase = self.find_row::<purchase::Entity>(snapshots, known, purchase).await?;
+        let purchase = purchase.ok_or(Error::not_found("invoice"))?;
+        let target = Target::Pool(purchase.pool_id, &[]);
+        self.check(row.organization_id, action, target, Action::ReadPurchases, "invoice")?;
+        Ok(self.authorized(row.organization_id, row))
+    }
+
+    /// A quote, for an action on it: the grants on its pool count.
+    pub async fn quote(
+        &self,
+        snapshots: &Snapshots,
+        id: QuoteId,
+        action: Action,
+    ) -> Result<Authorized<quote::Model>> {
+        let row = self.find_row::<quote::Entity>(snapshots, None, quote::Column::Id.eq(id)).await?;
+        let row = row.ok_or(Error::not_found("quote"))?;
+        let target = Target::Pool(row.pool_id, &[]);
+        self.check(row.organization_id, action, target, Action::ReadPurchases, "quote")?;
+        Ok(self.authorized(row.organization_id, row))
+    }
+
+    /// A reversal of a payment, for an action on the purchase.
+    pub async fn reversal(
+        &self,
+        snapshots: &Snapshots,
+        id: ReversalId,
+        action: Action,
+    ) -> Result<Authorized<reversal::Model>> {
+        let row = self.find_row::<reversal::Entity>(snapshots, None, reversal::Column::Id.eq(id)).await?;
+        let row = row.ok_or(Error::not_found("reversal"))?;
+        match self.purchase(snapshots, row.purchase_id, action).await {
+            Ok(_) => Ok(self.authorized(row.organization_id, row)),
+            Err(Error::NotFound { .. }) => Err(Error::not_found("reversal")),
+            Err(error) => Err(error),
+        }
     }
 
     /// A spending cap, for an action on it: the grants on its pool count.

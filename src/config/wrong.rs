@@ -12,7 +12,7 @@ fn expected(key: &str) -> &'static str {
         | "verify_seconds" => "a whole number",
         "introspection" | "suggestions" => "true or false",
         "listen" => "an address and a port, like 127.0.0.1:8080",
-        "public_url" => "a URL, like https://credits.example",
+        "public_url" | "stripe_url" => "a URL, like https://credits.example",
         _ => "text",
     }
 }

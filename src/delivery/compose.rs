@@ -62,7 +62,7 @@ pub fn compose(row: &delivery::Model, keys: &Keys, config: &Config) -> Result<Le
     };
     let code = match template {
         Template::SignInLink => row.link_about.as_deref().map(|about| keys.link_code(about)),
-        Template::Invitation => None,
+        Template::Invitation | Template::PaymentParked => None,
     };
     let Words { subject, text, html } = templates::write(&facts, link.as_deref(), code.as_deref())?;
     if text::address(&row.recipient).as_deref() != Some(row.recipient.as_str()) {
@@ -160,6 +160,25 @@ mod tests {
         assert_eq!(letter.redact(&format!("554 spam: {code} {proof}")), "554 spam: … …");
         // No code has anything to do with an invitation.
         assert!(written(&row("A")).ok().unwrap().code.is_none());
+    }
+
+    #[test]
+    fn a_letter_about_money_needs_no_link() {
+        let facts = json!({ "id": "parked_1", "provider": "STRIPE", "reference": "pi_1", "reason": "PAID_TWICE",
+            "detail": "<i>It was paid before.</i>", "money": "USD 199.00" });
+        let mail = delivery::Model {
+            template: Some(MailTemplate::PaymentParked),
+            facts: facts.to_string(),
+            link_about: None,
+            link_path: None,
+            ..row("A")
+        };
+        let letter = written(&mail).ok().unwrap();
+        for said in ["parked_1", "STRIPE", "pi_1", "PAID_TWICE", "USD 199.00"] {
+            assert!(letter.text.contains(said) && letter.html.contains(said), "{said}: {}", letter.text);
+        }
+        assert!(letter.subject.contains("USD 199.00") && !letter.html.contains("<i>"), "{}", letter.html);
+        assert!(letter.expires_at > Timestamp::from_micros(4_000_000_000_000_000));
     }
 
     #[test]

@@ -37,6 +37,27 @@ struct InvitationText<'a> {
     mail: &'a Invitation<'a>,
 }
 
+struct Parked<'a> {
+    id: &'a str,
+    provider: &'static str,
+    reference: &'a str,
+    reason: &'static str,
+    detail: &'a str,
+    money: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "mail/payment_parked.html")]
+struct ParkedHtml<'a> {
+    mail: &'a Parked<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "mail/payment_parked.txt")]
+struct ParkedText<'a> {
+    mail: &'a Parked<'a>,
+}
+
 struct SignIn<'a> {
     expires: String,
     link: &'a str,
@@ -55,9 +76,9 @@ struct SignInText<'a> {
     mail: &'a SignIn<'a>,
 }
 
-/// Writes a mail, with its link and the code that goes with it. An error says why it cannot be written.
+/// Writes a mail, with its link and the code that goes with it, when it has them. An error says why it cannot be written.
 pub fn write(facts: &Facts, link: Option<&str>, code: Option<&str>) -> Result<Words, String> {
-    let link = link.ok_or("it lacks its link")?;
+    let link = || link.ok_or("it lacks its link");
     match facts {
         Facts::Invitation(facts) => {
             let mail = Invitation {
@@ -65,14 +86,26 @@ pub fn write(facts: &Facts, link: Option<&str>, code: Option<&str>) -> Result<Wo
                 inviter: &facts.inviter,
                 role: called(facts.role),
                 expires: written(facts.expires_at),
-                link,
+                link: link()?,
             };
             let subject = format!("Invitation to {}", facts.organization);
             words(subject, &InvitationText { mail: &mail }, &InvitationHtml { mail: &mail })
         }
+        Facts::Parked(facts) => {
+            let mail = Parked {
+                id: &facts.id,
+                provider: facts.provider.as_str(),
+                reference: &facts.reference,
+                reason: facts.reason.as_str(),
+                detail: &facts.detail,
+                money: &facts.money,
+            };
+            let subject = format!("{} could not be booked", facts.money);
+            words(subject, &ParkedText { mail: &mail }, &ParkedHtml { mail: &mail })
+        }
         Facts::SignIn(facts) => {
             let code = code.ok_or("it lacks its code")?;
-            let mail = SignIn { expires: written(facts.expires_at), link, code };
+            let mail = SignIn { expires: written(facts.expires_at), link: link()?, code };
             words("Your link to sign in".to_owned(), &SignInText { mail: &mail }, &SignInHtml { mail: &mail })
         }
     }

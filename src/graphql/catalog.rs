@@ -18,7 +18,7 @@ impl Service {
     pub async fn find(request: &Request, id: &str) -> Result<Service, Error> {
         let (caller, id) = (request.caller()?, decode::<ServiceId>(id, "service")?);
         let snapshot = request.snapshots.open(caller.scope()).await?;
-        let all = catalog::services(&snapshot, request.now()).await?;
+        let all = catalog::services(&snapshot, None, request.now()).await?;
         all.into_iter().find(|item| item.row.id == id).map(Service).ok_or(Error::not_found("service"))
     }
 }
@@ -41,14 +41,20 @@ impl Service {
         &self.0.row.name
     }
 
-    /// Credits per unit.
+    /// Credits per unit: what the organization pays that this was asked of, and what everybody pays when it is found by
+    /// its id.
     async fn credits(&self) -> CreditsScalar {
+        CreditsScalar(self.0.credits())
+    }
+
+    /// Credits per unit as the catalog has it for everybody.
+    async fn catalog_credits(&self) -> CreditsScalar {
         CreditsScalar(self.0.version.credits)
     }
 
     /// From when this price holds.
     async fn effective_from(&self) -> DateTime {
-        DateTime(self.0.version.effective_from)
+        DateTime(self.0.effective_from())
     }
 }
 

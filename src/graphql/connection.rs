@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use async_graphql::connection::{CursorType, Edge, EmptyFields, PageInfo};
 use async_graphql::{Context, Object, OutputType, TypeName};
 use bursar_domain::id::{
-    AccountId, ApiKeyId, AuditEventId, CapId, ChargeId, CreditRequestId, DeliveryId, DepartmentId, HoldId,
-    Id, InvitationId, LotId, MembershipId, OrganizationId, PoolId, PurchaseId,
+    AccountId, ApiKeyId, AuditEventId, CapId, ChargeId, ContractPriceId, CreditRequestId, DeliveryId,
+    DepartmentId, DocumentId, HoldId, Id, InvitationId, InvoiceId, LotId, MembershipId, OrganizationId,
+    ParkedPaymentId, PoolId, PurchaseId, QuoteId,
 };
 use sea_orm::{EntityTrait, Order, PaginatorTrait, Select, Value};
 
@@ -118,16 +119,21 @@ id_keys!(
     AuditEventId,
     CapId,
     ChargeId,
+    ContractPriceId,
     CreditRequestId,
     DeliveryId,
     DepartmentId,
+    DocumentId,
     HoldId,
     InvitationId,
+    InvoiceId,
     LotId,
     MembershipId,
     OrganizationId,
+    ParkedPaymentId,
     PoolId,
     PurchaseId,
+    QuoteId,
 );
 
 /// The arguments of a connection as the client gave them.

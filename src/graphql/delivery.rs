@@ -45,6 +45,8 @@ pub enum DeliveryState {
 pub enum MailTemplate {
     /// Somebody is asked into an organization.
     Invitation,
+    /// Money arrived that could not be booked.
+    PaymentParked,
     /// A person asked for a link to sign in with.
     SignInLink,
 }

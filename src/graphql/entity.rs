@@ -14,13 +14,20 @@ use super::department::Department;
 use super::errors::ApiError;
 use super::hold::Hold;
 use super::invitation::Invitation;
+use super::invoice::Invoice;
 use super::lot::Lot;
 use super::member::{Member, User};
 use super::node::found;
+use super::numbered_document::Document;
 use super::organization::Organization;
+use super::parked_payment::ParkedPayment;
+use super::payment::Payment;
 use super::pool::Pool;
-use super::purchase::{Payment, Purchase};
+use super::price::ContractPrice;
+use super::purchase::Purchase;
+use super::quote::Quote;
 use super::refund::Refund;
+use super::reversal::Reversal;
 use super::signed_in;
 use super::spending_cap::SpendingCap;
 use super::transfer::Transfer;
@@ -119,6 +126,38 @@ impl EntityQuery {
         find.await.transpose()
     }
 
+    /// An invoice. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_invoice_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Invoice, ApiError>> {
+        let find = Box::pin(async { found(Invoice::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A numbered document. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_document_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Document, ApiError>> {
+        let find = Box::pin(async { found(Document::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// Money that could not be booked. Null when there is none, and for all but the vendor's staff.
+    #[graphql(entity)]
+    async fn find_parked_payment_by_id(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+    ) -> Option<Result<ParkedPayment, ApiError>> {
+        let find = Box::pin(async { found(ParkedPayment::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A payment that was returned or is disputed. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_reversal_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Reversal, ApiError>> {
+        let find = Box::pin(async { found(Reversal::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
     /// A charge. Null when there is none, or none that the caller may see.
     #[graphql(entity)]
     async fn find_charge_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Charge, ApiError>> {
@@ -192,6 +231,24 @@ impl EntityQuery {
         id: ID,
     ) -> Option<Result<CreditRequest, ApiError>> {
         let find = Box::pin(async { found(CreditRequest::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A price that the vendor was asked for. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_quote_by_id(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Quote, ApiError>> {
+        let find = Box::pin(async { found(Quote::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A price agreed on with an organization. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_contract_price_by_id(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+    ) -> Option<Result<ContractPrice, ApiError>> {
+        let find = Box::pin(async { found(ContractPrice::find(signed_in(ctx)?, &id).await) });
         find.await.transpose()
     }
 }

@@ -9,6 +9,7 @@ use super::refused::{
     BatchAbortedError, CapExceededError, CaptureExceedsHoldError, GuaranteeError, HoldClosedError,
     InsufficientCreditsError, ReferenceTakenError, RefundExceedsChargeError, refused,
 };
+use super::scalars::MoneyObject;
 use crate::db::{Fault, fault};
 use crate::error::{Conflict, Error};
 
@@ -92,6 +93,10 @@ pub enum ErrorCode {
     PriceNotAvailable,
     /// The price is no longer valid.
     QuoteExpired,
+    /// More would be owed on invoice than may be.
+    CreditLimit,
+    /// So many credits are sold at a price that the vendor has to be asked for.
+    QuoteRequired,
     /// There are not enough credits.
     InsufficientCredits,
     /// There is no such service.
@@ -164,6 +169,8 @@ pub enum UserError {
     Guarantee(GuaranteeError),
     /// An item of a batch that was not carried out because of another.
     Aborted(BatchAbortedError),
+    /// More than may be owed.
+    CreditLimit(CreditLimitError),
 }
 
 impl UserError {
@@ -182,6 +189,7 @@ impl UserError {
             UserError::Refund(error) => &mut error.field,
             UserError::Guarantee(error) => &mut error.field,
             UserError::Aborted(error) => &mut error.field,
+            UserError::CreditLimit(error) => &mut error.field,
         }
     }
 
@@ -255,6 +263,19 @@ pub struct ConflictError {
     pub field: Option<Vec<String>>,
 }
 
+/// The organization would owe more on invoice than it may.
+#[derive(SimpleObject, Clone, Debug)]
+pub struct CreditLimitError {
+    /// What kind of error it is.
+    pub code: ErrorCode,
+    /// What is wrong, as a sentence for people.
+    pub message: String,
+    /// The part of the input that led to it.
+    pub field: Option<Vec<String>>,
+    /// How much more it may owe.
+    pub available: MoneyObject,
+}
+
 /// The idempotency key was used with different input before.
 #[derive(SimpleObject, Clone, Debug)]
 pub struct IdempotencyConflictError {
@@ -288,6 +309,11 @@ pub fn user_error(error: Error) -> Result<UserError, ApiError> {
                 Conflict::NotEmpty => ErrorCode::NotEmpty,
                 Conflict::PriceNotAvailable => ErrorCode::PriceNotAvailable,
                 Conflict::QuoteExpired => ErrorCode::QuoteExpired,
+                Conflict::CreditLimit { available } => {
+                    let (code, field) = (ErrorCode::CreditLimit, field.and_then(path));
+                    return Ok(CreditLimitError { code, message, field, available: available.into() }.into());
+                }
+                Conflict::QuoteRequired => ErrorCode::QuoteRequired,
             };
             ConflictError { code, message, field: field.and_then(path) }.into()
         }

@@ -10,7 +10,7 @@ use bursar_domain::Credits;
 use bursar_domain::id::{AccountId, ServiceVersionId};
 use bursar_domain::ledger::{AccountKind, BurnKey, Explanation, Limit, Slice};
 use bursar_domain::period::Period;
-use bursar_entity::{charge, lot, pool, service_version, spending_cap, transfer};
+use bursar_entity::{charge, lot, pool, spending_cap, transfer};
 
 use super::Request;
 use super::allocation::Allocation;
@@ -66,8 +66,10 @@ pub struct PriceVersion {
     credits_per_unit: CreditsScalar,
     /// From when it holds, until the next one does.
     effective_from: DateTime,
-    /// When it was added to the catalog.
+    /// When it was added.
     created_at: DateTime,
+    /// Whether it is the organization's own.
+    own: bool,
 }
 
 /// What is taken of one lot, and why of that one.
@@ -204,9 +206,10 @@ async fn explain_lines(
     lines: Vec<Line>,
 ) -> Result<Vec<ExplainedLine>, ApiError> {
     let snapshot = request.snapshots.open(tenant).await?;
-    let versions = catalog::price_versions(&snapshot, lines.iter().map(Line::version).collect()).await?;
+    let ids = lines.iter().map(Line::version).collect();
+    let versions = catalog::price_versions(&snapshot, tenant, ids).await?;
     drop(snapshot);
-    let versions: HashMap<ServiceVersionId, service_version::Model> =
+    let versions: HashMap<ServiceVersionId, catalog::PriceVersion> =
         versions.into_iter().map(|version| (version.id, version)).collect();
     let credits = |value| CreditsScalar(Credits::new(value).unwrap_or_default());
     let explained = |line: Line| ExplainedLine {
@@ -214,6 +217,7 @@ async fn explain_lines(
             credits_per_unit: CreditsScalar(version.credits),
             effective_from: DateTime(version.effective_from),
             created_at: DateTime(version.created_at),
+            own: version.own,
         }),
         quantity: i32::try_from(line.quantity).unwrap_or(i32::MAX),
         credits_each: credits(line.each),

@@ -28,6 +28,8 @@ pub const ACTIVE_KEYS: u64 = 100;
 
 /// Lists that are not connections and may be as long as this: type, field, how many.
 const LONG: &[(&str, &str, u64)] = &[
+    // One a pool.
+    ("Billing", "autoTopUps", 100),
     ("SpendingCap", "raises", 100),
     ("Charge", "refunds", 100),
     ("Viewer", "sessions", 100),
@@ -40,6 +42,8 @@ const LONG: &[(&str, &str, u64)] = &[
 
 /// Fields that cost so many points by themselves: type, field, points.
 const DEAR: &[(&str, &str, u64)] = &[
+    // The charges of the month, and their purchases.
+    ("AutoTopUp", "spentThisMonth", 4),
     // Some twenty lookups, one after another.
     ("CreditPool", "balanceAt", 20),
     // Half of what charging takes.

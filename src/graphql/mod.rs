@@ -13,9 +13,13 @@ mod answer;
 mod api_key;
 mod api_key_mutation;
 mod audit;
+mod auto_top_up;
+mod auto_top_up_mutation;
 mod balance;
 mod batch_root;
+mod billing;
 mod catalog;
+mod catalog_mutation;
 mod charge;
 mod charge_root;
 mod connection;
@@ -37,6 +41,8 @@ mod imports;
 mod inbox;
 mod invitation;
 mod invitation_mutation;
+mod invoice;
+mod invoice_mutation;
 mod lengths;
 mod life;
 mod live;
@@ -46,16 +52,24 @@ mod member;
 mod money;
 mod moves;
 mod node;
+mod numbered_document;
 mod organization;
 mod organization_root;
 mod organization_sight;
 mod parameters;
+mod parked_payment;
+mod payment;
 mod period;
 mod places;
 mod plan;
 mod pool;
 mod pool_mutation;
+mod price;
+mod price_root;
 mod purchase;
+mod purchase_mutation;
+mod quote;
+mod quote_mutation;
 mod refill;
 mod refund;
 mod refund_root;
@@ -63,6 +77,8 @@ mod refusal;
 mod refused;
 mod refused_callers;
 mod render;
+mod reversal;
+mod reversal_mutation;
 mod scalars;
 mod scale;
 mod scan;
@@ -99,6 +115,7 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::ledger::verify::Verifications;
 use crate::live::Hub;
+use crate::purchases::Selling;
 use crate::sign_in::{Client, LinkRequests};
 
 pub use answer::{Answered, Outcome};
@@ -134,6 +151,8 @@ pub struct Services {
     pub verifications: Verifications,
     /// Who delivers what is in the outbox.
     pub courier: Courier,
+    /// What selling takes.
+    pub selling: Selling,
     /// The settings.
     pub config: Config,
 }
@@ -248,6 +267,8 @@ pub struct Query(
     charge_root::ChargeQuery,
     delivery::DeliveryQuery,
     api_key::ApiKeyQuery,
+    parked_payment::ParkedPaymentQuery,
+    price_root::PriceQuery,
 );
 
 /// The root of all reads.
@@ -264,6 +285,8 @@ pub struct SubgraphQuery(
     delivery::DeliveryQuery,
     api_key::ApiKeyQuery,
     entity::EntityQuery,
+    parked_payment::ParkedPaymentQuery,
+    price_root::PriceQuery,
 );
 
 /// The root of all changes.
@@ -292,8 +315,14 @@ pub struct Mutation(
     batch_root::BatchMutation,
     hold_root::HoldMutation,
     refund_root::RefundMutation,
-    purchase::PurchaseMutation,
+    purchase_mutation::PurchaseMutation,
     delivery::DeliveryMutation,
+    invoice_mutation::InvoiceMutation,
+    auto_top_up_mutation::AutoTopUpMutation,
+    parked_payment::ParkedPaymentMutation,
+    catalog_mutation::CatalogMutation,
+    quote_mutation::QuoteMutation,
+    reversal_mutation::ReversalMutation,
 );
 
 /// The schema of the API.

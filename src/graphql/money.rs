@@ -1,7 +1,8 @@
 //! Money as clients give it.
 
 use async_graphql::InputObject;
-use bursar_domain::Money;
+use bursar_domain::pricing::{PARTS, UnitPrice};
+use bursar_domain::{Currency, Money};
 use rust_decimal::prelude::ToPrimitive;
 
 use super::scalars::{CurrencyCode, Decimal};
@@ -39,10 +40,38 @@ impl MoneyInput {
     }
 }
 
+/// What one credit costs, with at most six decimals more than the currency has. `field` is the part of the input that
+/// it is.
+pub fn unit_price(Decimal(amount): Decimal, currency: Currency, field: &str) -> Result<UnitPrice, Error> {
+    let unit = 10_i64.checked_pow(currency.exponent()).and_then(|unit| unit.checked_mul(PARTS));
+    let parts = unit.and_then(|unit| amount.checked_mul(rust_decimal::Decimal::from(unit)));
+    let invalid = |reason: &'static str| Error::invalid(field.to_owned(), reason);
+    let parts = parts.ok_or_else(|| invalid("is too large"))?;
+    if !parts.fract().is_zero() {
+        return Err(invalid("has more than six decimals of the minor unit"));
+    }
+    let price = parts.to_i64().and_then(UnitPrice::new);
+    price.ok_or_else(|| invalid("must be above zero, and not too large"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bursar_domain::Currency;
+
+    #[test]
+    fn prices_of_a_credit_become_whole_parts() {
+        let read = |amount: &str, currency: &str| {
+            let amount = Decimal(rust_decimal::Decimal::from_str_exact(amount).unwrap());
+            unit_price(amount, Currency::parse(currency).unwrap(), "price").ok().map(UnitPrice::get)
+        };
+        assert_eq!(read("1.99", "USD"), Some(199_000_000));
+        assert_eq!(read("1.79800001", "USD"), Some(179_800_001));
+        assert_eq!(read("1.798000001", "USD"), None, "less than a millionth of a cent");
+        assert_eq!(read("0.5", "JPY"), Some(500_000));
+        for bad in ["0", "-1", "0.00", "99999999999999999"] {
+            assert_eq!(read(bad, "USD"), None, "{bad}");
+        }
+    }
 
     #[test]
     fn amounts_become_whole_minor_units() {

@@ -2,9 +2,9 @@
 
 use async_graphql::{Context, ID, Interface, Object};
 use bursar_domain::id::{
-    AccountId, ApiKeyId, AuditEventId, CapId, ChargeId, CreditRequestId, DeliveryId, DepartmentId, HoldId,
-    Id, InvitationId, LotId, MembershipId, OrganizationId, PackageId, PaymentId, PoolId, PurchaseId,
-    ServiceId, UserId,
+    AccountId, ApiKeyId, AuditEventId, CapId, ChargeId, ContractPriceId, CreditRequestId, DeliveryId,
+    DepartmentId, DocumentId, HoldId, Id, InvitationId, InvoiceId, LotId, MembershipId, OrganizationId,
+    PackageId, ParkedPaymentId, PaymentId, PoolId, PurchaseId, QuoteId, ReversalId, ServiceId, UserId,
 };
 
 use super::allocation::Allocation;
@@ -18,12 +18,19 @@ use super::department::Department;
 use super::errors::ApiError;
 use super::hold::Hold;
 use super::invitation::Invitation;
+use super::invoice::Invoice;
 use super::lot::Lot;
 use super::member::{Member, User};
+use super::numbered_document::Document;
 use super::organization::Organization;
+use super::parked_payment::ParkedPayment;
+use super::payment::Payment;
 use super::pool::Pool;
-use super::purchase::{Payment, Purchase};
+use super::price::ContractPrice;
+use super::purchase::Purchase;
+use super::quote::Quote;
 use super::refund::Refund;
+use super::reversal::Reversal;
 use super::spending_cap::SpendingCap;
 use super::transfer::Transfer;
 use super::{Request, request};
@@ -63,6 +70,14 @@ pub enum Node {
     Purchase(Purchase),
     /// A payment.
     Payment(Payment),
+    /// An invoice.
+    Invoice(Invoice),
+    /// A numbered document.
+    Document(Document),
+    /// Money that arrived and could not be booked.
+    ParkedPayment(ParkedPayment),
+    /// A payment that was returned or is disputed.
+    Reversal(Reversal),
     /// A charge.
     Charge(Charge),
     /// Credits that are held for charges to come.
@@ -81,6 +96,10 @@ pub enum Node {
     AuditEvent(AuditEvent),
     /// Something that has left or is to leave Bursar.
     Delivery(Delivery),
+    /// A price that the vendor was asked for.
+    Quote(Quote),
+    /// What a credit costs an organization, as agreed on with it.
+    ContractPrice(ContractPrice),
 }
 
 /// The part of the root that finds things by id.
@@ -143,7 +162,11 @@ async fn find(request: &Request, id: &str) -> Result<Option<Node>, ApiError> {
         ServiceId::PREFIX => Service::find(request, id).await.map(Node::from),
         PackageId::PREFIX => Package::find(request, id).await.map(Node::from),
         PurchaseId::PREFIX => Purchase::find(request, id).await.map(Node::from),
+        ParkedPaymentId::PREFIX => ParkedPayment::find(request, id).await.map(Node::from),
         PaymentId::PREFIX => Payment::find(request, id).await.map(Node::from),
+        InvoiceId::PREFIX => Invoice::find(request, id).await.map(Node::from),
+        DocumentId::PREFIX => Document::find(request, id).await.map(Node::from),
+        ReversalId::PREFIX => Reversal::find(request, id).await.map(Node::from),
         ChargeId::PREFIX => Charge::find(request, id).await.map(Node::from),
         HoldId::PREFIX => Hold::find(request, id).await.map(Node::from),
         global_id::REFUND_PREFIX => Refund::find(request, id).await.map(Node::from),
@@ -152,6 +175,8 @@ async fn find(request: &Request, id: &str) -> Result<Option<Node>, ApiError> {
         ApiKeyId::PREFIX => ApiKey::find(request, id).await.map(Node::from),
         AuditEventId::PREFIX => AuditEvent::find(request, id).await.map(Node::from),
         DeliveryId::PREFIX => Delivery::find(request, id).await.map(Node::from),
+        QuoteId::PREFIX => Quote::find(request, id).await.map(Node::from),
+        ContractPriceId::PREFIX => ContractPrice::find(request, id).await.map(Node::from),
         global_id::TRANSFER_PREFIX => Transfer::find(request, id).await.map(Node::from),
         _ => return Ok(None),
     };

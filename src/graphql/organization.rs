@@ -9,6 +9,7 @@ use sea_orm::{ColumnTrait, Order, QueryFilter};
 use super::api_key::{self, ApiKey};
 use super::audit::{self, AuditEvent, AuditFilter};
 use super::balance::Balance;
+use super::billing::Billing;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
 use super::connection::{NodeConnection, PageArgs, connection, in_memory};
@@ -21,6 +22,7 @@ use super::invitation::{self, Invitation, InvitationFilter};
 use super::member::Member;
 use super::node::{decode, found};
 use super::pool::Pool;
+use super::price::OrganizationPrices;
 use super::purchase::Purchase;
 use super::scalars::{CurrencyCode, DateTime, TimeZone};
 use super::single_sign_on::{self, SingleSignOn};
@@ -244,7 +246,7 @@ impl Organization {
         let list = Box::pin(async {
             let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
-            let services = catalog::services(&snapshot, request.now()).await?;
+            let services = catalog::services(&snapshot, Some(self.tenant()), request.now()).await?;
             in_memory(
                 services,
                 PageArgs { first, after, last, before },
@@ -276,6 +278,12 @@ impl Organization {
             )
         });
         Some(list.await)
+    }
+
+    /// What credits cost it. For those who see all of its purchases.
+    async fn prices(&self, ctx: &Context<'_>) -> Option<Result<OrganizationPrices, ApiError>> {
+        let prices = signed_in(ctx).and_then(|request| OrganizationPrices::of(request, self));
+        Some(prices.map_err(ApiError::from))
     }
 
     /// Its purchases, newest first. Administrators of pools see those for their pools.
@@ -415,5 +423,15 @@ impl Organization {
     ) -> Option<Result<NodeConnection<AuditEvent>, ApiError>> {
         let args = PageArgs { first, after, last, before };
         Some(Box::pin(audit::of_organization(ctx, self.tenant(), filter, args)).await)
+    }
+
+    /// Its billing details, the terms that it buys on, its invoices and documents. For those who see all its purchases.
+    async fn billing(&self, ctx: &Context<'_>) -> Option<Result<Billing, ApiError>> {
+        let find = Box::pin(async {
+            let request = signed_in(ctx)?;
+            self.require(request, Action::ReadPurchases)?;
+            Billing::of(request, &self.0).await
+        });
+        Some(find.await.map_err(ApiError::from))
     }
 }

@@ -118,7 +118,7 @@ impl Pool {
             let Some(allowed) = pools::allowed_services(&self.0)? else { return Ok(None) };
             let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
-            let services = catalog::services(&snapshot, request.now()).await?;
+            let services = catalog::services(&snapshot, Some(self.tenant()), request.now()).await?;
             let allowed = services.into_iter().filter(|service| allowed.contains(&service.row.id));
             Ok(Some(allowed.map(Service).collect()))
         });

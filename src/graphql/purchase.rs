@@ -1,8 +1,8 @@
-//! Purchases and payments.
+//! Purchases.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, Object};
 use bursar_domain::Money;
-use bursar_domain::id::{PaymentId, PurchaseId};
+use bursar_domain::id::PurchaseId;
 use bursar_domain::permission::Action;
 use bursar_domain::purchase as states;
 use bursar_entity::{lot, payment, purchase};
@@ -10,18 +10,23 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::catalog::Package;
 use super::credit_request::CreditRequest;
-use super::errors::{ApiError, UserError, user_error};
+use super::errors::ApiError;
+use super::invoice::Invoice;
 use super::lot::Lot;
 use super::member::User;
 use super::node::{decode, found};
-use super::pool::{self, Pool, pool_of};
-use super::scalars::{CreditsScalar, DateTime, IdempotencyKey, MoneyObject};
+use super::numbered_document::Document;
+use super::payment::Payment;
+use super::pool::{Pool, pool_of};
+use super::price::PriceBasis;
+use super::quote::Quote;
+use super::reversal::Reversal;
+use super::scalars::{CreditsScalar, DateTime, MoneyObject, UnitPriceObject};
 use super::{Request, request, signed_in};
 use crate::auth::Authorized;
 use crate::db::Tenant;
 use crate::error::Error;
-use crate::purchases::{self, CheckoutLink, PurchaseRequest, StartCheckout};
-use crate::{catalog, global_id};
+use crate::{catalog, global_id, purchases};
 
 /// Where a purchase stands.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -55,26 +60,6 @@ pub enum ApprovalBasis {
     Automatic,
 }
 
-/// Who takes the money.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "states::PaymentProvider")]
-pub enum PaymentProvider {
-    /// The embedded checkout page, which moves no real money.
-    Sandbox,
-}
-
-/// Where an attempt at paying stands.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "states::PaymentState")]
-pub enum PaymentState {
-    /// The checkout page can be paid or cancelled.
-    Open,
-    /// The money is there.
-    Paid,
-    /// Given up, or replaced by another attempt.
-    Cancelled,
-}
-
 /// A purchase of credits.
 pub struct Purchase(pub purchase::Model);
 
@@ -84,6 +69,10 @@ impl Purchase {
         Ok(Purchase(authorized(request, id, Action::ReadPurchases).await?.into_value()))
     }
 
+    fn money(&self, minor: i64) -> MoneyObject {
+        Money { minor, currency: self.0.currency }.into()
+    }
+
     fn tenant(&self) -> Tenant {
         // Only purchases that the caller may see become objects.
         Tenant::vouched(self.0.organization_id)
@@ -91,7 +80,7 @@ impl Purchase {
 }
 
 /// A purchase by its global id, for an action on it.
-async fn authorized(
+pub async fn authorized(
     request: &Request,
     id: &str,
     action: Action,
@@ -113,11 +102,12 @@ impl Purchase {
         pool_of(ctx, self.0.pool_id).await
     }
 
-    /// What is bought, in the version that was requested.
+    /// The package that is bought, in the version that was requested. Null when so many credits are bought.
     async fn package(&self, ctx: &Context<'_>) -> Option<Result<Package, ApiError>> {
         let find = Box::pin(async {
             let snapshot = request(ctx)?.snapshots.open(self.tenant()).await?;
-            Ok(catalog::package_of_version(&snapshot, self.0.package_version_id).await?.map(Package))
+            let package = catalog::package_of_version(&snapshot, self.0.package_version_id).await?;
+            Ok(package.filter(|package| purchases::is_package(&self.0, package)).map(Package))
         });
         find.await.transpose()
     }
@@ -137,9 +127,28 @@ impl Purchase {
         CreditsScalar(self.0.credits)
     }
 
-    /// The price, as requested.
+    /// The price, as requested, or lower when it had fallen at the checkout.
     async fn total(&self) -> MoneyObject {
-        Money { minor: self.0.total, currency: self.0.currency }.into()
+        self.money(self.0.total)
+    }
+
+    /// What a credit costs.
+    async fn unit_price(&self) -> UnitPriceObject {
+        (self.0.unit_price, self.0.currency).into()
+    }
+
+    /// Where the price comes from.
+    async fn price_basis(&self) -> PriceBasis {
+        self.0.price_basis.into()
+    }
+
+    /// The vendor's answer that it is bought by. Null when it has another price, and for those who may not see it.
+    async fn quote(&self, ctx: &Context<'_>) -> Option<Result<Quote, ApiError>> {
+        let find = Box::pin(async {
+            let Some(id) = self.0.quote_id else { return Ok(None) };
+            found(Quote::find(request(ctx)?, &global_id::encode(id)).await)
+        });
+        find.await.transpose()
     }
 
     /// Who asked for it, as long as they belong to the organization.
@@ -208,230 +217,30 @@ impl Purchase {
         });
         Some(list.await)
     }
-}
 
-/// An attempt at paying a purchase.
-pub struct Payment(pub payment::Model);
-
-impl Payment {
-    /// The payment with a global id, when the caller may see the purchase.
-    pub async fn find(request: &Request, id: &str) -> Result<Payment, Error> {
-        let (caller, id) = (request.caller()?, decode::<PaymentId>(id, "payment")?);
-        let condition = payment::Column::Id.eq(id);
-        let organization = |row: &payment::Model| row.organization_id;
-        let found =
-            caller.row::<payment::Entity>(&request.snapshots, condition, organization, "payment").await?;
-        let (_, row) = found;
-        let purchase = caller.purchase(&request.snapshots, row.purchase_id, Action::ReadPurchases).await;
-        match purchase {
-            Ok(_) => Ok(Payment(row)),
-            Err(_) => Err(Error::not_found("payment")),
-        }
-    }
-}
-
-/// An attempt at paying a purchase.
-#[Object]
-impl Payment {
-    /// The global id.
-    pub(crate) async fn id(&self) -> ID {
-        ID(global_id::encode(self.0.id))
-    }
-
-    /// The purchase.
-    async fn purchase(&self, ctx: &Context<'_>) -> Option<Result<Purchase, ApiError>> {
+    /// The invoice by which it was bought. Null when it was not.
+    async fn invoice(&self, ctx: &Context<'_>) -> Option<Result<Invoice, ApiError>> {
         let find =
-            async { found(Purchase::find(request(ctx)?, &global_id::encode(self.0.purchase_id)).await) };
+            Box::pin(async { Ok(Invoice::of_purchase(request(ctx)?, self.tenant(), self.0.id).await?) });
         find.await.transpose()
     }
 
-    /// Who takes the money.
-    async fn provider(&self) -> PaymentProvider {
-        self.0.provider.into()
+    /// What was returned of its payment, or is disputed, newest first.
+    async fn reversals(&self, ctx: &Context<'_>) -> Option<Result<Vec<Reversal>, ApiError>> {
+        let list =
+            Box::pin(async { Ok(Reversal::of_purchase(request(ctx)?, self.tenant(), self.0.id).await?) });
+        Some(list.await)
     }
 
-    /// Where it stands.
-    async fn state(&self) -> PaymentState {
-        self.0.state.into()
+    /// The receipt, the invoice and the credit notes, newest first.
+    async fn documents(&self, ctx: &Context<'_>) -> Option<Result<Vec<Document>, ApiError>> {
+        let list =
+            Box::pin(async { Ok(Document::of_purchase(request(ctx)?, self.tenant(), self.0.id).await?) });
+        Some(list.await)
     }
 
-    /// How much.
-    async fn amount(&self) -> MoneyObject {
-        Money { minor: self.0.amount, currency: self.0.currency }.into()
+    /// How much of its payment was returned.
+    async fn returned(&self) -> MoneyObject {
+        self.money(self.0.returned)
     }
-
-    /// When it was started.
-    async fn created_at(&self) -> DateTime {
-        DateTime(self.0.created_at)
-    }
-
-    /// When the money arrived.
-    async fn paid_at(&self) -> Option<DateTime> {
-        self.0.paid_at.map(DateTime)
-    }
-}
-
-/// What is to be bought.
-#[derive(InputObject)]
-pub struct RequestPurchaseInput {
-    /// For which pool.
-    pool_id: ID,
-    /// The package's code.
-    package: String,
-    /// Why it is wanted.
-    note: Option<String>,
-    /// The name of this request: repeating it has no second effect.
-    idempotency_key: IdempotencyKey,
-    /// Whether to answer only what would happen.
-    #[graphql(default = false)]
-    dry_run: bool,
-}
-
-/// A purchase to be paid.
-#[derive(InputObject)]
-pub struct StartCheckoutInput {
-    /// Which purchase.
-    purchase_id: ID,
-    /// The name of this request: repeating it has no second effect.
-    idempotency_key: IdempotencyKey,
-    /// Whether to answer only what would happen.
-    #[graphql(default = false)]
-    dry_run: bool,
-}
-
-/// A purchase to be withdrawn.
-#[derive(InputObject)]
-pub struct CancelPurchaseInput {
-    /// Which purchase.
-    purchase_id: ID,
-}
-
-/// A purchase that was requested.
-#[derive(SimpleObject, Default)]
-pub struct RequestPurchasePayload {
-    /// The purchase.
-    purchase: Option<Purchase>,
-    /// Whether it had been requested before, under the same key.
-    replayed: bool,
-    /// Why it was not requested. Empty when it was.
-    user_errors: Vec<UserError>,
-}
-
-/// A checkout that was started.
-#[derive(SimpleObject, Default)]
-pub struct StartCheckoutPayload {
-    /// The purchase.
-    purchase: Option<Purchase>,
-    /// The attempt at paying it.
-    payment: Option<Payment>,
-    /// Where the purchase can be paid. Whoever has this address may pay or cancel. Null in a dry run.
-    checkout_url: Option<String>,
-    /// Whether it had been started before, under the same key.
-    replayed: bool,
-    /// Why it was not started. Empty when it was.
-    user_errors: Vec<UserError>,
-}
-
-/// A purchase that was withdrawn.
-#[derive(SimpleObject)]
-pub struct CancelPurchasePayload {
-    /// The purchase.
-    purchase: Option<Purchase>,
-    /// Why it was not withdrawn. Empty when it was.
-    user_errors: Vec<UserError>,
-}
-
-/// The part of the root that buys.
-#[derive(Default)]
-pub struct PurchaseMutation;
-
-#[Object]
-impl PurchaseMutation {
-    /// Requests a package for a pool: pins what is bought and for how much.
-    async fn request_purchase(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "What to buy.")] input: RequestPurchaseInput,
-    ) -> Option<Result<RequestPurchasePayload, ApiError>> {
-        let outcome = Box::pin(async {
-            let request = signed_in(ctx)?;
-            let pool = pool::authorized(request, &input.pool_id, Action::ManagePurchases).await;
-            let pool = pool.map_err(|error| error.at("poolId"))?;
-            let wanted = PurchaseRequest {
-                package: input.package,
-                note: input.note,
-                key: input.idempotency_key.0,
-                dry_run: input.dry_run,
-            };
-            request.snapshots.close().await;
-            purchases::request(&request.services.context, &pool, wanted).await
-        });
-        Some(match outcome.await {
-            Ok(requested) => Ok(RequestPurchasePayload {
-                purchase: Some(Purchase(requested.purchase)),
-                replayed: requested.replayed,
-                user_errors: Vec::new(),
-            }),
-            Err(error) => user_error(error)
-                .map(|error| RequestPurchasePayload { user_errors: vec![error], ..Default::default() }),
-        })
-    }
-
-    /// Starts a checkout of a purchase and answers the address of its page. An earlier one that is still
-    /// open is closed.
-    async fn start_checkout(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "What to pay.")] input: StartCheckoutInput,
-    ) -> Option<Result<StartCheckoutPayload, ApiError>> {
-        let dry_run = input.dry_run;
-        let outcome = Box::pin(async {
-            let request = signed_in(ctx)?;
-            let purchase = managed(request, &input.purchase_id).await?;
-            let start = StartCheckout { key: input.idempotency_key.0, dry_run };
-            let started = purchases::start_checkout(&request.services.context, &purchase, start).await?;
-            let services = &request.services;
-            let link = CheckoutLink::new(&services.keys, &started.payment);
-            Ok((started, services.config.link(&link.path())))
-        });
-        Some(match outcome.await {
-            Ok((started, url)) => Ok(StartCheckoutPayload {
-                purchase: Some(Purchase(started.purchase)),
-                payment: Some(Payment(started.payment)),
-                checkout_url: (!dry_run).then_some(url),
-                replayed: started.replayed,
-                user_errors: Vec::new(),
-            }),
-            Err(error) => user_error(error)
-                .map(|error| StartCheckoutPayload { user_errors: vec![error], ..Default::default() }),
-        })
-    }
-
-    /// Withdraws a purchase before it is paid.
-    async fn cancel_purchase(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Which one.")] input: CancelPurchaseInput,
-    ) -> Option<Result<CancelPurchasePayload, ApiError>> {
-        let outcome = Box::pin(async {
-            let request = signed_in(ctx)?;
-            let purchase = managed(request, &input.purchase_id).await?;
-            purchases::cancel(&request.services.context, &purchase).await
-        });
-        Some(match outcome.await {
-            Ok(value) => {
-                Ok(CancelPurchasePayload { purchase: Some(Purchase(value)), user_errors: Vec::new() })
-            }
-            Err(error) => user_error(error)
-                .map(|error| CancelPurchasePayload { purchase: None, user_errors: vec![error] }),
-        })
-    }
-}
-
-/// A purchase for a change; the snapshot is closed, since what comes next is a write.
-async fn managed(request: &Request, id: &str) -> Result<Authorized<purchase::Model>, Error> {
-    let purchase = authorized(request, id, Action::ManagePurchases).await;
-    let purchase = purchase.map_err(|error| error.at("purchaseId"))?;
-    request.snapshots.close().await;
-    Ok(purchase)
 }

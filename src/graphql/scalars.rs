@@ -1,6 +1,7 @@
 //! Strict scalars: one spelling of each value, and no float anywhere.
 
 use async_graphql::{Description, InputType, InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use bursar_domain::pricing::UnitPrice;
 use bursar_domain::{Credits, Currency, Money, Timestamp};
 use chrono::{DateTime as ChronoDateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal as RustDecimal;
@@ -209,6 +210,29 @@ impl From<Money> for MoneyObject {
     }
 }
 
+/// What one credit costs.
+#[derive(Clone, Debug, async_graphql::SimpleObject)]
+#[graphql(name = "UnitPrice")]
+pub struct UnitPriceObject {
+    /// The amount, with up to six decimals more than the currency has.
+    pub amount: Decimal,
+    /// The currency.
+    pub currency: CurrencyCode,
+}
+
+/// How many decimals of the minor unit a price per credit has.
+pub const UNIT_DECIMALS: u32 = 6;
+
+impl From<(UnitPrice, Currency)> for UnitPriceObject {
+    fn from((unit, currency): (UnitPrice, Currency)) -> UnitPriceObject {
+        let mut amount = RustDecimal::new(unit.get(), currency.exponent() + UNIT_DECIMALS).normalize();
+        if amount.scale() < currency.exponent() {
+            amount.rescale(currency.exponent());
+        }
+        UnitPriceObject { amount: Decimal(amount), currency: CurrencyCode(currency) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +263,19 @@ mod tests {
         assert_eq!(show(19_900, "USD"), Value::from("199.00"));
         assert_eq!(show(5, "KWD"), Value::from("0.005"));
         assert_eq!(show(1_000, "JPY"), Value::from("1000"));
+    }
+
+    #[test]
+    fn prices_of_a_credit_have_the_decimals_that_they_need() {
+        let show = |millionths, code| {
+            let (unit, currency) = (UnitPrice::new(millionths).unwrap(), Currency::parse(code).unwrap());
+            ScalarType::to_value(&UnitPriceObject::from((unit, currency)).amount)
+        };
+        assert_eq!(show(199_000_000, "USD"), Value::from("1.99"));
+        assert_eq!(show(200_000_000, "USD"), Value::from("2.00"));
+        assert_eq!(show(179_800_001, "USD"), Value::from("1.79800001"));
+        assert_eq!(show(150_000_000, "JPY"), Value::from("150"));
+        assert_eq!(show(500_000, "JPY"), Value::from("0.5"));
     }
 
     #[test]

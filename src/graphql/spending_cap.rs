@@ -146,7 +146,7 @@ impl SpendingCap {
             let Some(id) = self.row.service_id else { return Ok(None) };
             let request = signed_in(ctx)?;
             let snapshot = request.snapshots.open(self.tenant()).await?;
-            let services = catalog::services(&snapshot, request.now()).await?;
+            let services = catalog::services(&snapshot, Some(self.tenant()), request.now()).await?;
             Ok(services.into_iter().find(|service| service.row.id == id).map(Service))
         });
         find.await.transpose()

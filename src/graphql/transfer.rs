@@ -59,6 +59,10 @@ pub enum TransferKind {
     Owe,
     /// What the pool owed was settled.
     Settle,
+    /// Not a movement of its own: the payment is disputed, and what is free of the lot is held.
+    Dispute,
+    /// Not a movement of its own: the dispute was won, and what was held for it is free again.
+    Reinstate,
 }
 
 /// What an account is for.
@@ -148,7 +152,8 @@ impl Transfer {
     /// Who caused what a hold has done: whoever made it, or captured it; nobody, when its time ran out.
     async fn actor_of_hold(&self, ctx: &Context<'_>, hold: hold::Model) -> Result<Option<Actor>, ApiError> {
         let organization = self.row.organization_id;
-        if self.row.kind == Kind::Hold {
+        // What it lets go may be held again, for a dispute: that comes later.
+        if self.row.kind == Kind::Hold && self.row.version <= hold.version {
             return Ok(Some(Actor::new(organization, hold.actor_kind, hold.actor_id)));
         }
         if hold.state == HoldState::Expired && self.row.kind != Kind::Owe {

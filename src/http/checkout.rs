@@ -1,23 +1,30 @@
-//! The sandbox checkout page: plain HTML, works without scripts. Opening it changes nothing; paying and
-//! cancelling are POSTs from its two forms.
+//! The checkout page: plain HTML, works without scripts. In the sandbox it takes the payment itself; otherwise it shows what is
+//! bought, leads on to the payment provider's page, and says afterwards what has become of it. Opening it changes nothing;
+//! paying and cancelling are POSTs from its two forms.
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State as Shared};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
+use bursar_domain::invoice::DocumentKind;
 use bursar_domain::organization::OrganizationState;
-use bursar_domain::purchase::{PaymentState, PurchaseState};
-use bursar_domain::{Money, Timestamp};
+use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseState};
+use bursar_domain::{Currency, Timestamp};
 use rust_decimal::Decimal;
 
 use super::State;
 use super::page;
 use super::request_id::RequestId;
+use crate::billing::{self, DocumentLink};
+use crate::db::Tenant;
 use crate::error::{Conflict, Error};
-use crate::purchases::{self, Checkout, CheckoutLink};
+use crate::purchases::{self, Checkout, CheckoutLink, Selling};
+
+/// How often, in seconds, a page looks again that waits for the provider's word. Mostly it is there within one.
+const LOOK_AGAIN: &str = "2";
 
 /// The page.
 #[derive(Template)]
@@ -26,12 +33,23 @@ struct CheckoutPage {
     path: String,
     organization: String,
     pool: String,
-    package: String,
+    /// What is bought, in words.
+    title: String,
     credits: String,
     total: String,
+    /// What was given back of it; none: nothing.
+    returned: Option<String>,
     valid_until: String,
     reference: String,
     status: Status,
+    /// Whether no real money moves.
+    sandbox: bool,
+    /// Where it is paid, when not here.
+    elsewhere: Option<String>,
+    /// What the provider calls the reason of a failure.
+    failure: Option<String>,
+    /// Where its receipt is.
+    receipt: Option<String>,
     /// Whether it is paid and the credits wait for the pool to be opened, or for the organization to act again.
     waiting: bool,
     /// Whether they wait for the organization.
@@ -39,18 +57,32 @@ struct CheckoutPage {
 }
 
 /// What the page says.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
-    /// It can be paid.
+    /// It can be paid here.
     Payable,
+    /// It can be paid at the provider's page.
+    PayableElsewhere,
+    /// The buyer comes from the provider's page, and the provider has not told of it yet.
+    Confirming,
+    /// It has been paid by a way that takes days.
+    Pending,
     /// It has just been paid.
     Paid,
     /// It had been paid before.
     AlreadyPaid,
+    /// It was paid, and all of it was given back.
+    Returned,
+    /// The provider says that it has failed.
+    Failed,
+    /// An invoice is out for it.
+    Invoiced,
     /// It has been given up, or replaced by another.
     Closed,
     /// Its price is no longer valid.
     Expired,
+    /// It was begun with a provider that takes the money no more, or could not be reached then.
+    Unavailable,
 }
 
 /// The three parts of a checkout's address.
@@ -64,20 +96,32 @@ fn link(parts: Parts) -> CheckoutLink {
 
 /// Shows the page.
 pub async fn show(Shared(state): Shared<Arc<State>>, parts: Parts) -> Response {
-    let (services, link) = (state.server.services(), link(parts));
-    let now = services.context.clock.now();
-    match purchases::find_checkout(&services.context, &services.keys, &link).await {
-        Ok(checkout) => {
-            let status = status(&checkout, now);
-            show_page(&link, &checkout, status)
-        }
+    let (selling, link) = (&state.server.services().selling, link(parts));
+    match find(selling, &link).await {
+        Ok((checkout, status)) => show_page(selling, &link, &checkout, status).await,
         Err(error) => failed(&error),
     }
 }
 
-/// Leads back to the page from where its forms lead to, which a browser has in its history.
+/// Leads back to the page from where its forms lead to, which a browser has in its history, and from the provider's page,
+/// when the buyer gave up there.
 pub async fn back(uri: Uri) -> Response {
     page::elsewhere(uri.path().rsplit_once('/').map_or("/", |(page, _)| page))
+}
+
+/// Where the provider's page leads to once the buyer has paid. The provider tells of the payment on another way, which may
+/// take a moment longer: until then this page says so and looks again, rather than to ask for the money a second time.
+pub async fn done(Shared(state): Shared<Arc<State>>, uri: Uri, parts: Parts) -> Response {
+    let (selling, link) = (&state.server.services().selling, link(parts));
+    match find(selling, &link).await {
+        Ok((checkout, Status::PayableElsewhere)) => {
+            let mut response = show_page(selling, &link, &checkout, Status::Confirming).await;
+            response.headers_mut().insert(header::REFRESH, HeaderValue::from_static(LOOK_AGAIN));
+            response
+        }
+        Ok(_) => back(uri).await,
+        Err(error) => failed(&error),
+    }
 }
 
 /// Pays.
@@ -90,16 +134,21 @@ pub async fn pay(
     if page::is_foreign(&headers) {
         return page::foreign();
     }
-    let (services, link) = (state.server.services(), link(parts));
-    match purchases::pay_sandbox(&services.ledger, &services.keys, &link, Some(origin)).await {
+    let (selling, link) = (&state.server.services().selling, link(parts));
+    match purchases::pay_sandbox(selling, &link, Some(origin)).await {
         Ok(settled) => {
-            let status = if settled.already { Status::AlreadyPaid } else { Status::Paid };
-            show_page(&link, &settled.checkout, status)
+            let now = selling.context().clock.now();
+            let taker = selling.taker(&settled.checkout.organization);
+            let status = match status(&settled.checkout, taker, now) {
+                Status::AlreadyPaid if !settled.already => Status::Paid,
+                status => status,
+            };
+            show_page(selling, &link, &settled.checkout, status).await
         }
         // The page itself says best why it cannot be paid.
         Err(Error::Conflict { kind: Conflict::State | Conflict::QuoteExpired, .. }) => {
-            let mut response =
-                show(Shared(state), Ok(Path((link.organization, link.payment, link.token)))).await;
+            let parts = (link.organization, link.payment, link.token);
+            let mut response = show(Shared(Arc::clone(&state)), Ok(Path(parts))).await;
             *response.status_mut() = StatusCode::CONFLICT;
             response
         }
@@ -117,46 +166,99 @@ pub async fn cancel(
     if page::is_foreign(&headers) {
         return page::foreign();
     }
-    let (services, link) = (state.server.services(), link(parts));
-    let now = services.context.clock.now();
-    match purchases::cancel_checkout(&services.context, &services.keys, &link, Some(origin)).await {
+    let (selling, link) = (&state.server.services().selling, link(parts));
+    match purchases::cancel_checkout(selling, &link, Some(origin)).await {
         Ok(checkout) => {
-            let status = status(&checkout, now);
-            show_page(&link, &checkout, status)
+            let taker = selling.taker(&checkout.organization);
+            let status = status(&checkout, taker, selling.context().clock.now());
+            show_page(selling, &link, &checkout, status).await
         }
         Err(error) => failed(&error),
     }
 }
 
-fn status(checkout: &Checkout, now: Timestamp) -> Status {
-    match checkout.payment.state {
+/// A checkout, and what its page says of it.
+async fn find(selling: &Selling, link: &CheckoutLink) -> Result<(Checkout, Status), Error> {
+    let now = selling.context().clock.now();
+    let checkout = purchases::find_checkout(selling.context(), &selling.keys, link).await?;
+    let status = status(&checkout, selling.taker(&checkout.organization), now);
+    Ok((checkout, status))
+}
+
+/// What the page says, when `taker` takes the money of new checkouts.
+fn status(checkout: &Checkout, taker: PaymentProvider, now: Timestamp) -> Status {
+    let (payment, purchase) = (&checkout.payment, &checkout.purchase);
+    match payment.state {
+        PaymentState::Paid if purchase.state == PurchaseState::Refunded => Status::Returned,
         PaymentState::Paid => Status::AlreadyPaid,
-        PaymentState::Cancelled => Status::Closed,
-        PaymentState::Open if checkout.is_payable(now) => Status::Payable,
-        PaymentState::Open if checkout.purchase.state == PurchaseState::AwaitingPayment => Status::Expired,
-        PaymentState::Open => Status::Closed,
+        PaymentState::Pending => Status::Pending,
+        PaymentState::Failed => Status::Failed,
+        PaymentState::Open if checkout.is_payable(now) && !purchase.invoiced => payable(checkout, taker),
+        PaymentState::Open | PaymentState::Cancelled => match purchase.state {
+            PurchaseState::AwaitingPayment if purchase.invoiced => Status::Invoiced,
+            // Those that ran out are closed a little later; nobody has given them up.
+            PurchaseState::Expired => Status::Expired,
+            PurchaseState::AwaitingPayment if payment.state == PaymentState::Open => Status::Expired,
+            _ => Status::Closed,
+        },
     }
 }
 
-fn show_page(link: &CheckoutLink, checkout: &Checkout, status: Status) -> Response {
+/// Where a checkout can be paid that is open.
+fn payable(checkout: &Checkout, taker: PaymentProvider) -> Status {
+    match (checkout.payment.provider, &checkout.payment.provider_url) {
+        (provider, _) if provider != taker => Status::Unavailable,
+        (PaymentProvider::Sandbox, _) => Status::Payable,
+        (PaymentProvider::Stripe | PaymentProvider::Invoice, Some(_)) => Status::PayableElsewhere,
+        // The provider could not be reached when it was begun. Whoever begins it again with the same key gets there.
+        (PaymentProvider::Stripe | PaymentProvider::Invoice, None) => Status::Unavailable,
+    }
+}
+
+async fn show_page(selling: &Selling, link: &CheckoutLink, checkout: &Checkout, status: Status) -> Response {
+    let receipt = match status {
+        Status::Paid | Status::AlreadyPaid | Status::Returned => receipt(selling, checkout).await,
+        _ => Ok(None),
+    };
+    // That it is paid has to be said all the same.
+    let receipt = receipt.unwrap_or_else(|error| {
+        tracing::error!(%error, "a receipt could not be found");
+        None
+    });
+    let (payment, purchase) = (&checkout.payment, &checkout.purchase);
     let page = CheckoutPage {
         path: link.path(),
         organization: checkout.organization.name.clone(),
         pool: checkout.pool.name.clone(),
-        package: checkout.package.row.name.clone(),
-        credits: checkout.purchase.credits.to_string(),
-        total: money(Money { minor: checkout.purchase.total, currency: checkout.purchase.currency }),
-        valid_until: page::date(checkout.purchase.valid_until),
+        title: checkout.title.clone(),
+        credits: purchase.credits.to_string(),
+        total: money(purchase.total, purchase.currency),
+        returned: (purchase.returned > 0).then(|| money(purchase.returned, purchase.currency)),
+        valid_until: page::date(purchase.valid_until),
         reference: link.payment.clone(),
         status,
+        sandbox: payment.provider == PaymentProvider::Sandbox,
+        elsewhere: payment.provider_url.clone(),
+        failure: payment.failure.clone(),
+        receipt,
         waiting: !checkout.credited,
         suspended: checkout.organization.state == OrganizationState::Suspended,
     };
     page::render(StatusCode::OK, &page)
 }
 
-fn money(money: Money) -> String {
-    format!("{} {}", money.currency, Decimal::new(money.minor, money.currency.exponent()))
+/// Where the receipt of what was paid is. Whoever has the address of a checkout has paid it, or was to.
+async fn receipt(selling: &Selling, checkout: &Checkout) -> Result<Option<String>, Error> {
+    let purchase = &checkout.purchase;
+    // The checkout was found by an address that Bursar made for this organization.
+    let tenant = Tenant::vouched(purchase.organization_id);
+    let snapshot = selling.context().db.read(tenant).await?;
+    let found = billing::document_of(&snapshot, tenant, purchase.id, &[DocumentKind::Receipt]).await?;
+    Ok(found.map(|document| DocumentLink::new(&selling.keys, &document).path()))
+}
+
+fn money(minor: i64, currency: Currency) -> String {
+    format!("{currency} {}", Decimal::new(minor, currency.exponent()))
 }
 
 fn failed(error: &Error) -> Response {
@@ -178,6 +280,11 @@ fn failed(error: &Error) -> Response {
             StatusCode::SERVICE_UNAVAILABLE,
             "Not certain",
             "The connection to our records broke just now. Open this page again to see whether the payment counts; it can never count twice.",
+        ),
+        Error::Unavailable(_) | Error::Overloaded => page::message(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Not possible now",
+            "Too much is under way at the moment. Nothing was paid. Please try again shortly.",
         ),
         error => {
             tracing::error!(%error, "a checkout failed");

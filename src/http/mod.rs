@@ -6,6 +6,8 @@ mod attachment;
 mod body;
 mod checkout;
 mod client_address;
+mod consent;
+mod document;
 mod explorer;
 mod export;
 mod export_link;
@@ -17,6 +19,7 @@ mod mailbox;
 mod metrics;
 mod negotiate;
 mod page;
+mod payment_hook;
 mod rebinding;
 mod request_id;
 mod sign_in;
@@ -110,6 +113,8 @@ fn router(state: State) -> Router {
             "/checkout/{organization}/{payment}/{token}/cancel",
             get(checkout::back).post(checkout::cancel),
         )
+        .route("/checkout/{organization}/{payment}/{token}/done", get(checkout::done))
+        .route("/checkout/{organization}/{payment}/{token}/back", get(checkout::back))
         .merge(mail(&state))
         .route("/invitation/{link}", get(invitation::show).post(invitation::accept))
         .route("/sso", get(sso::show).post(sso::find))
@@ -120,6 +125,11 @@ fn router(state: State) -> Router {
         .route("/export/audit", get(export::audit_log))
         .route("/export/organization", get(export_organization::everything))
         .route("/export/organization/{link}", get(export_link::download))
+        .route("/document/{organization}/{document}/{token}", get(document::show))
+        .route("/document/{organization}/{document}/{token}/pdf", get(document::download))
+        .route("/consent/{organization}/{method}/{token}", get(consent::show).post(consent::answer))
+        .route("/consent/{organization}/{method}/{token}/{end}", get(consent::back))
+        .route("/payments/stripe", post(payment_hook::stripe))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::show))

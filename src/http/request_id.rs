@@ -46,6 +46,7 @@ const WHOLE: &[&str] = &[
     "/health/ready",
     "/mailbox",
     "/metrics",
+    "/payments/stripe",
     "/sign-in",
     "/sso",
 ];
@@ -53,6 +54,8 @@ const WHOLE: &[&str] = &[
 const BEGINNINGS: &[(&str, &str)] = &[
     ("/assets/", "/assets/..."),
     ("/checkout/", "/checkout/..."),
+    ("/document/", "/document/..."),
+    ("/consent/", "/consent/..."),
     ("/export/organization/", "/export/organization/..."),
     ("/invitation/", "/invitation/..."),
     ("/mailbox/", "/mailbox/..."),
@@ -60,7 +63,7 @@ const BEGINNINGS: &[(&str, &str)] = &[
     ("/sso/", "/sso/..."),
 ];
 
-/// What of a path is logged. Those of checkouts, invitations and links to sign in with hold a secret. So may any that
+/// What of a path is logged. Those of checkouts, documents, invitations and links to sign in with hold a secret. So may any that
 /// leads nowhere: a link that was mistyped, or was broken on its way, is as good as it was once it is put right.
 fn logged(path: &str) -> &'static str {
     if let Some(known) = WHOLE.iter().find(|known| **known == path) {
@@ -107,6 +110,8 @@ mod tests {
             ("/sign-in/swordfish", "/sign-in/..."),
             ("/invitation/swordfish", "/invitation/..."),
             ("/checkout/a/b/swordfish/pay", "/checkout/..."),
+            ("/document/a/b/swordfish/pdf", "/document/..."),
+            ("/consent/a/b/swordfish", "/consent/..."),
             ("//sign-in/swordfish", "..."),
             ("/Sign-In/swordfish", "..."),
             ("/sign%2Din/swordfish", "..."),

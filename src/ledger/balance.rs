@@ -3,16 +3,16 @@
 //! What has lapsed and is not held is left out from its instant of expiry on, whether or not the
 //! lapse has been booked yet.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use bursar_domain::id::{AccountId, PoolId};
+use bursar_domain::id::{AccountId, LotId, PoolId};
 use bursar_domain::{Credits, Timestamp};
-use bursar_entity::{account, hold, pool_head, transfer};
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, Statement};
+use bursar_entity::{account, hold, lot_position, pool_head, transfer};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, QueryFilter, Statement};
 
 use super::load::credits;
 use super::{Receipt, ReceiptRow};
-use crate::db::{Tenant, Txn};
+use crate::db::{Tenant, Txn, padded};
 use crate::error::{Error, Result};
 
 /// What a pool or an account has.
@@ -211,7 +211,7 @@ struct Expiry {
 pub(super) struct Overdue {
     pub pool: PoolId,
     pub account: AccountId,
-    /// Credits that have lapsed.
+    /// Credits that have lapsed, or are taken back because their payment was reversed.
     pub lapsed: i64,
     /// Credits that are no longer held.
     pub released: i64,
@@ -259,14 +259,43 @@ pub(super) async fn overdue(
     for hold in &holds {
         slices.extend(super::load_holds::held_slices(hold)?.into_iter().map(|slice| (hold.pool_id, slice)));
     }
-    let lots = slices.iter().map(|(_, (_, lot, _))| *lot).collect();
+    if slices.is_empty() {
+        return Ok(rows);
+    }
+    let lots: BTreeSet<LotId> = slices.iter().map(|(_, (_, lot, _))| *lot).collect();
+    let pools: BTreeSet<PoolId> = slices.iter().map(|(pool, _)| *pool).collect();
+    let mut marks = marks(txn, tenant, (pools, lots.clone())).await?;
     let lots = super::load_pools::lots_by_id(txn, tenant, lots).await?;
-    for (pool, (account, lot, released)) in slices {
+    for (pool, (account, lot, credits)) in slices {
+        // What is let go is taken back, or held for a dispute, as far as it is marked.
+        let (revoking, contested) = marks.entry((account, lot)).or_default();
+        let back = credits.min(*revoking);
+        let kept = (credits - back).min(*contested);
+        (*revoking, *contested) = (*revoking - back, *contested - kept);
+        let released = credits - kept;
         let lapsed = lots.get(&lot).is_some_and(|lot| lot.expires_at.is_some_and(|expiry| expiry <= at));
-        let lapsed = if lapsed { released } else { 0 };
+        let lapsed = if lapsed { released } else { back };
         rows.push(Overdue { pool, account, lapsed, released });
     }
     Ok(rows)
+}
+
+/// What is marked of held credits of lots: to be taken back, and waited for by a dispute.
+async fn marks(
+    txn: &Txn,
+    tenant: Tenant,
+    (pools, lots): (BTreeSet<PoolId>, BTreeSet<LotId>),
+) -> Result<HashMap<(AccountId, LotId), (i64, i64)>> {
+    use lot_position::Column as P;
+    let marked = Condition::any().add(P::Revoking.gt(Credits::ZERO)).add(P::Contested.gt(Credits::ZERO));
+    let select = tenant
+        .find::<lot_position::Entity>()
+        .filter(P::PoolId.is_in(padded(pools.into_iter().collect())))
+        .filter(P::LotId.is_in(padded(lots.into_iter().collect())))
+        .filter(marked);
+    let rows = select.all(txn).await?.into_iter();
+    let marks = rows.map(|row| ((row.account_id, row.lot_id), (row.revoking.get(), row.contested.get())));
+    Ok(marks.collect())
 }
 
 /// Credits in lots that expire in `(after, until]`, by account; with `free` only those not held.

@@ -37,6 +37,7 @@ pub async fn balance_at(txn: &Txn, tenant: Tenant, pool: PoolId, at: Timestamp) 
     for row in late.all(txn).await? {
         match row.kind {
             TransferKind::Release => held -= row.credits.get(),
+            TransferKind::Hold => held += row.credits.get(),
             _ => posted -= row.credits.get(),
         }
     }

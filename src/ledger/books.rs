@@ -1,8 +1,8 @@
 //! What is kept in memory between batches, and how a batch finds out whether it still holds.
 //!
 //! A pool's books are as they were kept when its head has the same version (nothing was booked) and the
-//! same revision (nothing was set). Departments are as they were when the organization's revision is the
-//! same, prices when the catalog's is. All these numbers are read inside the batch's transaction, the
+//! same revision (nothing was set). Departments and the organization's own prices are as they were when the
+//! organization's revision is the same, the catalog's prices when the catalog's is. All these numbers are read inside the batch's transaction, the
 //! head's with its lock; what has moved is read again.
 
 use std::collections::BTreeMap;
@@ -12,14 +12,14 @@ use bursar_domain::Timestamp;
 use bursar_domain::id::{DepartmentId, OrganizationId, PoolId, ServiceId};
 use bursar_domain::ledger::{Department, Pool, ServicePrice};
 use bursar_domain::pricing::versions_at;
-use bursar_entity::{pool_head, service, service_version};
+use bursar_entity::{organization_price, pool_head, service, service_version};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use sea_orm::EntityTrait;
 
 use super::load::Margin;
 use super::load_pools::Needed;
-use crate::db::Txn;
+use crate::db::{Tenant, Txn};
 use crate::error::Result;
 
 /// The most departments of a pool whose accounts are kept.
@@ -37,6 +37,8 @@ pub(super) struct Books {
     /// The revision that `departments` belongs to.
     pub organization_revision: i64,
     pub departments: BTreeMap<DepartmentId, Department>,
+    /// What services cost the organization itself, of the same revision; none: not read yet.
+    pub own_prices: Option<Vec<organization_price::Model>>,
     pub pools: BTreeMap<PoolId, Kept>,
 }
 
@@ -51,6 +53,40 @@ pub(super) struct Kept {
 }
 
 impl Books {
+    /// Forgets what belongs to another revision of the organization than this.
+    pub fn turn_to(&mut self, revision: i64) {
+        if self.organization_revision != revision {
+            self.departments.clear();
+            self.own_prices = None;
+            self.organization_revision = revision;
+        }
+    }
+
+    /// The prices of the catalog at an instant, with those of the organization itself laid over.
+    pub async fn laid_over(
+        &mut self,
+        txn: &Txn,
+        tenant: Tenant,
+        catalog: ByCode,
+        at: Timestamp,
+    ) -> Result<ByCode> {
+        if self.own_prices.is_none() {
+            self.own_prices = Some(tenant.find::<organization_price::Entity>().all(txn).await?);
+        }
+        let rows = self.own_prices.iter().flatten();
+        let mut own = versions_at(rows, |row| row.service_id, |row| row.effective_from, at);
+        own.retain(|_, row| row.credits.is_some());
+        if own.is_empty() {
+            return Ok(catalog);
+        }
+        let laid_over = |(code, price): (&String, &ServicePrice)| {
+            let own = own.get(&price.service).and_then(|row| Some((row.id, row.credits?)));
+            let (version, credits) = own.unwrap_or((price.version, price.credits));
+            (code.clone(), ServicePrice { service: price.service, version, credits })
+        };
+        Ok(Arc::new(catalog.iter().map(laid_over).collect()))
+    }
+
     /// Takes a pool out, when it is still what the database has and has what is needed of it.
     pub fn take(&mut self, head: &pool_head::Model, needed: &Needed) -> Option<Kept> {
         let Kept { pool, margin, .. } = self.pools.get(&head.pool_id)?;
@@ -102,7 +138,9 @@ impl Books {
         let departments: usize = self.pools.values().map(|kept| kept.margin.departments.len()).sum();
         let holds: usize = self.pools.values().map(|kept| 8 * kept.margin.holds.len()).sum();
         let caps: usize = self.pools.values().map(|kept| kept.pool.caps.len()).sum();
-        u64::try_from(1 + rows + holds + caps + departments + self.departments.len()).unwrap_or(u64::MAX)
+        let prices = self.own_prices.as_ref().map_or(0, Vec::len);
+        let all = 1 + rows + holds + caps + departments + self.departments.len() + prices;
+        u64::try_from(all).unwrap_or(u64::MAX)
     }
 }
 
@@ -157,7 +195,7 @@ impl Shelf {
 #[derive(Clone, Default)]
 pub(super) struct Prices(Arc<RwLock<Option<PriceList>>>);
 
-type ByCode = Arc<BTreeMap<String, ServicePrice>>;
+pub(super) type ByCode = Arc<BTreeMap<String, ServicePrice>>;
 
 struct PriceList {
     revision: i64,

@@ -94,9 +94,11 @@ pub(super) async fn load(
     let latest = heads.iter().map(|head| head.clock).fold(latest, Timestamp::max);
     loaded.state.calendar = periods::calendar(&organization.time_zone, latest)?;
     load_refunds(txn, (tenant, commands), latest, &mut loaded.state).await?;
+    books.turn_to(organization.revision);
     if commands.iter().any(|command| prices_matter(&command.instruction)) {
-        let list = prices.at(txn, organization.catalog, latest_of(commands, prices_matter)).await?;
-        loaded.state.services = list;
+        let at = latest_of(commands, prices_matter);
+        let catalog = prices.at(txn, organization.catalog, at).await?;
+        loaded.state.services = books.laid_over(txn, tenant, catalog, at).await?;
     }
     let guaranteed =
         commands.iter().any(|c| matches!(&c.instruction, Instruction::Refund(r) if r.guaranteed));
@@ -135,10 +137,6 @@ pub(super) async fn load(
     }
     find_next_holds(txn, tenant, commands, &mut loaded).await?;
 
-    if books.organization_revision != organization.revision {
-        books.departments.clear();
-        books.organization_revision = organization.revision;
-    }
     load_departments(txn, tenant, commands, locking, books).await?;
     loaded.state.departments = std::mem::take(&mut books.departments);
     if keys_used || waited {

@@ -119,6 +119,9 @@ fn empty_pool(row: pool::Model, head: &pool_head::Model) -> Pool {
                 debt: head.debt,
                 clearing: head.clearing,
             },
+            receivable: head.receivable,
+            adjusted: head.adjusted,
+            revoking: head.revoking,
             due: head.due_at,
         },
         // Filled in with the accounts.
@@ -190,8 +193,16 @@ async fn load_accounts(
         let lot = lots.get(&row.lot_id).ok_or_else(|| Error::internal("a position names no lot"))?;
         let account = kept.get_mut(&row.pool_id).and_then(|kept| kept.pool.accounts.get_mut(&row.account_id));
         let Some(account) = account else { continue };
-        let (credits, held, revoking, cost) = (row.credits, row.held, row.revoking, row.cost);
-        account.positions.insert(burn(lot), Position { credits, held, revoking, cost, changed: false });
+        let position = Position {
+            credits: row.credits,
+            held: row.held,
+            revoking: row.revoking,
+            disputed: row.disputed,
+            contested: row.contested,
+            cost: row.cost,
+            changed: false,
+        };
+        account.positions.insert(burn(lot), position);
     }
     Ok(())
 }

@@ -45,6 +45,9 @@ pub(super) async fn load_refunds(
             Instruction::Revoke(revoke) => {
                 lots.insert(revoke.lot);
             }
+            Instruction::Dispute(dispute) | Instruction::Reinstate(dispute) => {
+                lots.insert(dispute.lot);
+            }
             _ => {}
         }
     }

@@ -321,6 +321,8 @@ fn kind(instruction: &Instruction) -> Result<TransferKind> {
         Instruction::TakeBack(_) => TransferKind::Correct,
         Instruction::Extend(_) => TransferKind::Extend,
         Instruction::Revoke(_) => TransferKind::Revoke,
+        Instruction::Dispute(_) => TransferKind::Dispute,
+        Instruction::Reinstate(_) => TransferKind::Reinstate,
         Instruction::Charge(_) | Instruction::Hold(_) | Instruction::Capture(_) | Instruction::BookDue => {
             return Err(Error::internal("a journal entry's id on another command"));
         }
@@ -377,6 +379,7 @@ fn entry_row(
         Instruction::TakeBack(take) => row.lot_id = take.lot,
         Instruction::Extend(extend) => row.lot_id = Some(extend.lot),
         Instruction::Revoke(revoke) => row.lot_id = Some(revoke.lot),
+        Instruction::Dispute(dispute) | Instruction::Reinstate(dispute) => row.lot_id = Some(dispute.lot),
         _ => {}
     }
     let seal = Some(digest::of_entry(&row).to_vec());

@@ -50,6 +50,9 @@ pub async fn open_pool(
         hash: ORIGIN.to_vec(),
         due_at: None,
         revision: 1,
+        receivable: 0,
+        adjusted: 0,
+        revoking: 0,
     };
     pool_head::Entity::insert(head.into_active_model()).exec_without_returning(txn).await?;
     let row = account_row(tenant, pool, account, &Account::empty(None), now);
@@ -153,8 +156,8 @@ impl Booked {
         let values = |column: &H| !matches!(column, H::OrganizationId | H::PoolId | H::Revision);
         let values: Vec<H> = H::iter().filter(values).collect();
         let (account_key, account_values) = ([A::PoolId, A::Id], [A::Posted, A::Held]);
-        let (position_key, position_values) =
-            ([P::PoolId, P::AccountId, P::LotId], [P::Credits, P::Held, P::Cost, P::Open, P::Revoking]);
+        let position_key = [P::PoolId, P::AccountId, P::LotId];
+        let position_values = [P::Credits, P::Held, P::Cost, P::Open, P::Revoking, P::Disputed, P::Contested];
         let hold_values = [O::State, O::Captured, O::CapturedUnits, O::HeldSlices, O::ClosedAt];
         let refill_values = [A::RefillStart, A::RefillEnd, A::RefillShortfall, A::TermsSeal];
         let tables = vec![
@@ -250,6 +253,8 @@ impl Changed {
                     cost: position.cost,
                     open: !position.credits.is_zero(),
                     revoking: position.revoking,
+                    disputed: position.disputed,
+                    contested: position.contested,
                 });
             }
         }
@@ -274,6 +279,9 @@ fn head_row(tenant: Tenant, pool: &Pool, link: &[u8; 32], revision: i64) -> pool
         hash: link.to_vec(),
         due_at: head.due,
         revision,
+        receivable: head.receivable,
+        adjusted: head.adjusted,
+        revoking: head.revoking,
     }
 }
 

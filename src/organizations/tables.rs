@@ -33,6 +33,7 @@ pub const WITHHELD: &[(&str, &[&str])] = &[
     ("api_key", &["hash"]),
     ("delivery", &["facts", "link_about", "link_path", "lease", "last_error"]),
     ("identity_provider", &["client_secret"]),
+    ("payment", &["provider_url"]),
     ("timed_task", &["lease"]),
 ];
 

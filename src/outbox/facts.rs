@@ -4,6 +4,7 @@
 
 use bursar_domain::Timestamp;
 use bursar_domain::organization::Role;
+use bursar_domain::purchase::{ParkedReason, PaymentProvider};
 use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ use super::Template;
 pub enum Facts {
     /// Of an invitation.
     Invitation(InvitationFacts),
+    /// Of money that could not be booked.
+    Parked(ParkedFacts),
     /// Of a link to sign in with.
     SignIn(SignInFacts),
 }
@@ -30,6 +33,23 @@ pub struct InvitationFacts {
     pub role: Role,
     /// Until when it can be accepted.
     pub expires_at: Timestamp,
+}
+
+/// What a mail about money that could not be booked says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedFacts {
+    /// The global id of it.
+    pub id: String,
+    /// Who has taken it.
+    pub provider: PaymentProvider,
+    /// The provider's own name of it.
+    pub reference: String,
+    /// Why it could not be booked.
+    pub reason: ParkedReason,
+    /// What was expected and what came, in words.
+    pub detail: String,
+    /// How much, with the currency.
+    pub money: String,
 }
 
 /// What a mail with a link to sign in with says.
@@ -50,6 +70,17 @@ struct StoredInvitation {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StoredParked {
+    id: String,
+    provider: String,
+    reference: String,
+    reason: String,
+    detail: String,
+    money: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StoredSignIn {
     expires_at: i64,
 }
@@ -61,6 +92,19 @@ impl From<InvitationFacts> for Value {
             "inviter": facts.inviter,
             "role": facts.role.as_str(),
             "expiresAt": facts.expires_at.micros(),
+        })
+    }
+}
+
+impl From<ParkedFacts> for Value {
+    fn from(facts: ParkedFacts) -> Value {
+        json!({
+            "id": facts.id,
+            "provider": facts.provider.as_str(),
+            "reference": facts.reference,
+            "reason": facts.reason.as_str(),
+            "detail": facts.detail,
+            "money": facts.money,
         })
     }
 }
@@ -85,6 +129,19 @@ impl Facts {
                     expires_at: Timestamp::from_micros(stored.expires_at),
                 }))
             }
+            Template::PaymentParked => {
+                let stored = StoredParked::deserialize(stored)?;
+                let provider = PaymentProvider::parse(&stored.provider);
+                let reason = ParkedReason::parse(&stored.reason);
+                Ok(Facts::Parked(ParkedFacts {
+                    id: stored.id,
+                    provider: provider.ok_or_else(|| serde_json::Error::custom("no such provider"))?,
+                    reference: stored.reference,
+                    reason: reason.ok_or_else(|| serde_json::Error::custom("there is no such reason"))?,
+                    detail: stored.detail,
+                    money: stored.money,
+                }))
+            }
             Template::SignInLink => {
                 let stored = StoredSignIn::deserialize(stored)?;
                 Ok(Facts::SignIn(SignInFacts { expires_at: Timestamp::from_micros(stored.expires_at) }))
@@ -98,6 +155,8 @@ impl Facts {
     pub fn expires_at(&self) -> Timestamp {
         match self {
             Facts::Invitation(facts) => facts.expires_at,
+            // It leads nowhere: what it says is true however late it comes.
+            Facts::Parked(_) => Timestamp::from_micros(i64::MAX),
             Facts::SignIn(facts) => facts.expires_at,
         }
     }
@@ -126,6 +185,18 @@ mod tests {
         {
             assert!(Facts::read(Template::SignInLink, &bad).is_err(), "{bad}");
         }
+        let parked = ParkedFacts {
+            id: "parked_1".to_owned(),
+            provider: PaymentProvider::Stripe,
+            reference: "pi_1".to_owned(),
+            reason: ParkedReason::PaidTwice,
+            detail: "<b>".to_owned(),
+            money: "USD 1.00".to_owned(),
+        };
+        let mut stored = Value::from(parked.clone());
+        assert_eq!(Facts::read(Template::PaymentParked, &stored).unwrap(), Facts::Parked(parked));
+        stored["reason"] = json!("BECAUSE");
+        assert!(Facts::read(Template::PaymentParked, &stored).is_err());
         let bad = json!({ "organization": "A", "inviter": "B", "role": "KING", "expiresAt": 7 });
         assert!(Facts::read(Template::Invitation, &bad).is_err());
     }

@@ -12,6 +12,6 @@ mod replay;
 
 pub use append::{Link, Mail, UserOrAddress, append};
 pub use bursar_domain::delivery::MailTemplate as Template;
-pub use facts::{Facts, InvitationFacts, SignInFacts};
+pub use facts::{Facts, InvitationFacts, ParkedFacts, SignInFacts};
 pub use forget::{Named, forget};
 pub use replay::replay;

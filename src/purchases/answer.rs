@@ -19,6 +19,7 @@ use serde_json::json;
 use super::request::{Wanted, request_in};
 use crate::audit;
 use crate::auth::{Actor, Authorized, Standing};
+use crate::catalog::Buying;
 use crate::changes::Change;
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Error, Result};
@@ -260,8 +261,9 @@ async fn give(
         Answer::Purchase { package } => {
             let wanted = Wanted {
                 pool: request.pool_id,
-                package: package.clone(),
+                buying: Buying::Package(package.clone()),
                 field: "answer.purchase.package",
+                currency: None,
                 note: checked.note.clone(),
                 credit_request: Some(request.id),
                 idempotency: checked.idempotency,

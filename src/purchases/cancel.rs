@@ -1,18 +1,24 @@
 //! Withdrawing a purchase before it is paid.
 
-use bursar_domain::purchase::{PurchaseEvent, PurchaseState};
+use bursar_domain::purchase::{PurchaseEvent, PurchaseState, apply};
 use bursar_entity::purchase;
 use serde_json::json;
 
-use super::{close_open_payments, lock, write_purchase};
+use super::checkout::close_sessions;
+use super::top_up::{Ended, ended_in};
+use super::{Selling, close_open_payments, lock, nothing_under_way, refused, write_purchase};
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
-use crate::context::Context;
 use crate::db;
-use crate::error::{Conflict, Error, Result};
+use crate::error::Result;
 
 /// Withdraws a purchase; its open checkout is closed. One that is withdrawn already stays so.
-pub async fn cancel(context: &Context, purchase: &Authorized<purchase::Model>) -> Result<purchase::Model> {
+///
+/// # Errors
+/// [`Conflict::State`](crate::error::Conflict::State) when it cannot be withdrawn any more, or its payment is under way;
+/// what the database answers.
+pub async fn cancel(selling: &Selling, purchase: &Authorized<purchase::Model>) -> Result<purchase::Model> {
+    let context = selling.context();
     let (tenant, actor, clock) = (purchase.tenant(), purchase.actor().clone(), context.clock.clone());
     let id = purchase.id;
     let work = db::work(move |txn| {
@@ -20,23 +26,24 @@ pub async fn cancel(context: &Context, purchase: &Authorized<purchase::Model>) -
         Box::pin(async move {
             let before = lock(txn, tenant, id).await?;
             if before.state == PurchaseState::Cancelled {
-                return Ok(before);
+                return Ok((before, Vec::new()));
             }
-            let state = before.state.after(PurchaseEvent::Cancelled).ok_or_else(|| {
-                let reason = format!("A purchase that is {} cannot be cancelled.", before.state);
-                Error::conflict(Conflict::State, "purchaseId", reason)
-            })?;
+            let withdrawn = apply(before.state, before.invoiced, PurchaseEvent::Cancelled);
+            let state = withdrawn.map_err(|refusal| refused(refusal, "purchaseId"))?.to;
+            nothing_under_way(txn, tenant, id).await?;
             let closed = close_open_payments(txn, tenant, id).await?;
             let after = purchase::Model { state, ..before.clone() };
             write_purchase(txn, &after).await?;
+            ended_in(txn, tenant, &clock, id, Ended::Closed).await?;
             let was = json!({ "state": before.state.as_str() });
             let is = json!({ "state": state.as_str(), "closedPayments": closed });
             audit::record(txn, tenant, &clock, &actor, Change::updated("cancelPurchase", id, was, is))
                 .await?;
-            Ok(after)
+            Ok((after, closed))
         })
     });
-    let after = context.db.write(tenant, work).await?;
+    let (after, closed) = context.db.write(tenant, work).await?;
     context.changes.announce_purchase(tenant.id(), id);
+    close_sessions(selling, tenant, &closed).await;
     Ok(after)
 }

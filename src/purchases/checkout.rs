@@ -1,120 +1,64 @@
 //! Checkouts: the page where a purchase is paid. Its address is its proof: whoever has it may pay or
 //! give up, as with the hosted checkouts of payment providers.
 
+use bursar_domain::Money;
 use bursar_domain::id::{OrganizationId, PaymentId};
-use bursar_domain::ledger::chain::Canonical;
-use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, PurchaseState};
+use bursar_domain::pricing::PriceBasis;
+use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, PurchaseState, apply};
 use bursar_entity::{lot, organization, payment, pool, purchase};
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::json;
 
-use super::{close_open_payments, lock, write_payment, write_purchase};
+use super::{Selling, lock, write_payment, write_purchase};
 use crate::audit::{self, Change};
-use crate::auth::{Actor, Authorized, Keys};
+use crate::auth::{Actor, Keys};
 use crate::catalog::{self, Package};
 use crate::clock::Clock;
 use crate::context::Context;
-use crate::db::{self, Fault, Tenant, Txn, fault};
-use crate::error::{Conflict, Error, Result};
+use crate::db::{self, Tenant, Txn};
+use crate::error::{Error, Result};
 use crate::global_id;
-use crate::idempotency::Idempotency;
+use crate::payments::Order;
 
-/// What is needed to start a checkout.
-#[derive(Clone, Debug)]
-pub struct StartCheckout {
-    /// The client's idempotency key.
-    pub key: String,
-    /// Whether everything is to be rolled back at the end.
-    pub dry_run: bool,
+/// Whether a whole package is bought: then it has that package's price. Else the package only says which is nearest.
+pub fn is_package(purchase: &purchase::Model, package: &Package) -> bool {
+    purchase.price_basis == PriceBasis::Package && purchase.credits == package.version.credits
 }
 
-/// A started checkout.
-#[derive(Clone, Debug)]
-pub struct Started {
-    /// The purchase.
-    pub purchase: purchase::Model,
-    /// The attempt at paying it.
-    pub payment: payment::Model,
-    /// Whether it had been started before, under the same key.
-    pub replayed: bool,
-}
-
-/// Starts a checkout of a purchase. An earlier one that is still open is closed: there is one at a time.
-pub async fn start_checkout(
-    context: &Context,
-    purchase: &Authorized<purchase::Model>,
-    request: StartCheckout,
-) -> Result<Started> {
-    let mut form = Canonical::of("checkout");
-    form.id(purchase.id);
-    let idempotency = Idempotency::new("startCheckout", &request.key, &form);
-    let (tenant, purchase, clock) = (purchase.tenant(), purchase.clone(), context.clock.clone());
-    let work = db::work(move |txn| {
-        let (purchase, clock) = (purchase.clone(), clock.clone());
-        Box::pin(async move { start(txn, &clock, &purchase, idempotency).await })
-    });
-    if request.dry_run {
-        return context.db.rehearse(tenant, work).await;
-    }
-    let started = match context.db.write(tenant, work.clone()).await {
-        // The same key at the same time, on another purchase: what it stands for can be seen now.
-        Err(Error::Database(error)) if matches!(fault(&error), Fault::Unique(_)) => {
-            context.db.write(tenant, work).await
-        }
-        outcome => outcome,
-    }?;
-    context.changes.announce_purchase(tenant.id(), started.purchase.id);
-    Ok(started)
-}
-
-async fn start(
-    txn: &Txn,
-    clock: &Clock,
-    purchase: &Authorized<purchase::Model>,
-    idempotency: Idempotency,
-) -> Result<Started> {
-    let tenant = purchase.tenant();
-    let before = lock(txn, tenant, purchase.id).await?;
-    let known = payment::Column::IdempotencyKey.eq(idempotency.key);
-    if let Some(payment) = tenant.find::<payment::Entity>().filter(known).one(txn).await? {
-        if payment.request_hash != idempotency.request {
-            return Err(Error::IdempotencyConflict);
-        }
-        return Ok(Started { purchase: before, payment, replayed: true });
-    }
-    let state = before.state.after(PurchaseEvent::CheckoutStarted).ok_or_else(|| {
-        let reason = format!("A purchase that is {} cannot be paid.", before.state);
-        Error::conflict(Conflict::State, "purchaseId", reason)
-    })?;
-    let now = clock.now();
-    if before.valid_until <= now {
-        let reason = "The price was valid until then only; request the purchase again.";
-        return Err(Error::conflict(Conflict::QuoteExpired, "purchaseId", reason));
-    }
-    let closed = close_open_payments(txn, tenant, before.id).await?;
-    let payment = payment::Model {
-        organization_id: tenant.id(),
-        id: clock.new_id::<PaymentId>(),
-        purchase_id: before.id,
-        provider: PaymentProvider::Sandbox,
-        provider_payment: None,
-        state: PaymentState::Open,
-        amount: before.total,
-        currency: before.currency,
-        idempotency_key: idempotency.key,
-        request_hash: idempotency.request,
-        created_at: now,
-        paid_at: None,
+/// What is bought, in words.
+pub fn title(purchase: &purchase::Model, package: &Package) -> String {
+    let credits = match purchase.credits.get() {
+        1 => "1 credit".to_owned(),
+        n => format!("{n} credits"),
     };
-    payment::Entity::insert(payment.clone().into_active_model()).exec_without_returning(txn).await?;
-    let after = purchase::Model { state, ..before.clone() };
-    write_purchase(txn, &after).await?;
-    let was = json!({ "state": before.state.as_str() });
-    let opened = global_id::encode(payment.id);
-    let is = json!({ "state": state.as_str(), "openedPayment": opened, "closedPayments": closed });
-    let change = Change::updated("startCheckout", before.id, was, is);
-    audit::record(txn, tenant, clock, purchase.actor(), change).await?;
-    Ok(Started { purchase: after, payment, replayed: false })
+    if is_package(purchase, package) { format!("{}: {credits}", package.row.name) } else { credits }
+}
+
+/// What a payment provider is asked to take. The same for a payment whenever it is made, so that the provider sees that
+/// it is asked for the same again.
+pub(super) fn order(
+    selling: &Selling,
+    organization: &organization::Model,
+    purchase: &purchase::Model,
+    payment: &payment::Model,
+    title: &str,
+) -> Order {
+    Order {
+        payment: global_id::encode(payment.id),
+        purchase: global_id::encode(purchase.id),
+        organization: global_id::encode(organization.id),
+        description: title.to_owned(),
+        credits: purchase.credits,
+        price: Money { minor: payment.amount, currency: payment.currency },
+        page: page(selling, payment),
+        valid_until: purchase.valid_until,
+        now: payment.created_at,
+    }
+}
+
+/// The address of our own page of a payment.
+pub(super) fn page(selling: &Selling, payment: &payment::Model) -> String {
+    selling.link(&CheckoutLink::new(&selling.keys, payment).path())
 }
 
 /// The address of a checkout page, below the server's own.
@@ -172,8 +116,10 @@ pub struct Checkout {
     pub payment: payment::Model,
     /// What is paid.
     pub purchase: purchase::Model,
-    /// What is bought.
-    pub package: Package,
+    /// What is bought, in words.
+    pub title: String,
+    /// The package, when what is bought is one.
+    pub package: Option<Package>,
     /// Who buys.
     pub organization: organization::Model,
     /// For which pool.
@@ -211,7 +157,9 @@ pub(super) async fn read(txn: &Txn, tenant: Tenant, id: PaymentId) -> Result<Che
     let pool = pool.ok_or_else(missing)?;
     let lot = tenant.find::<lot::Entity>().filter(lot::Column::PurchaseId.eq(purchase.id));
     let credited = lot.one(txn).await?.is_some();
-    Ok(Checkout { payment, purchase, package, organization, pool, credited })
+    let title = title(&purchase, &package);
+    let package = Some(package).filter(|package| is_package(&purchase, package));
+    Ok(Checkout { payment, purchase, title, package, organization, pool, credited })
 }
 
 /// Locks the purchase of a payment and answers both, as they are with the lock.
@@ -229,36 +177,93 @@ pub(super) async fn lock_checkout(
 
 /// Gives a checkout up: the purchase can be paid by another one. A checkout that is no longer open stays
 /// as it is.
+///
+/// # Errors
+/// Not found when there is no such checkout; what the database answers.
 pub async fn cancel_checkout(
-    context: &Context,
-    keys: &Keys,
+    selling: &Selling,
     link: &CheckoutLink,
     origin: Option<String>,
 ) -> Result<Checkout> {
-    let (tenant, id) = link.resolve(keys)?;
+    let (tenant, id) = link.resolve(&selling.keys)?;
+    let context = selling.context();
     let clock = context.clock.clone();
     let work = db::work(move |txn| {
         let (clock, actor) = (clock.clone(), Actor::system(origin.clone()));
         Box::pin(async move {
             let (purchase, payment) = lock_checkout(txn, tenant, id).await?;
-            if payment.state == PaymentState::Open {
-                write_payment(txn, &payment::Model { state: PaymentState::Cancelled, ..payment }).await?;
-                if let Some(state) = purchase.state.after(PurchaseEvent::CheckoutCancelled) {
-                    let was = json!({ "state": purchase.state.as_str() });
-                    write_purchase(txn, &purchase::Model { state, ..purchase.clone() }).await?;
-                    let change = Change::updated(
-                        "cancelCheckout",
-                        purchase.id,
-                        was,
-                        json!({ "state": state.as_str(), "closedPayments": [global_id::encode(id)] }),
-                    );
-                    audit::record(txn, tenant, &clock, &actor, change).await?;
-                }
+            let open = is_open_checkout(&payment);
+            if open {
+                give_up_in(txn, (tenant, &actor), &clock, (purchase, payment)).await?;
             }
-            read(txn, tenant, id).await
+            Ok((read(txn, tenant, id).await?, open))
         })
     });
-    let checkout = context.db.write(tenant, work).await?;
+    let (checkout, given_up) = context.db.write(tenant, work).await?;
     context.changes.announce_purchase(tenant.id(), checkout.purchase.id);
+    if given_up {
+        close_sessions(selling, tenant, &[global_id::encode(id)]).await;
+    }
     Ok(checkout)
+}
+
+/// Whether somebody may give it up: nobody is there when a way of paying that is kept is charged.
+fn is_open_checkout(payment: &payment::Model) -> bool {
+    payment.state == PaymentState::Open
+        && payment.provider != PaymentProvider::Invoice
+        && payment.payment_method_id.is_none()
+}
+
+/// Closes a checkout that is open. The purchase is locked.
+pub(super) async fn give_up_in(
+    txn: &Txn,
+    (tenant, actor): (Tenant, &Actor),
+    clock: &Clock,
+    (purchase, payment): (purchase::Model, payment::Model),
+) -> Result<()> {
+    let id = payment.id;
+    write_payment(txn, &payment::Model { state: PaymentState::Cancelled, ..payment }).await?;
+    let given_up = apply(purchase.state, purchase.invoiced, PurchaseEvent::CheckoutCancelled);
+    // What has come to its end otherwise stays so.
+    let Ok(state) = given_up.map(|transition| transition.to) else { return Ok(()) };
+    let was = json!({ "state": purchase.state.as_str() });
+    let is = json!({ "state": state.as_str(), "closedPayments": [global_id::encode(id)] });
+    let change = Change::updated("cancelCheckout", purchase.id, was, is);
+    write_purchase(txn, &purchase::Model { state, ..purchase }).await?;
+    audit::record(txn, tenant, clock, actor, change).await
+}
+
+/// Closes checkouts at the providers where they were opened, so that nobody pays there for nothing. As far as that goes:
+/// one that is paid all the same is told of, and then counts or is parked.
+pub(super) async fn close_sessions(selling: &Selling, tenant: Tenant, payments: &[String]) {
+    if let Err(error) = close_known_sessions(selling, tenant, payments).await {
+        tracing::warn!(%error, "checkouts that are closed cannot be looked up");
+    }
+}
+
+async fn close_known_sessions(selling: &Selling, tenant: Tenant, payments: &[String]) -> Result<()> {
+    let ids: Vec<PaymentId> = payments.iter().filter_map(|id| global_id::decode(id)).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let snapshot = selling.context().db.read(tenant).await?;
+    let rows = tenant.find::<payment::Entity>().filter(payment::Column::Id.is_in(ids)).all(&snapshot).await?;
+    drop(snapshot);
+    for row in rows {
+        close_session(selling, &row).await;
+    }
+    Ok(())
+}
+
+/// Closes one checkout at its provider.
+pub(super) async fn close_session(selling: &Selling, payment: &payment::Model) {
+    let (Some(session), Some(provider)) =
+        (payment.provider_session.as_deref(), selling.payments.of(payment.provider))
+    else {
+        return;
+    };
+    if let Err(error) = provider.close_checkout(session).await {
+        let payment = global_id::encode(payment.id);
+        tracing::warn!(%error, %payment, "a checkout cannot be closed at the provider");
+    }
 }

@@ -1,21 +1,23 @@
-//! Requesting a package: pins what is bought and for how much.
+//! Requesting credits: pins what is bought and for how much.
 //!
-//! The organization is locked first, then the pool's head. [`request_in`] does it inside a transaction that
-//! has locked the organization, and what comes between the two, before.
+//! The organization is locked first, then the quote when one is bought, then the pool's head. [`request_in`] does it
+//! inside a transaction that has locked the organization, and what comes between the two, before.
 
 use bursar_domain::Currency;
 use bursar_domain::id::{CreditRequestId, PoolId, PurchaseId};
 use bursar_domain::ledger::Refusal;
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::organization::OrganizationState;
-use bursar_domain::purchase::{ApprovalBasis, PurchaseState};
+use bursar_domain::purchase::{ApprovalBasis, PurchaseEvent, PurchaseState, apply};
 use bursar_entity::{organization, pool, pool_head, purchase};
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, Set, Unchanged};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 use serde_json::json;
 
+use super::refused;
+use super::timed::{PURCHASE_DUE, be_due};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Authorized};
-use crate::catalog;
+use crate::catalog::{self, Buying, Offer};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::db::{self, Fault, Tenant, Txn, fault};
@@ -23,14 +25,13 @@ use crate::error::{Conflict, Error, Result};
 use crate::idempotency::Idempotency;
 use crate::{global_id, text};
 
-/// For how many days a price holds: as long as an approval may take (7 days), and 72 hours more.
-const VALID_DAYS: i64 = 10;
-
 /// What is to be bought.
 #[derive(Clone, Debug)]
 pub struct PurchaseRequest {
-    /// The package's code.
-    pub package: String,
+    /// A package, so many credits, or what the vendor has quoted.
+    pub buying: Buying,
+    /// In which currency; none: the organization's.
+    pub currency: Option<Currency>,
     /// Why it is wanted.
     pub note: Option<String>,
     /// The client's idempotency key.
@@ -48,27 +49,24 @@ pub struct Requested {
     pub replayed: bool,
 }
 
-/// Requests a package for a pool. No policy asks for anybody's consent yet, so the purchase is approved
+/// Requests credits for a pool. No policy asks for anybody's consent yet, so the purchase is approved
 /// automatically, and recorded so.
+///
+/// # Errors
+/// What is wrong with the request, by its field; [`Conflict::PriceNotAvailable`], [`Conflict::QuoteRequired`] and
+/// [`Conflict::QuoteExpired`] when there is no price; [`Error::IdempotencyConflict`]; what the database answers.
 pub async fn request(
     context: &Context,
     pool: &Authorized<pool::Model>,
     request: PurchaseRequest,
 ) -> Result<Requested> {
-    let note = text::optional_note("note", request.note.as_deref())?;
-    let mut form = Canonical::of("purchase");
-    form.id(pool.id).text(&request.package);
-    form.option(note.as_deref(), |form, note| _ = form.text(note));
-    let idempotency = Idempotency::new("requestPurchase", &request.key, &form);
-    let (tenant, dry_run, clock) = (pool.tenant(), request.dry_run, context.clock.clone());
-    let wanted = Wanted {
-        pool: pool.id,
-        package: request.package,
-        field: "package",
-        note,
-        credit_request: None,
-        idempotency,
-    };
+    let PurchaseRequest { buying, currency, note, key, dry_run } = request;
+    let note = text::optional_note("note", note.as_deref())?;
+    let form = form(pool.id, &buying, currency, note.as_deref());
+    let idempotency = Idempotency::new("requestPurchase", &key, &form);
+    let (tenant, clock) = (pool.tenant(), context.clock.clone());
+    let field = buying.field();
+    let wanted = Wanted { pool: pool.id, buying, field, currency, note, credit_request: None, idempotency };
     let actor = pool.actor().clone();
     let work = db::work(move |txn| {
         let (clock, actor, wanted) = (clock.clone(), actor.clone(), wanted.clone());
@@ -86,15 +84,34 @@ pub async fn request(
     }
 }
 
+/// What was asked for, in canonical form.
+fn form(pool: PoolId, buying: &Buying, currency: Option<Currency>, note: Option<&str>) -> Canonical {
+    let mut form = Canonical::of("purchase");
+    form.id(pool);
+    match buying {
+        Buying::Package(code) => _ = form.text(code),
+        Buying::Credits(credits) => _ = form.text("credits").number(credits.get()),
+        Buying::Quote(quote) => _ = form.text("quote").id(*quote),
+    }
+    form.option(note, |form, note| _ = form.text(note));
+    // Left out it has left no trace in requests of earlier versions, which may be repeated.
+    if let Some(currency) = currency {
+        form.text(currency.code());
+    }
+    form
+}
+
 /// What is to be bought, checked as far as that goes without looking anything up.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     /// For which pool.
     pub pool: PoolId,
-    /// The package's code.
-    pub package: String,
-    /// The field of the input that names it.
+    /// What.
+    pub buying: Buying,
+    /// The field of the input that says so.
     pub field: &'static str,
+    /// In which currency; none: the organization's.
+    pub currency: Option<Currency>,
     /// Why it is wanted.
     pub note: Option<String>,
     /// The credit request that it answers.
@@ -103,17 +120,16 @@ pub(super) struct Wanted {
     pub idempotency: Idempotency,
 }
 
-/// Requests a package inside a transaction.
+/// Requests credits inside a transaction.
 pub(super) async fn request_in(
     txn: &Txn,
     (tenant, actor): (Tenant, &Actor),
     clock: &Clock,
     wanted: Wanted,
 ) -> Result<Requested> {
-    let Wanted { pool, package, field, note, credit_request, idempotency } = wanted;
-    let known = purchase::Column::IdempotencyKey.eq(idempotency.key);
+    let known = purchase::Column::IdempotencyKey.eq(wanted.idempotency.key);
     if let Some(purchase) = tenant.find::<purchase::Entity>().filter(known).one(txn).await? {
-        if purchase.request_hash != idempotency.request {
+        if purchase.request_hash != wanted.idempotency.request {
             return Err(Error::IdempotencyConflict);
         }
         return Ok(Requested { purchase, replayed: true });
@@ -127,63 +143,86 @@ pub(super) async fn request_in(
     if organization.state == OrganizationState::Suspended {
         return Err(Error::Refused(Refusal::OrganizationSuspended));
     }
-    not_archived(txn, tenant, pool).await?;
     let now = clock.now();
-    let package = catalog::packages(txn, now).await?.into_iter().find(|known| known.row.code == package);
-    let package = package.ok_or(Error::not_found("package").at(field))?;
-    // The organization's currency is fixed by its first quote: the dollar, in which all is sold.
-    let currency = organization.currency.unwrap_or(Currency::USD);
-    let total = package.price(currency).filter(|_| !package.version.custom_price).ok_or_else(|| {
-        let reason = format!("{} has no price in {currency}.", package.row.name);
-        Error::conflict(Conflict::PriceNotAvailable, field, reason)
-    })?;
-    if organization.currency.is_none() {
-        let row = organization::ActiveModel {
-            id: Unchanged(tenant.id()),
-            currency: Set(Some(currency)),
-            ..Default::default()
-        };
-        organization::Entity::update(row).exec_without_returning(txn).await?;
-    }
+    let (pool, buying) = (wanted.pool, &wanted.buying);
+    let offer = catalog::offer(txn, tenant, &organization, pool, buying, wanted.currency, now).await;
+    let offer = offer.map_err(|error| named(error, wanted.field))?;
+    not_archived(txn, tenant, pool).await?;
+    let fixed = catalog::fix_currency(txn, tenant, clock, actor, &organization, offer.currency).await?;
+    // No rule of a policy asks for anybody's consent: approving is the step that they will take.
+    let approved = apply(PurchaseState::PendingApproval, false, PurchaseEvent::Approved);
+    let state = approved.map_err(|refusal| refused(refusal, None))?.to;
     let purchase = purchase::Model {
         organization_id: tenant.id(),
         id: clock.new_id::<PurchaseId>(),
         pool_id: pool,
-        package_version_id: package.version.id,
+        package_version_id: offer.package.version.id,
         requested_by,
-        state: PurchaseState::Approved,
+        state,
         approval_basis: Some(ApprovalBasis::Automatic),
-        credits: package.version.credits,
-        total,
-        currency,
-        lifetime_days: package.version.lifetime_days,
-        valid_until: now.plus_days(VALID_DAYS),
-        note,
-        idempotency_key: idempotency.key,
-        request_hash: idempotency.request,
+        credits: offer.credits,
+        total: offer.total,
+        currency: offer.currency,
+        lifetime_days: offer.lifetime_days,
+        valid_until: offer.valid_until,
+        note: wanted.note,
+        idempotency_key: wanted.idempotency.key,
+        request_hash: wanted.idempotency.request,
         created_at: now,
         completed_at: None,
-        credit_request_id: credit_request,
+        credit_request_id: wanted.credit_request,
+        unit_price: offer.unit_price,
+        price_basis: offer.basis,
+        quote_id: offer.quote,
+        invoiced: false,
+        returned: 0,
     };
     purchase::Entity::insert(purchase.clone().into_active_model()).exec_without_returning(txn).await?;
-    let facts = json!({
-        "pool": global_id::encode(pool),
-        "package": package.row.code,
-        "credits": purchase.credits.get(),
-        "totalMinor": total,
-        "currency": currency.code(),
-        "state": purchase.state.as_str(),
-        "approval": ApprovalBasis::Automatic.as_str(),
-        "creditRequest": credit_request.map(global_id::encode),
-    });
-    if organization.currency.is_none() {
-        let (was, is) = (json!({ "currency": null }), json!({ "currency": currency.code() }));
-        let change = Change::updated("fixCurrency", tenant.id(), was, is);
-        audit::record(txn, tenant, clock, actor, change).await?;
+    if let Some(quote) = offer.quote {
+        catalog::mark_quote_used(txn, tenant, quote).await?;
     }
-    let change = Change::created("requestPurchase", purchase.id, facts);
+    be_due(txn, tenant, PURCHASE_DUE, purchase.id, purchase.valid_until).await?;
+    if let Some(fixed) = fixed {
+        audit::record(txn, tenant, clock, actor, fixed).await?;
+    }
+    let change = Change::created("requestPurchase", purchase.id, facts(&purchase, &offer));
     audit::record(txn, tenant, clock, actor, change).await?;
     Ok(Requested { purchase, replayed: false })
+}
+
+/// What the audit log says of a request.
+fn facts(purchase: &purchase::Model, offer: &Offer) -> serde_json::Value {
+    let package = offer.is_package().then_some(offer.package.row.code.as_str());
+    json!({
+        "pool": global_id::encode(purchase.pool_id),
+        "package": package,
+        "credits": purchase.credits.get(),
+        "totalMinor": purchase.total,
+        "currency": purchase.currency.code(),
+        "unitPriceMillionths": purchase.unit_price.get(),
+        "priceBasis": purchase.price_basis.as_str(),
+        "quote": purchase.quote_id.map(global_id::encode),
+        "state": purchase.state.as_str(),
+        "approval": purchase.approval_basis.as_ref().map(ApprovalBasis::as_str),
+        "creditRequest": purchase.credit_request_id.map(global_id::encode),
+    })
+}
+
+/// An error about what is bought, with the name of the field that says so in the input at hand.
+fn named(error: Error, name: &'static str) -> Error {
+    fn is_own(field: &str) -> bool {
+        matches!(field, "package" | "credits" | "quoteId")
+    }
+    match error {
+        Error::Invalid { field, reason } if is_own(&field) => Error::Invalid { field: name.into(), reason },
+        Error::NotFound { what, field } if field.as_deref().is_none_or(is_own) => {
+            Error::NotFound { what, field: Some(name.into()) }
+        }
+        Error::Conflict { kind, field, reason } if field.is_none_or(is_own) => {
+            Error::Conflict { kind, field: Some(name), reason }
+        }
+        other => other,
+    }
 }
 
 /// A pool that is being archived waits for this, or this finds it archived.

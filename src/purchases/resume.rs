@@ -2,6 +2,7 @@
 
 use bursar_entity::organization;
 
+use super::book_waiting;
 use super::waiting::{issue_waiting, lock_heads};
 use crate::auth::{Actor, Authorized};
 use crate::db::{self, Tenant};
@@ -41,7 +42,9 @@ async fn resume_one(
             let (row, resumed) = organizations::resume_in(txn, tenant, &reason).await?;
             let Some(resumed) = resumed else { return Ok((row, Vec::new())) };
             lock_heads(txn, tenant).await?;
-            let committed = issue_waiting(txn, &books, (tenant, &actor), None).await?;
+            let mut committed = issue_waiting(txn, &books, (tenant, &actor), None).await?;
+            // What was returned meanwhile goes after it has come in.
+            committed.extend(book_waiting(txn, &books, (tenant, &actor), None).await?);
             audit::record(txn, tenant, &books.context().clock, &actor, resumed).await?;
             Ok((row, committed))
         })

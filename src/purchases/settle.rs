@@ -1,156 +1,425 @@
-//! Settling: the payment is in, the purchase is complete and the lot is issued, in one transaction.
+//! Settling: what providers tell of payments, refunds and disputes, and what that means for purchases. In whatever order
+//! and however often it is told, a payment becomes credits once: here a payment is looked at with its purchase locked,
+//! and whoever comes second finds it paid.
 //!
-//! Money that arrives for a pool that is frozen, or in an organization that is suspended, is taken all the same. Its
-//! lot is issued in the transaction that lifts what stands in the way (see `waiting`).
+//! Money that cannot be booked is parked (see `parked`), never dropped. A refund or dispute names a payment by the
+//! provider's own name only: one that is not known yet is asked for and settled first.
 
-use bursar_domain::id::{EntryId, LotId, PaymentId};
-use bursar_domain::ledger::chain::Canonical;
-use bursar_domain::ledger::{Command, CommandId, Instruction, IssueCredits, LotClass, LotSource};
-use bursar_domain::purchase::{PaymentState, PurchaseEvent, PurchaseState};
+use bursar_domain::id::{ParkedPaymentId, PaymentId};
+use bursar_domain::pricing::UnitPrice;
+use bursar_domain::purchase::{
+    ParkedReason, PaymentProvider, PaymentState, PurchaseEvent, PurchaseRefusal, apply,
+};
 use bursar_entity::{payment, purchase};
+use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::json;
 
-use super::checkout::{Checkout, CheckoutLink, lock_checkout, read};
-use super::waiting::{is_for_later, lock_head};
-use super::{write_payment, write_purchase};
-use crate::audit;
-use crate::auth::{Actor, Keys, Standing};
+pub(super) use super::book::{book_failure, book_payment};
+use super::checkout::{close_sessions, give_up_in, lock_checkout};
+use super::parked::{Parking, find_parked, park};
+use super::payment_methods::method_told;
+use super::{Selling, close_open_payments, dispute_told, refund_told, write_payment};
+use crate::auth::Actor;
 use crate::changes::{Change, Subject};
-use crate::db::{self, Tenant, Txn};
-use crate::error::{Conflict, Error, Result};
-use crate::global_id;
-use crate::idempotency::Idempotency;
-use crate::ledger::{Ledger, Submission};
-use crate::pools::PAID_PRIORITY;
+use crate::context::Context;
+use crate::db::scope::find_across;
+use crate::db::{self, Fault, Scope, Tenant, Txn, fault};
+use crate::error::{Error, Result};
+use crate::payments::{PaidState, ProviderError, ProviderEvent, ProviderPayment};
+use crate::{audit, global_id};
 
-/// A settled checkout.
-#[derive(Clone, Debug)]
-pub struct Settled {
-    /// What its page shows now.
-    pub checkout: Checkout,
-    /// Whether it had been paid before.
-    pub already: bool,
+/// What has become of what a provider told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A payment has become credits, or a reversal has taken them away.
+    Booked,
+    /// It was known.
+    Already,
+    /// It is written down, and has moved no credits.
+    Recorded,
+    /// It is money that could not be booked: somebody has to decide.
+    Parked(ParkedPaymentId),
+    /// It does not matter to us.
+    Ignored,
 }
 
-/// Pays at the sandbox checkout. Paying again, from another tab or by a reload, finds it paid.
-pub async fn pay_sandbox(
-    ledger: &Ledger,
-    keys: &Keys,
-    link: &CheckoutLink,
+/// Does what a provider's message means. When this answers, everything is committed.
+///
+/// # Errors
+/// What the database answers, and [`Error::Unavailable`] when the provider has to be asked and cannot be: told again,
+/// it goes on.
+pub async fn settle(
+    selling: &Selling,
+    provider: PaymentProvider,
+    event: ProviderEvent,
     origin: Option<String>,
-) -> Result<Settled> {
-    let (tenant, id) = link.resolve(keys)?;
-    let books = ledger.clone();
-    let work = db::work(move |txn| {
-        let (books, actor) = (books.clone(), Actor::system(origin.clone()));
-        Box::pin(async move {
-            let (purchase, payment) = lock_checkout(txn, tenant, id).await?;
-            if payment.state == PaymentState::Paid {
-                let checkout = read(txn, tenant, id).await?;
-                return Ok((Settled { checkout, already: true }, Vec::new()));
+) -> Result<Outcome> {
+    match event {
+        ProviderEvent::Payment(told) => payment_told(selling, provider, told, origin).await,
+        ProviderEvent::Refund(told) => {
+            let found = known(selling, provider, &told.payment, origin.clone()).await?;
+            match found {
+                Some((tenant, payment)) => refund_told(selling, tenant, payment, &told, origin).await,
+                None => {
+                    let (amount, currency) = (told.amount, told.currency);
+                    let (of, ours) = (told.payment, told.ours);
+                    nobodys(selling, provider, (told.refund, of), (amount, currency, ours), origin).await
+                }
             }
-            // The sandbox takes no money that has not been agreed on: a checkout that is closed, or
-            // whose price is no longer valid, is refused before it is paid.
-            let now = books.context().clock.now();
-            if payment.state != PaymentState::Open || purchase.state != PurchaseState::AwaitingPayment {
-                return Err(Error::conflict(Conflict::State, None, "This checkout is closed."));
+        }
+        ProviderEvent::Refunded { payment } => refunded(selling, provider, &payment, origin).await,
+        ProviderEvent::Dispute(told) => {
+            let found = known(selling, provider, &told.payment, origin.clone()).await?;
+            match found {
+                Some((tenant, payment)) => dispute_told(selling, tenant, payment, &told, origin).await,
+                None => {
+                    let (amount, currency) = (told.amount, told.currency);
+                    nobodys(selling, provider, (told.dispute, told.payment), (amount, currency, None), origin)
+                        .await
+                }
             }
-            if purchase.valid_until <= now {
-                return Err(Error::conflict(Conflict::QuoteExpired, None, "The price is no longer valid."));
-            }
-            let name = global_id::encode(payment.id);
-            let committed = settle(txn, &books, tenant, (purchase, payment), &name, &actor).await?;
-            let checkout = read(txn, tenant, id).await?;
-            Ok((Settled { checkout, already: false }, committed))
-        })
-    });
-    let (settled, committed) = ledger.context().db.write(tenant, work).await?;
-    ledger.context().changes.announce(&committed);
-    Ok(settled)
+        }
+        ProviderEvent::SetUp { session, organization, ours, intent } => {
+            method_told(selling, provider, session, organization, ours, intent, origin).await
+        }
+        ProviderEvent::Other => Ok(Outcome::Ignored),
+    }
 }
 
-/// Books a payment that has arrived: payment, purchase and, unless something stands in the way, lot. The purchase is
-/// locked.
-async fn settle(
-    txn: &Txn,
-    ledger: &Ledger,
-    tenant: Tenant,
-    (purchase, payment): (purchase::Model, payment::Model),
+/// The payment of ours that was paid by a provider's payment.
+pub(super) async fn find_by_provider(
+    context: &Context,
+    provider: PaymentProvider,
     provider_payment: &str,
-    actor: &Actor,
-) -> Result<Vec<Change>> {
-    let clock = &ledger.context().clock;
-    let now = clock.now();
-    let state = purchase.state.after(PurchaseEvent::Paid);
-    let state =
-        state.ok_or_else(|| Error::conflict(Conflict::State, None, "The purchase cannot be paid."))?;
-    write_payment(
-        txn,
-        &payment::Model {
-            state: PaymentState::Paid,
-            provider_payment: Some(provider_payment.to_owned()),
-            paid_at: Some(now),
-            ..payment.clone()
-        },
-    )
-    .await?;
-    write_purchase(txn, &purchase::Model { state, completed_at: Some(now), ..purchase.clone() }).await?;
-    let was = json!({ "state": purchase.state.as_str() });
-    let is = json!({ "state": state.as_str(), "paidPayment": global_id::encode(payment.id) });
-    // Before the ledger looks at the organization: it does so in one statement, as of the instant at which that began
-    // to wait for the head, and somebody who lets the organization act again may hold it just now.
-    lock_head(txn, tenant, purchase.pool_id).await?;
-    let issued = issue(txn, ledger, tenant, (&purchase, payment.id), actor).await;
-    let mut committed = match issued {
-        // The refusal has left no trace: what has been written above stands.
-        Err(error) if is_for_later(&error) => Vec::new(),
-        issued => issued?,
-    };
-    // Last, because the log's head is locked after everything else.
-    let change = audit::Change::updated("payPurchase", purchase.id, was, is);
-    audit::record(txn, tenant, clock, actor, change).await?;
-    committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(purchase.id) });
-    Ok(committed)
+) -> Result<Option<(Tenant, PaymentId)>> {
+    let snapshot = context.db.read(Scope::Operator).await?;
+    let row = find_across::<payment::Entity>()
+        .filter(payment::Column::Provider.eq(provider))
+        .filter(payment::Column::ProviderPayment.eq(provider_payment))
+        .filter(payment::Column::State.eq(PaymentState::Paid))
+        .one(&snapshot)
+        .await?;
+    // The provider has taken the money for this organization: it is in its row.
+    Ok(row.map(|row| (Tenant::vouched(row.organization_id), row.id)))
 }
 
-/// Issues the lot of a purchase that is paid.
-pub(super) async fn issue(
+/// The payment that a provider tells of: by our own name of it, or else by the provider's.
+async fn find_told(
+    context: &Context,
+    provider: PaymentProvider,
+    told: &ProviderPayment,
+) -> Result<Option<payment::Model>> {
+    let condition = match (&told.ours, &told.payment) {
+        (Some(ours), _) => match global_id::decode::<PaymentId>(ours) {
+            Some(id) => payment::Column::Id.eq(id),
+            None => return Ok(None),
+        },
+        (None, Some(name)) => payment::Column::ProviderPayment.eq(name.as_str()),
+        (None, None) => return Ok(None),
+    };
+    let snapshot = context.db.read(Scope::Operator).await?;
+    let rows = find_across::<payment::Entity>().filter(payment::Column::Provider.eq(provider));
+    Ok(rows.filter(condition).one(&snapshot).await?)
+}
+
+/// What is to be done once a transaction has looked.
+enum Next {
+    /// Nothing more but to announce it, and to close checkouts that nobody should pay any more.
+    Done(Outcome, Vec<Change>, Vec<String>),
+    /// It cannot be booked.
+    Park(ParkedReason, String),
+}
+
+impl Next {
+    fn done(outcome: Outcome) -> Next {
+        Next::Done(outcome, Vec::new(), Vec::new())
+    }
+}
+
+async fn payment_told(
+    selling: &Selling,
+    provider: PaymentProvider,
+    told: ProviderPayment,
+    origin: Option<String>,
+) -> Result<Outcome> {
+    if told.state == PaidState::Unpaid {
+        return Ok(Outcome::Ignored);
+    }
+    let context = selling.context();
+    let Some(row) = find_told(context, provider, &told).await? else {
+        let detail = match &told.ours {
+            Some(_) => "There is no such payment of ours.",
+            None => "It names no payment of ours.",
+        };
+        return cannot_book(selling, provider, told, (ParkedReason::Unknown, detail.to_owned()), origin)
+            .await;
+    };
+    // The provider tells of a payment of this organization; what it says of it is compared below.
+    let (tenant, id) = (Tenant::vouched(row.organization_id), row.id);
+    let (own, said, actor) = (selling.clone(), told.clone(), Actor::system(origin.clone()));
+    let work = db::work(move |txn| {
+        let (own, said, actor) = (own.clone(), said.clone(), actor.clone());
+        Box::pin(async move { told_in(txn, &own, (tenant, &actor), id, &said).await })
+    });
+    let next = match context.db.write(tenant, work).await {
+        // Two payments of ours cannot have the same name at the provider.
+        Err(Error::Database(error)) if matches!(fault(&error), Fault::Unique(_)) => Next::Park(
+            ParkedReason::Unknown,
+            "The provider has given its name to another payment.".to_owned(),
+        ),
+        next => next?,
+    };
+    match next {
+        Next::Done(outcome, changes, closed) => {
+            context.changes.announce(&changes);
+            close_sessions(selling, tenant, &closed).await;
+            Ok(outcome)
+        }
+        Next::Park(reason, detail) => cannot_book(selling, provider, told, (reason, detail), origin).await,
+    }
+}
+
+/// Does what is told of a payment, with its purchase locked.
+async fn told_in(
     txn: &Txn,
-    ledger: &Ledger,
-    tenant: Tenant,
-    (purchase, payment): (&purchase::Model, PaymentId),
-    actor: &Actor,
-) -> Result<Vec<Change>> {
-    let clock = &ledger.context().clock;
-    let now = clock.now();
-    let mut form = Canonical::of("issue");
-    form.id(purchase.id).id(payment);
-    // One lot for each purchase: the purchase is the key.
-    let idempotency = Idempotency::new("issuePurchasedCredits", &global_id::encode(purchase.id), &form);
-    let issue = IssueCredits {
-        lot: clock.new_id::<LotId>(),
-        source: LotSource::Purchase,
-        class: LotClass::Paid,
-        priority: PAID_PRIORITY,
-        credits: purchase.credits,
-        cost: purchase.total,
-        currency: Some(purchase.currency),
-        // The lifetime is that of credits that can be used: it begins when they come in.
-        expires_at: purchase.lifetime_days.map(|days| now.plus_days(days)),
-        purchase: Some(purchase.id),
-        department: None,
-        new_account: clock.new_id(),
+    selling: &Selling,
+    (tenant, actor): (Tenant, &Actor),
+    id: PaymentId,
+    told: &ProviderPayment,
+) -> Result<Next> {
+    let clock = &selling.context().clock;
+    let (purchase, payment) = lock_checkout(txn, tenant, id).await?;
+    if payment.state == PaymentState::Paid {
+        let same = told.payment.is_none() || told.payment == payment.provider_payment;
+        return Ok(match told.state {
+            PaidState::Paid if !same => {
+                let by = payment.provider_payment.unwrap_or_default();
+                Next::Park(ParkedReason::PaidTwice, format!("It was paid before, by {by}."))
+            }
+            _ => Next::done(Outcome::Already),
+        });
+    }
+    if let Some((reason, detail)) = mismatch(&purchase, &payment, told) {
+        return Ok(Next::Park(reason, detail));
+    }
+    let payment = payment::Model {
+        // The answer in which the provider said so may have got lost.
+        provider_session: payment.provider_session.clone().or_else(|| told.session.clone()),
+        ..payment
     };
-    let command = Command {
-        id: CommandId::Entry(clock.new_id::<EntryId>()),
-        pool: purchase.pool_id,
-        key: idempotency.key,
-        request: idempotency.request,
-        now,
-        instruction: Instruction::Issue(issue),
+    let change = Change { organization: tenant.id(), subject: Subject::Purchase(purchase.id) };
+    match &told.state {
+        PaidState::Paid => paid_in(txn, selling, (tenant, actor), (purchase, payment), told).await,
+        // That it is under way is old news of one that is, or that has failed since.
+        PaidState::Pending if matches!(payment.state, PaymentState::Pending | PaymentState::Failed) => {
+            Ok(Next::done(Outcome::Already))
+        }
+        PaidState::Pending => {
+            let pending = PaymentState::Pending;
+            // Nobody is to pay at another checkout meanwhile. An invoice is out and stays.
+            let closed = match purchase.invoiced {
+                true => Vec::new(),
+                false => close_others(txn, tenant, &payment).await?,
+            };
+            let was = json!({ "payment": payment.state.as_str() });
+            let is = json!({ "payment": pending.as_str(), "pendingPayment": global_id::encode(payment.id) });
+            write_payment(txn, &payment::Model { state: pending, ..payment }).await?;
+            let awaited = audit::Change::updated("awaitPayment", purchase.id, was, is);
+            audit::record(txn, tenant, clock, actor, awaited).await?;
+            Ok(Next::Done(Outcome::Recorded, vec![change], closed))
+        }
+        PaidState::Failed(_) if payment.state == PaymentState::Failed => Ok(Next::done(Outcome::Already)),
+        PaidState::Failed(reason) => {
+            book_failure(txn, selling, tenant, (purchase, payment), reason, actor).await?;
+            Ok(Next::Done(Outcome::Recorded, vec![change], Vec::new()))
+        }
+        PaidState::Expired if payment.state == PaymentState::Open => {
+            give_up_in(txn, (tenant, actor), clock, (purchase, payment)).await?;
+            Ok(Next::Done(Outcome::Recorded, vec![change], Vec::new()))
+        }
+        PaidState::Expired => Ok(Next::done(Outcome::Already)),
+        PaidState::Unpaid => Ok(Next::done(Outcome::Ignored)),
+    }
+}
+
+/// Books that a payment was paid, also one that was given up or had failed before: the money is the truth.
+async fn paid_in(
+    txn: &Txn,
+    selling: &Selling,
+    (tenant, actor): (Tenant, &Actor),
+    (purchase, payment): (purchase::Model, payment::Model),
+    told: &ProviderPayment,
+) -> Result<Next> {
+    match apply(purchase.state, purchase.invoiced, PurchaseEvent::Paid) {
+        Err(PurchaseRefusal::AlreadyPaid) => {
+            let detail = "The purchase was paid before, by another payment.".to_owned();
+            return Ok(Next::Park(ParkedReason::PaidTwice, detail));
+        }
+        Err(refusal) => return Ok(Next::Park(ParkedReason::PurchaseClosed, refusal.to_string())),
+        Ok(_) if purchase.invoiced => {
+            let detail = "The purchase is paid by its invoice.".to_owned();
+            return Ok(Next::Park(ParkedReason::PurchaseClosed, detail));
+        }
+        Ok(_) => {}
+    }
+    let closed = close_others(txn, tenant, &payment).await?;
+    let name = told.reference().to_owned();
+    let purchase = at_what_was_paid(purchase, payment.amount);
+    let changes = book_payment(txn, selling, tenant, (purchase, payment), &name, actor).await?;
+    Ok(Next::Done(Outcome::Booked, changes, closed))
+}
+
+/// Closes the checkouts of a purchase that are still open, and answers those beside that of a payment, whose row is still
+/// to be written. The purchase is locked.
+async fn close_others(txn: &Txn, tenant: Tenant, payment: &payment::Model) -> Result<Vec<String>> {
+    let own = global_id::encode(payment.id);
+    let closed = close_open_payments(txn, tenant, payment.purchase_id).await?;
+    Ok(closed.into_iter().filter(|id| *id != own).collect())
+}
+
+/// The purchase at what was paid for it. A checkout that was opened before the price fell is closed at the provider, but
+/// may be paid all the same.
+fn at_what_was_paid(purchase: purchase::Model, total: i64) -> purchase::Model {
+    if total == purchase.total {
+        return purchase;
+    }
+    let unit_price = UnitPrice::of(total, purchase.credits).unwrap_or(purchase.unit_price);
+    purchase::Model { total, unit_price, ..purchase }
+}
+
+/// What a provider says of a payment that differs from what was agreed on.
+fn mismatch(
+    purchase: &purchase::Model,
+    payment: &payment::Model,
+    told: &ProviderPayment,
+) -> Option<(ParkedReason, String)> {
+    let differs =
+        |what: &str, expected: &str, came: &str| format!("{what}: {expected} was expected, {came} came.");
+    let organization = global_id::encode(payment.organization_id);
+    let named = told.organization.as_deref();
+    // Whatever names a payment of ours names its organization: we have put both there.
+    if named.is_some_and(|named| named != organization) || told.ours.is_some() && named.is_none() {
+        let detail = differs("organization", &organization, named.unwrap_or("none"));
+        return Some((ParkedReason::OrganizationMismatch, detail));
+    }
+    if told.currency != payment.currency.code() {
+        let detail = differs("currency", payment.currency.code(), &told.currency);
+        return Some((ParkedReason::CurrencyMismatch, detail));
+    }
+    if told.amount != payment.amount {
+        let detail = differs("amount", &payment.amount.to_string(), &told.amount.to_string());
+        return Some((ParkedReason::AmountMismatch, detail));
+    }
+    if let Some(named) = told.purchase.as_deref().filter(|named| *named != global_id::encode(purchase.id)) {
+        let detail = differs("purchase", &global_id::encode(purchase.id), named);
+        return Some((ParkedReason::Unknown, detail));
+    }
+    match (&payment.provider_session, &told.session) {
+        (Some(known), Some(named)) if known != named => {
+            Some((ParkedReason::Unknown, differs("checkout", known, named)))
+        }
+        _ => None,
+    }
+}
+
+/// Parks money that cannot be booked, unless it was booked already. What is no money yet only leaves a line in the log.
+async fn cannot_book(
+    selling: &Selling,
+    provider: PaymentProvider,
+    told: ProviderPayment,
+    (reason, detail): (ParkedReason, String),
+    origin: Option<String>,
+) -> Result<Outcome> {
+    let reference = told.reference().to_owned();
+    if told.state != PaidState::Paid {
+        tracing::warn!(%reference, %reason, "a provider told of a payment that is not as agreed on");
+        return Ok(Outcome::Ignored);
+    }
+    // It may have been applied to another purchase by somebody who has decided about it.
+    if find_by_provider(selling.context(), provider, &reference).await?.is_some() {
+        return Ok(Outcome::Already);
+    }
+    let ProviderPayment { amount, currency, organization, ours, .. } = told;
+    let parking = Parking { reference, reason, detail, amount, currency, organization, ours };
+    park(selling, provider, parking, origin).await
+}
+
+/// The payment of ours that a refund or dispute is of. One that we do not know as paid is asked for, and settled.
+async fn known(
+    selling: &Selling,
+    provider: PaymentProvider,
+    payment: &str,
+    origin: Option<String>,
+) -> Result<Option<(Tenant, PaymentId)>> {
+    let context = selling.context();
+    if let Some(found) = find_by_provider(context, provider, payment).await? {
+        return Ok(Some(found));
+    }
+    let Some(asked) = selling.payments.of(provider) else { return Ok(None) };
+    match asked.find_payment(payment).await {
+        Ok(told) => _ = payment_told(selling, provider, told, origin).await?,
+        Err(ProviderError::Unreachable(reason)) => return Err(unreachable(&reason)),
+        Err(error) => {
+            tracing::warn!(%error, %payment, "the provider does not tell of a payment that it told of");
+            return Ok(None);
+        }
+    }
+    find_by_provider(context, provider, payment).await
+}
+
+/// Asks for the refunds of a payment of which something was returned, and books each.
+async fn refunded(
+    selling: &Selling,
+    provider: PaymentProvider,
+    payment: &str,
+    origin: Option<String>,
+) -> Result<Outcome> {
+    let found = known(selling, provider, payment, origin.clone()).await?;
+    let Some(asked) = selling.payments.of(provider) else { return Ok(Outcome::Ignored) };
+    let refunds = match asked.refunds_of(payment).await {
+        Ok(refunds) => refunds,
+        Err(ProviderError::Unreachable(reason)) => return Err(unreachable(&reason)),
+        Err(error) => {
+            tracing::warn!(%error, %payment, "the provider does not tell of refunds that it told of");
+            return Ok(Outcome::Ignored);
+        }
     };
-    let (actor, standing) = (actor.clone(), Standing::default());
-    let submission = Submission { command, actor, standing, subject: None, metadata: None, reason: None };
-    let (_, committed) = ledger.apply(txn, tenant, submission).await?;
-    Ok(committed)
+    let mut last = Outcome::Already;
+    for told in refunds {
+        let outcome = match found {
+            Some((tenant, id)) => refund_told(selling, tenant, id, &told, origin.clone()).await?,
+            None => {
+                let names = (told.refund, told.payment);
+                let money = (told.amount, told.currency, told.ours);
+                nobodys(selling, provider, names, money, origin.clone()).await?
+            }
+        };
+        if outcome != Outcome::Already {
+            last = outcome;
+        }
+    }
+    Ok(last)
+}
+
+/// A refund or dispute of a payment that is not booked. When that is parked, this is how it is given back: whoever
+/// decides about it sees so at the provider. Else it is parked itself.
+async fn nobodys(
+    selling: &Selling,
+    provider: PaymentProvider,
+    (reference, of): (String, String),
+    (amount, currency, ours): (i64, String, Option<String>),
+    origin: Option<String>,
+) -> Result<Outcome> {
+    if let Some(row) = find_parked(selling.context(), provider, &of).await? {
+        return Ok(Outcome::Parked(row.id));
+    }
+    let reason = ParkedReason::ReversalMismatch;
+    let detail = format!("It returns the payment {of}, which is none of ours.");
+    let parking = Parking { reference, reason, detail, amount, currency, organization: None, ours };
+    park(selling, provider, parking, origin).await
+}
+
+fn unreachable(reason: &str) -> Error {
+    tracing::warn!(%reason, "the payment provider cannot be asked");
+    Error::Unavailable("The payment provider cannot be reached.")
 }

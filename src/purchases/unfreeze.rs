@@ -2,6 +2,7 @@
 
 use bursar_entity::pool;
 
+use super::book_waiting;
 use super::waiting::issue_waiting;
 use crate::audit;
 use crate::auth::Authorized;
@@ -24,6 +25,9 @@ pub async fn unfreeze(ledger: &Ledger, pool: &Authorized<pool::Model>, reason: &
             if let Some(thawed) = thawed {
                 // The pool's head is locked: whoever completes a purchase for it now waits for this.
                 committed.extend(issue_waiting(txn, &books, (tenant, pool.actor()), Some(row.id)).await?);
+                // What was returned meanwhile goes after it has come in.
+                let returned = book_waiting(txn, &books, (tenant, pool.actor()), Some(row.id)).await?;
+                committed.extend(returned);
                 let due = pools::book_due(clock, row.id)?;
                 let (_, changes) = books.apply(txn, tenant, due).await?;
                 committed.extend(changes);

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bursar_domain::id::{PaymentId, PoolId, PurchaseId};
 use bursar_domain::ledger::Refusal;
-use bursar_domain::purchase::{PaymentState, PurchaseState};
+use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseState};
 use bursar_entity::{lot, payment, pool_head, purchase};
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
 
-use super::settle::issue;
+use super::book::issue;
 use crate::auth::Actor;
 use crate::changes::{Change, Subject};
 use crate::db::{Tenant, Txn};
@@ -38,7 +38,7 @@ pub(super) async fn lock_heads(txn: &Txn, tenant: Tenant) -> Result<()> {
     Ok(())
 }
 
-/// Issues the lots of completed purchases that have none, as far as nothing stands in the way; in all pools, or in
+/// Issues the lots of purchases that are paid, or bought on invoice, and have none, as far as nothing stands in the way; in all pools, or in
 /// one. The heads of the pools are locked. Answers what is to be announced.
 pub(super) async fn issue_waiting(
     txn: &Txn,
@@ -59,16 +59,17 @@ pub(super) async fn issue_waiting(
     Ok(committed)
 }
 
-/// The completed purchases that have no lot, the oldest first, each with the payment that completed it.
+/// The purchases whose credits should be in and that have no lot, the oldest first, each with the payment that they came
+/// in by: the one that completed it, or the one that is to come for its invoice.
 async fn unissued(
     txn: &Txn,
     tenant: Tenant,
     pool: Option<PoolId>,
 ) -> Result<Vec<(purchase::Model, PaymentId)>> {
-    let (mut issued, mut completed) = (tenant.find::<lot::Entity>(), tenant.find::<purchase::Entity>());
+    let (mut issued, mut bought) = (tenant.find::<lot::Entity>(), tenant.find::<purchase::Entity>());
     if let Some(pool) = pool {
         issued = issued.filter(lot::Column::PoolId.eq(pool));
-        completed = completed.filter(purchase::Column::PoolId.eq(pool));
+        bought = bought.filter(purchase::Column::PoolId.eq(pool));
     }
     let issued = issued
         .select_only()
@@ -76,18 +77,27 @@ async fn unissued(
         .filter(lot::Column::PurchaseId.is_not_null())
         .into_tuple::<PurchaseId>();
     let issued: BTreeSet<PurchaseId> = issued.all(txn).await?.into_iter().collect();
-    let completed = completed
-        .filter(purchase::Column::State.eq(PurchaseState::Completed))
+    let state = purchase::Column::State;
+    let invoiced = Condition::all()
+        .add(state.eq(PurchaseState::AwaitingPayment))
+        .add(purchase::Column::Invoiced.eq(true));
+    let bought = bought
+        .filter(Condition::any().add(state.eq(PurchaseState::Completed)).add(invoiced))
         .order_by_asc(purchase::Column::Id);
-    let waiting = completed.all(txn).await?.into_iter().filter(|row| !issued.contains(&row.id));
+    let waiting = bought.all(txn).await?.into_iter().filter(|row| !issued.contains(&row.id));
     let waiting: Vec<purchase::Model> = waiting.collect();
-    let paid = tenant
+    let payments = tenant
         .lookup::<payment::Entity, _>(txn, payment::Column::PurchaseId, waiting.iter().map(|row| row.id))
         .await?;
-    let paid = paid.into_iter().filter(|row| row.state == PaymentState::Paid);
-    let paid: BTreeMap<PurchaseId, PaymentId> = paid.map(|row| (row.purchase_id, row.id)).collect();
+    let counts = |row: &payment::Model| match row.state {
+        PaymentState::Paid => true,
+        PaymentState::Open => row.provider == PaymentProvider::Invoice,
+        PaymentState::Pending | PaymentState::Failed | PaymentState::Cancelled => false,
+    };
+    let payments = payments.into_iter().filter(counts);
+    let payments: BTreeMap<PurchaseId, PaymentId> = payments.map(|row| (row.purchase_id, row.id)).collect();
     let with_payment = |row: purchase::Model| {
-        let payment = paid.get(&row.id).copied();
+        let payment = payments.get(&row.id).copied();
         let payment = payment.ok_or_else(|| Error::internal("a purchase that nobody has paid"))?;
         Ok((row, payment))
     };

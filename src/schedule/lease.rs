@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::db::{self, Scope, Txn};
 use crate::error::{Error, Result};
 use crate::ledger::{BOOK_DUE, REFILL};
+use crate::purchases::{INVOICE_DUE, PURCHASE_DUE, TOP_UP};
 
 /// For how many seconds a task is leased. Longer than any takes, as a rule: should one take longer, it may be done
 /// twice, which changes nothing.
@@ -46,11 +47,13 @@ pub struct Leased {
     lease: Uuid,
 }
 
+/// The kinds that this version knows.
+const KINDS: [&str; 5] = [BOOK_DUE, REFILL, PURCHASE_DUE, INVOICE_DUE, TOP_UP];
+
 /// What is due at `$1` and leased to nobody then, of the kinds that this version knows.
 fn due() -> String {
-    format!(
-        "due_at <= $1 AND (leased_until IS NULL OR leased_until <= $1) AND kind IN ('{BOOK_DUE}', '{REFILL}')"
-    )
+    let kinds = KINDS.join("', '");
+    format!("due_at <= $1 AND (leased_until IS NULL OR leased_until <= $1) AND kind IN ('{kinds}')")
 }
 
 /// Takes what is due, at most so many tasks, those first that have been due for longest.

@@ -1,10 +1,10 @@
 //! Timed work: what time alone brings, done by Bursar itself.
 //!
 //! The table `timed_task` says what is to be done and when; it is written in the transactions that find out
-//! (the ledger's, mostly), so no work is forgotten. Every second a node looks whether something is due. It leases
+//! (the ledger's, mostly, and those of purchases), so no work is forgotten. Every second a node looks whether something is due. It leases
 //! what it takes (see `lease`), does it, and gives the lease back. A node that dies in the middle leaves a lease
-//! that runs out, and another one does the work again; so everything that is done here is done by commands of
-//! the ledger that have no effect the second time (see `tasks`).
+//! that runs out, and another one does the work again; so everything that is done here has no effect the second
+//! time (see `tasks`).
 //!
 //! Several nodes need not agree on the time: whoever is ahead does the work early, once.
 
@@ -23,7 +23,7 @@ use self::lease::{Leased, claim, give_back};
 use self::meters::Meters;
 use self::tasks::{Next, carry_out};
 use crate::error::{Error, Result};
-use crate::ledger::Ledger;
+use crate::purchases::Selling;
 
 /// How often a node looks for what is due.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ const WORKERS: usize = 4;
 pub struct Scheduler(Arc<Inner>);
 
 struct Inner {
-    ledger: Ledger,
+    selling: Selling,
     meters: Meters,
     end: CancellationToken,
     running: TaskTracker,
@@ -45,9 +45,9 @@ struct Inner {
 
 impl Scheduler {
     /// One that does nothing yet.
-    pub fn new(ledger: Ledger) -> Scheduler {
+    pub fn new(selling: Selling) -> Scheduler {
         let (end, running) = (CancellationToken::new(), TaskTracker::new());
-        Scheduler(Arc::new(Inner { ledger, meters: Meters::new(), end, running }))
+        Scheduler(Arc::new(Inner { selling, meters: Meters::new(), end, running }))
     }
 
     /// Begins to look for what is due, and to do it.
@@ -82,8 +82,8 @@ impl Scheduler {
 
     /// Takes some of what is due and does it. Answers how many tasks it has taken.
     async fn round(&self) -> Result<usize> {
-        let tasks = claim(self.0.ledger.context(), AT_ONCE).await?;
-        self.0.meters.late(self.0.ledger.context().clock.now(), &tasks);
+        let tasks = claim(self.0.selling.context(), AT_ONCE).await?;
+        self.0.meters.late(self.0.selling.context().clock.now(), &tasks);
         let taken = tasks.len();
         futures_util::stream::iter(tasks).for_each_concurrent(WORKERS, |task| self.one(task)).await;
         Ok(taken)
@@ -91,7 +91,7 @@ impl Scheduler {
 
     /// Does one task and gives its lease back.
     async fn one(&self, task: Leased) {
-        let context = self.0.ledger.context();
+        let context = self.0.selling.context();
         if context.clock.now() >= task.until {
             // Somebody else may have taken it already.
             return;
@@ -101,8 +101,8 @@ impl Scheduler {
             return self.give_back(&task, Ok(Next::AsWritten)).await;
         }
         // In a task of its own: should it panic, the others go on.
-        let (ledger, work) = (self.0.ledger.clone(), task.clone());
-        let done = tokio::spawn(async move { carry_out(&ledger, &work).await }).await;
+        let (selling, work) = (self.0.selling.clone(), task.clone());
+        let done = tokio::spawn(async move { carry_out(&selling, &work).await }).await;
         let done = done.unwrap_or_else(|error| Err(Error::internal(format!("timed work broke: {error}"))));
         if let Err(error) = &done {
             tracing::warn!(%error, kind = %task.kind, attempts = task.attempts, "timed work failed");
@@ -112,7 +112,7 @@ impl Scheduler {
     }
 
     async fn give_back(&self, task: &Leased, done: Result<Next>) {
-        if let Err(error) = give_back(self.0.ledger.context(), task, done).await {
+        if let Err(error) = give_back(self.0.selling.context(), task, done).await {
             // It runs out by itself, and then the work is done again, which changes nothing.
             tracing::warn!(%error, kind = %task.kind, "a lease cannot be given back");
         }
@@ -120,8 +120,8 @@ impl Scheduler {
 }
 
 /// Does all that is due now. Answers how many tasks that were. For tests and tools; a server has a [`Scheduler`].
-pub async fn run_once(ledger: &Ledger) -> Result<usize> {
-    let (scheduler, mut all) = (Scheduler::new(ledger.clone()), 0);
+pub async fn run_once(selling: &Selling) -> Result<usize> {
+    let (scheduler, mut all) = (Scheduler::new(selling.clone()), 0);
     loop {
         match scheduler.round().await? {
             0 => return Ok(all),

@@ -1,7 +1,7 @@
-//! The kinds of timed work, each done by commands of the ledger that have no effect the second time.
+//! The kinds of timed work: commands of the ledger, and steps of purchases. Done a second time they have no effect.
 
 use bursar_domain::Timestamp;
-use bursar_domain::id::{AccountId, EntryId, Id, PoolId};
+use bursar_domain::id::{AccountId, EntryId, Id, InvoiceId, PoolId, PurchaseId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{Command, CommandId, Instruction, RefillAllocation, Refusal};
 use bursar_domain::period::{Period, PeriodKind};
@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::global_id;
 use crate::idempotency::Idempotency;
 use crate::ledger::{self, BOOK_DUE, Ledger, REFILL, Submission};
+use crate::purchases::{self, INVOICE_DUE, PURCHASE_DUE, Selling, TOP_UP};
 use crate::{periods, pools};
 
 /// In how many seconds something is tried again that the state of a pool, department or organization does not
@@ -33,13 +34,23 @@ pub enum Next {
 }
 
 /// Does a task.
-pub async fn carry_out(ledger: &Ledger, task: &Leased) -> Result<Next> {
+pub async fn carry_out(selling: &Selling, task: &Leased) -> Result<Next> {
+    let ledger = &selling.ledger;
     // No caller is involved: Bursar does for each organization what its own rows say is due.
     let tenant = Tenant::vouched(task.organization);
     let subject = task.subject.as_u128();
     match task.kind.as_str() {
         BOOK_DUE => book_due(ledger, tenant, PoolId::from_u128(subject)).await,
         REFILL => refill(ledger, tenant, AccountId::from_u128(subject)).await,
+        PURCHASE_DUE => {
+            let next = purchases::expire(selling, tenant, PurchaseId::from_u128(subject)).await?;
+            Ok(Next::At(next.unwrap_or(NEVER)))
+        }
+        INVOICE_DUE => {
+            let next = purchases::invoice_due(selling, tenant, InvoiceId::from_u128(subject)).await?;
+            Ok(Next::At(next.unwrap_or(NEVER)))
+        }
+        TOP_UP => Ok(Next::At(purchases::top_up(selling, tenant, PoolId::from_u128(subject)).await?)),
         other => Err(Error::internal(format!("{other} is no kind of timed work"))),
     }
 }

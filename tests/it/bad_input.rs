@@ -218,14 +218,7 @@ async fn the_rest_refuses_too(backend: Backend) {
             "allowedServices",
         ),
         (&owner, "requestPurchase", "RequestPurchaseInput", buy("NO_SUCH"), "NOT_FOUND", "package"),
-        (
-            &owner,
-            "requestPurchase",
-            "RequestPurchaseInput",
-            buy("ENTERPRISE"),
-            "PRICE_NOT_AVAILABLE",
-            "package",
-        ),
+        (&owner, "requestPurchase", "RequestPurchaseInput", buy("ENTERPRISE"), "QUOTE_REQUIRED", "package"),
         (
             &operator,
             "createOrganization",

@@ -1,5 +1,7 @@
-//! The checkout page: opening changes nothing; however often and from wherever it is paid, there is one
-//! lot; closed, expired and tampered addresses say so.
+//! The checkout page: opening changes nothing; however often and from wherever it is paid, there is one lot; the credits are
+//! live at once; each state of a payment is told; closed, expired and tampered addresses say so.
+
+use std::time::{Duration, Instant};
 
 use bursar::clock::Clock;
 use bursar_domain::Timestamp;
@@ -11,6 +13,8 @@ use crate::support::{Backend, Client, World};
 
 on_both_databases!(
     paying_twice_gives_one_lot,
+    credits_are_live_within_a_second,
+    every_state_says_so,
     giving_up_and_starting_again,
     addresses_prove_themselves,
     prices_run_out
@@ -70,6 +74,99 @@ async fn paying_twice_gives_one_lot(backend: Backend) {
     let input = json!({ "poolId": demo.pool, "package": "PROFESSIONAL", "idempotencyKey": "k" });
     let other = owner.try_mutate("requestPurchase", "RequestPurchaseInput", input, "").await;
     assert_eq!(other["userErrors"][0]["code"], "IDEMPOTENCY_CONFLICT");
+}
+
+async fn credits_are_live_within_a_second(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    let (purchase, url) = owner.checkout(&demo.pool, "k").await;
+    let (mut balance, mut bought) = (owner.socket().await, owner.socket().await);
+    let watch =
+        "subscription B($id: ID!) { poolBalance(poolId: $id) { kind balance { available version } } }";
+    balance.subscribe("1", watch, json!({ "id": demo.pool })).await;
+    assert_eq!(balance.next("poolBalance").await["kind"], "SNAPSHOT");
+    let watch = "subscription P($id: ID!) { purchase(id: $id) { state } }";
+    bought.subscribe("1", watch, json!({ "id": purchase })).await;
+    assert_eq!(bought.next("purchase").await["state"], "AWAITING_PAYMENT");
+    let (status, page) = owner.submit(&format!("{url}/pay")).await;
+    let paid = Instant::now();
+    assert!(status == 200 && page.contains("100 credits are in the pool now."), "{page}");
+    let event = balance.next("poolBalance").await;
+    assert_eq!(event, json!({ "kind": "CHANGE", "balance": { "available": 200, "version": 2 } }));
+    assert_eq!(bought.next("purchase").await["state"], "COMPLETED");
+    let late = paid.elapsed();
+    assert!(late < Duration::from_secs(1), "the credits came {late:?} after the payment");
+}
+
+/// A checkout page and what it says.
+pub struct Told {
+    /// Where the payment stands.
+    pub state: &'static str,
+    /// The address.
+    pub url: String,
+    /// What it says.
+    pub says: &'static str,
+}
+
+/// Checkout pages of payments in the states that nobody gets to by paying or giving up at the page, one of each.
+pub async fn in_each_state(world: &World, owner: &Client, pool: &str) -> Vec<Told> {
+    let mut told = Vec::new();
+    for (state, payment, purchase, says) in [
+        ("pending", "state = 'PENDING'", "state = state", "The payment is under way."),
+        (
+            "failed",
+            "state = 'FAILED', failure = 'card_declined'",
+            "state = 'PAYMENT_FAILED'",
+            "The payment failed.",
+        ),
+        (
+            "returned",
+            "state = 'PAID', paid_at = created_at",
+            "state = 'REFUNDED', returned = total",
+            "The payment was given back.",
+        ),
+        ("expired", "state = 'CANCELLED'", "state = 'EXPIRED'", "The price is no longer valid."),
+        ("invoiced", "state = 'CANCELLED'", "invoiced = TRUE", "This order is paid by invoice."),
+        // Last, since it stays open.
+        ("unavailable", "provider = 'STRIPE'", "state = state", "This checkout cannot be paid."),
+    ] {
+        let (_, url) = owner.checkout(pool, state).await;
+        let open = "(SELECT purchase_id FROM payment WHERE state = 'OPEN')";
+        let changed = world.sql(&format!("UPDATE purchase SET {purchase} WHERE id IN {open}")).await;
+        assert_eq!(changed, 1, "{state}");
+        world.sql(&format!("UPDATE payment SET {payment} WHERE state = 'OPEN'")).await;
+        told.push(Told { state, url, says });
+    }
+    told
+}
+
+async fn every_state_says_so(backend: Backend) {
+    let world = World::start(backend).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    for Told { state, url, says } in in_each_state(&world, &owner, &demo.pool).await {
+        let (status, page) = owner.open(&url).await;
+        assert!(status == 200 && page.contains(says), "{state}: {page}");
+        assert!(!page.contains("<form"), "{state}: {page}");
+        // Nothing of it can be paid by whoever sends the form all the same.
+        let (status, page) = owner.submit(&format!("{url}/pay")).await;
+        let paid_before = state == "returned";
+        assert_eq!(status, if paid_before { 200 } else { 409 }, "{state}");
+        assert!(page.contains(says), "{state}: {page}");
+        // What the provider's page leads back to.
+        for end in ["done", "back"] {
+            let back = owner.http().get(format!("{url}/{end}")).send().await.unwrap();
+            assert_eq!(back.status(), 303, "{state}");
+            assert_eq!(owner.url(back.headers()["location"].to_str().unwrap()), url);
+        }
+        match state {
+            "failed" => assert!(page.contains("card_declined"), "{page}"),
+            "returned" => assert!(page.contains("Given back</dt><dd>USD 199.00"), "{page}"),
+            _ => {}
+        }
+    }
+    assert_eq!(owner.balance(&demo.pool).await, (100, 1));
 }
 
 async fn giving_up_and_starting_again(backend: Backend) {
@@ -180,7 +277,7 @@ async fn prices_run_out(backend: Backend) {
     let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
     let start = Timestamp::from_micros(i64::try_from(start).unwrap());
     let clock = Clock::set(start);
-    let world = World::start_at(backend, clock.clone()).await;
+    let world = World::start_untimed(backend, clock.clone()).await;
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
     let (purchase, url) = owner.checkout(&demo.pool, "k").await;
@@ -198,4 +295,12 @@ async fn prices_run_out(backend: Backend) {
     let input = json!({ "purchaseId": purchase, "idempotencyKey": "late" });
     let late = owner.try_mutate("startCheckout", "StartCheckoutInput", input, "").await;
     assert_eq!(late["userErrors"][0]["code"], "QUOTE_EXPIRED");
+    // Once that has been booked, the page says the same.
+    let mut watcher = owner.socket().await;
+    let watch = "subscription P($id: ID!) { purchase(id: $id) { state } }";
+    watcher.subscribe("1", watch, json!({ "id": purchase })).await;
+    assert_eq!(watcher.next("purchase").await["state"], "AWAITING_PAYMENT");
+    world.app.keep_time();
+    assert_eq!(watcher.next("purchase").await["state"], "EXPIRED");
+    assert!(owner.open(&url).await.1.contains("The price is no longer valid."));
 }

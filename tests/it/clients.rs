@@ -13,26 +13,33 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 
+/// A script, to be run against a server.
+pub async fn script(name: &str, world: &World) -> Command {
+    assert!(
+        folder().join("node_modules").exists(),
+        "the clients are not installed: run scripts/test, or npm ci in tests/clients"
+    );
+    let mut node = Command::new("node");
+    node.arg(name).current_dir(folder()).stdin(Stdio::null()).kill_on_drop(true);
+    node.env("BURSAR_URL", &world.base);
+    node.env("BURSAR_TOKEN", world.app.token("owner@demo.test").await.unwrap());
+    node
+}
+
 /// Runs a script against a server of its own.
-fn passes(script: &str, backend: Backend) {
+fn passes(name: &str, backend: Backend) {
     run(async move {
-        assert!(
-            folder().join("node_modules").exists(),
-            "the clients are not installed: run scripts/test, or npm ci in tests/clients"
-        );
         let world = World::start(backend).await;
         let dir = tempfile::tempdir().unwrap();
         let subgraph = dir.path().join("subgraph.graphql");
         std::fs::write(&subgraph, bursar::graphql::subgraph_sdl()).unwrap();
-        let mut node = Command::new("node");
-        node.arg(script).current_dir(folder()).stdin(Stdio::null()).kill_on_drop(true);
-        node.env("BURSAR_URL", &world.base).env("BURSAR_SUBGRAPH", &subgraph);
-        node.env("BURSAR_TOKEN", world.app.token("owner@demo.test").await.unwrap());
+        let mut node = script(name, &world).await;
+        node.env("BURSAR_SUBGRAPH", &subgraph);
         node.env("BURSAR_SCHEMA", Path::new(env!("CARGO_MANIFEST_DIR")).join("schema.graphql"));
         let output = node.output().await.expect("node is not installed: run scripts/test");
         let (said, complained) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success() && said.contains("ok "), "{script}:\n{said}\n{complained}");
+        assert!(output.status.success() && said.contains("ok "), "{name}:\n{said}\n{complained}");
     });
 }
 

@@ -195,7 +195,7 @@ async fn a_purchase_is_an_answer(backend: Backend) {
     assert_eq!(seen, json!({ "state": "PURCHASE_REQUESTED", "purchase": null }));
     // What cannot be bought is no answer.
     let id = ask(&milo, &demo, 3_000).await;
-    for (package, expected) in [("ENTERPRISE", "PRICE_NOT_AVAILABLE"), ("NO_SUCH", "NOT_FOUND")] {
+    for (package, expected) in [("ENTERPRISE", "QUOTE_REQUIRED"), ("NO_SUCH", "NOT_FOUND")] {
         let answer = json!({ "purchase": { "package": package } });
         let refused = resolve(&admin, &id, answer, "q", false).await;
         assert_eq!(code(&refused), expected);

@@ -7,6 +7,7 @@ use bursar_domain::delivery::{DeliveryKind, DeliveryState, MailTemplate};
 use bursar_domain::id::*;
 use bursar_domain::ledger::{Key, RequestHash};
 use bursar_domain::organization::{OrganizationState, PaymentTerms, Role};
+use bursar_domain::pricing::{PriceBasis, UnitPrice};
 use bursar_domain::purchase::{ApprovalBasis, PaymentProvider, PaymentState, PurchaseState};
 use bursar_domain::scope::Scopes;
 use bursar_domain::sign_on::SigningAlgorithm;
@@ -15,7 +16,7 @@ use bursar_entity::*;
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
 
 use crate::support::{Backend, TestDatabase};
-use crate::{ledger_entities, on_both_databases};
+use crate::{ledger_entities, on_both_databases, selling_entities};
 
 on_both_databases!(every_entity_comes_back);
 
@@ -302,6 +303,11 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             created_at: at,
             completed_at: Some(at),
             credit_request_id: Some(CreditRequestId::from_u128(62)),
+            unit_price: UnitPrice::new(1).unwrap(),
+            price_basis: PriceBasis::Quote,
+            quote_id: Some(QuoteId::from_u128(80)),
+            invoiced: true,
+            returned: 1,
         },
     )
     .await;
@@ -320,9 +326,14 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             request_hash: hash,
             created_at: at,
             paid_at: None,
+            provider_session: Some("s".into()),
+            provider_url: Some("https://pay.test/s".into()),
+            payment_method_id: Some(PaymentMethodId::from_u128(81)),
+            failure: Some("f".into()),
         },
     )
     .await;
+    selling_entities::insert_all(txn, organization_id, (pool_id, purchase_id)).await;
     round_trip::<delivery::Entity, _>(
         txn,
         delivery::Model {

@@ -1,13 +1,13 @@
 //! Documents and requests that are meant to do harm, against the real binary: each is answered soon, and the
 //! process is alive and not much larger afterwards.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::{Backend, Client, Process, World, run};
 
-/// How long anything may take.
+/// How much work of the server's anything may be, at best of three.
 const SOON: Duration = Duration::from_secs(1);
 /// How much work of the server's what is refused before it is parsed may be, at best of three.
 const AT_ONCE: Duration = Duration::from_millis(20);
@@ -128,9 +128,24 @@ fn others() -> Vec<String> {
     documents
 }
 
-/// Sends a body and answers how long the answer took; there has to be one, and no fault of the server's.
-async fn send(client: &Client, body: String) -> (Duration, u16) {
-    let began = Instant::now();
+/// Sends a body, up to three times, until that is little enough work for the server.
+async fn little_work(process: &Process, client: &Client, body: &str, most: Duration) -> u16 {
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let began = worked(process.id());
+        let status = send(client, body.to_owned()).await;
+        // Less than before: a thread has ended.
+        let took = worked(process.id()).checked_sub(began).filter(|took| !took.is_zero());
+        best = best.min(took.unwrap_or(best));
+        if best < most {
+            return status;
+        }
+    }
+    panic!("{best:?} for {}", body.chars().take(80).collect::<String>());
+}
+
+/// Sends a body and answers with which status it was answered; there has to be an answer, and no fault of the server's.
+async fn send(client: &Client, body: String) -> u16 {
     let request = client.http().post(client.url("/graphql")).bearer_auth(client.token());
     let response = request.header("content-type", "application/json").body(body).send().await.unwrap();
     let status = response.status().as_u16();
@@ -138,7 +153,7 @@ async fn send(client: &Client, body: String) -> (Duration, u16) {
     assert!(status < 500, "{status} {text}");
     let body: Value = serde_json::from_str(&text).unwrap();
     assert!(body.get("data").is_some() || body["errors"][0]["extensions"]["code"].is_string(), "{text}");
-    (began.elapsed(), status)
+    status
 }
 
 #[test]
@@ -149,22 +164,11 @@ fn hostile_documents_harm_nobody() {
         let before = memory(process.id());
         for document in before_parsing() {
             let body = json!({ "query": document }).to_string();
-            let mut best = Duration::MAX;
-            for _ in 0..3 {
-                let began = worked(process.id());
-                send(&owner, body.clone()).await;
-                // Less than before: a thread has ended.
-                let took = worked(process.id()).checked_sub(began).filter(|took| !took.is_zero());
-                best = best.min(took.unwrap_or(best));
-                if best < AT_ONCE {
-                    break;
-                }
-            }
-            assert!(best < AT_ONCE, "{best:?} for {}", &document[..document.len().min(60)]);
+            little_work(&process, &owner, &body, AT_ONCE).await;
         }
         for document in others() {
-            let (took, _) = send(&owner, json!({ "query": document }).to_string()).await;
-            assert!(took < SOON, "{took:?} for {}", &document[..document.len().min(60)]);
+            let body = json!({ "query": document }).to_string();
+            little_work(&process, &owner, &body, SOON).await;
         }
         let charge =
             "mutation C($i: ChargeCreditsInput!) { chargeCredits(input: $i) { userErrors { code } } }";
@@ -177,18 +181,17 @@ fn hostile_documents_harm_nobody() {
             json!({ "i": { "poolId": "x", "idempotencyKey": "k", "lines": [], "metadata": { "a": nested } } }),
             Value::Object((0..60_000).map(|n| (format!("v{n}"), json!(n))).collect()),
         ] {
-            let (took, _) =
-                send(&owner, json!({ "query": charge, "variables": variables }).to_string()).await;
-            assert!(took < SOON, "{took:?}");
+            let body = json!({ "query": charge, "variables": variables }).to_string();
+            little_work(&process, &owner, &body, SOON).await;
         }
         let entities = "query E($r: [_Any!]!) { _entities(representations: $r) { __typename } }";
         let pools = json!({ "r": vec![json!({ "__typename": "CreditPool", "id": "pool_x" }); 10_000] });
-        let (took, _) = send(&owner, json!({ "query": entities, "variables": pools }).to_string()).await;
-        assert!(took < SOON, "{took:?}");
+        let body = json!({ "query": entities, "variables": pools }).to_string();
+        little_work(&process, &owner, &body, SOON).await;
         // Many documents, each known from now on.
-        for n in 0..300 {
+        for n in 0..100 {
             let document = format!("{{ pool(id: \"x{n}\") {{ {} }} }}", "id ".repeat(5_000));
-            assert!(send(&owner, json!({ "query": document }).to_string()).await.0 < SOON);
+            little_work(&process, &owner, &json!({ "query": document }).to_string(), SOON).await;
         }
         for (body, expected) in [
             (json!(["{ __typename }", null, null, null, null]).to_string(), 400),
@@ -198,8 +201,7 @@ fn hostile_documents_harm_nobody() {
             (" ".repeat(60 * 1024 * 1024), 413),
             (format!("{{\"query\":\"{}\"}}", "x".repeat(60 * 1024 * 1024)), 413),
         ] {
-            let (took, status) = send(&owner, body).await;
-            assert!(took < SOON && status == expected, "{took:?} {status}");
+            assert_eq!(little_work(&process, &owner, &body, SOON).await, expected);
         }
         let grown = memory(process.id()).saturating_sub(before);
         assert!(grown < GROWTH, "the process has grown by {grown} bytes");

@@ -14,7 +14,7 @@ use crate::row_level_security;
 use crate::support::mail::{invitation, post, tenant};
 use crate::support::schema::Schema;
 use crate::support::sign_in::sign_in;
-use crate::support::{Backend, Client, World, rows};
+use crate::support::{Backend, Client, World, acts, rows};
 
 on_both_databases!(the_other_tenant_is_not_there);
 
@@ -51,16 +51,27 @@ pub async fn rival(world: &World) -> Rival {
     let operator = world.client("operator@bursar.test").await;
     let input = json!({ "chargeId": charged["charge"]["id"], "idempotencyKey": "k" });
     operator.mutate("refundCharge", "RefundChargeInput", input, "refund { id }").await;
+    let query = r#"{ organization(by: { slug: "rival" }) { purchases { nodes { id } } } }"#;
+    let purchase = owner.query(query, json!({})).await["organization"]["purchases"]["nodes"][0]["id"].clone();
+    let amount = json!({ "amount": "1.00", "currency": "USD" });
+    let input = json!({ "purchaseId": purchase, "amount": amount, "reason": "r", "idempotencyKey": "k" });
+    operator.mutate("refundPurchase", "RefundPurchaseInput", input, "reversal { id }").await;
+    acts::billed(&operator, &owner, &id, "199.00").await;
+    let invoiced = acts::on_invoice(&owner, pool, "invoiced").await;
+    assert_eq!(invoiced["userErrors"], json!([]), "{invoiced}");
     post(world, tenant(&id), invitation("somebody@rival.test", "Rival")).await.unwrap();
+    agreed(&operator, &id).await;
     let query = r#"{ organization(by: { slug: "rival" }) { id
         members { nodes { id user { id } } } invitations { nodes { id } } departments { nodes { id } }
         pools { nodes { id lots { nodes { id } } transfers { nodes { id } } allocations { nodes { id } }
             caps { nodes { id } } creditRequests { nodes { id } } } }
-        purchases { nodes { id payments { id } } } charges { nodes { id refunds { id } } } holds { nodes { id } }
-        auditEvents { nodes { id } } deliveries { nodes { id } } apiKeys { nodes { id } } } }"#;
+        purchases { nodes { id payments { id } reversals { id } } } charges { nodes { id refunds { id } } } holds { nodes { id } }
+        billing { invoices { nodes { id } } documents { nodes { id } } }
+        auditEvents { nodes { id } } deliveries { nodes { id } } apiKeys { nodes { id } }
+        prices { quotes { nodes { id } } contractPrices { nodes { id } } } } }"#;
     let mut ids = BTreeMap::new();
     collect(&owner.query(query, json!({})).await, &mut ids);
-    assert_eq!(ids.len(), 19, "{ids:?}");
+    assert_eq!(ids.len(), 24, "{ids:?}");
     let session = sign_in(world, "owner@rival.test").await.id;
     Rival { owner, organization: global_id::decode(&id).unwrap(), ids, session }
 }
@@ -68,6 +79,13 @@ pub async fn rival(world: &World) -> Rival {
 /// What a key of an organization's takes to be made.
 fn key_of(organization: &str) -> Value {
     json!({ "organizationId": organization, "name": "Key", "scopes": ["CHARGES_WRITE"] })
+}
+
+/// Agrees on a price with an organization.
+async fn agreed(operator: &Client, organization: &str) {
+    let input = json!({ "organizationId": organization, "fromCredits": 5_000, "unitPrice": "1.50" });
+    let fields = "contractPrice { id }";
+    operator.mutate("setContractPrice", "SetContractPriceInput", input, fields).await;
 }
 
 /// Invites somebody.
@@ -87,6 +105,10 @@ async fn some_of_everything(client: &Client, pool: &str, department: &str) -> Va
     client.mutate("createSpendingCap", "CreateSpendingCapInput", input, "cap { id }").await;
     let input = json!({ "poolId": pool, "departmentId": department, "credits": 5 });
     client.mutate("requestCredits", "RequestCreditsInput", input, "creditRequest { id }").await;
+    let input = json!({ "poolId": pool, "threshold": 1, "package": "STARTER" });
+    client.mutate("setAutoTopUp", "SetAutoTopUpInput", input, "setupUrl").await;
+    let input = json!({ "poolId": pool, "credits": 2_000, "idempotencyKey": "k" });
+    client.mutate("requestQuote", "RequestQuoteInput", input, "quote { id }").await;
     charged
 }
 
@@ -98,6 +120,7 @@ pub async fn furnished(world: &World) -> Client {
     post(world, tenant(&demo.organization), invitation("somebody@demo.test", "Demo")).await.unwrap();
     me.mutate("createApiKey", "CreateApiKeyInput", key_of(&demo.organization), "apiKey { id }").await;
     invited(&me, &demo.organization).await;
+    agreed(&world.client("operator@bursar.test").await, &demo.organization).await;
     sign_in(world, "owner@demo.test").await;
     me
 }
@@ -125,10 +148,12 @@ fn prefix_of(field: &str) -> &'static str {
         "memberId" | "onBehalfOfId" => "member",
         "userId" => "user",
         "invitationId" => "invitation",
+        "invoiceId" => "invoice",
         "purchaseId" => "purchase",
         "chargeId" => "charge",
         "holdId" => "hold",
         "capId" => "cap",
+        "quoteId" => "quote",
         "requestId" => "request",
         "deliveryId" => "delivery",
         "lotId" => "lot",
@@ -147,7 +172,7 @@ async fn the_other_tenant_is_not_there(backend: Backend) {
         invitations { nodes { id } } departments(first: 1) { nodes { id } }
         pools { nodes { id lots { nodes { id } } transfers { nodes { id } } caps { nodes { id } } creditRequests { nodes { id } } } }
         purchases { nodes { id } } charges { nodes { id } } holds { nodes { id } } deliveries { nodes { id } }
-        apiKeys { nodes { id } } } }"#;
+        apiKeys { nodes { id } } prices { quotes { nodes { id } } } } }"#;
     collect(&me.query(query, json!({})).await, &mut mine);
     let db = Database::connect(&world.database.addresses).await.unwrap();
     let before = rows::of(&db, theirs.organization).await;
@@ -182,6 +207,10 @@ async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>,
                 "redeemSignInLink",
                 "refreshSession",
                 "signOut",
+                // The vendor's own: what everybody pays.
+                "savePackage",
+                "saveService",
+                "saveVolumeTiers",
             ];
             let known = known.contains(&mutation.as_str());
             assert!(known, "{mutation} names nothing of a tenant's");
@@ -194,6 +223,10 @@ async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>,
             let id = |field: &str| {
                 if field == "sessionId" {
                     return theirs.session.clone();
+                }
+                // It is of no tenant: whoever is not of the vendor's staff may not even ask.
+                if field == "parkedPaymentId" {
+                    return "parked_00000000000000000000000000".to_owned();
                 }
                 let ids = if foreign.iter().any(|name| *name == field) { &theirs.ids } else { mine };
                 ids[prefix_of(field)].clone()
@@ -209,6 +242,9 @@ async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>,
                 let until = if until.is_null() { json!("2099-01-01T00:00:00Z") } else { until };
                 input["answer"] =
                     json!({ "raiseCap": { "capId": id("capId"), "credits": 1, "until": until } });
+            } else if mutation == "requestPurchase" && foreign.len() == 1 && foreign[0] == "quoteId" {
+                input["package"] = Value::Null;
+                input["quoteId"] = json!(id("quoteId"));
             }
             let payload = me.try_mutate(mutation, input_type, input, "").await;
             let error = &payload["userErrors"][0];
@@ -260,4 +296,4 @@ async fn streams(me: &Client, theirs: &Rival, schema: &Schema) {
 }
 
 /// Mutations of the vendor's staff; that they mix no tenants up is in `corrections`.
-const VENDORS: &[&str] = &["grantCredits", "correctBalance", "importBalances"];
+const VENDORS: &[&str] = &["grantCredits", "correctBalance", "importBalances", "resolveParkedPayment"];

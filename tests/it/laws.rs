@@ -13,6 +13,7 @@ use bursar::global_id;
 use bursar::ledger::{Receipt, ReceiptRow, Submission};
 use bursar_domain::id::{ChargeId, DepartmentId, EntryId, HoldId, Id, LotId, PoolId, UserId};
 use bursar_domain::ledger::*;
+use bursar_domain::money::cost_share;
 use bursar_domain::{Credits, Currency, Timestamp};
 use bursar_entity::{charge, hold, lot, user};
 use futures_util::future::join_all;
@@ -40,6 +41,8 @@ struct Story<'w> {
     charges: Vec<charge::Model>,
     holds: Vec<hold::Model>,
     lots: Vec<lot::Model>,
+    /// Lots whose payments are disputed, with how many credits.
+    disputed: Vec<(lot::Model, Credits)>,
     accepted: Vec<Submission>,
     /// How often each kind of command was accepted and refused.
     counts: BTreeMap<&'static str, (usize, usize)>,
@@ -61,8 +64,16 @@ fn kind(instruction: &Instruction) -> &'static str {
         Instruction::TakeBack(_) => "take back",
         Instruction::Extend(_) => "extend",
         Instruction::Revoke(_) => "revoke",
+        Instruction::Dispute(_) => "dispute",
+        Instruction::Reinstate(_) => "reinstate",
         Instruction::BookDue => "book what is due",
     }
+}
+
+/// The reversal of a part of a payment.
+fn revoke(row: &lot::Model, credits: Credits, disputed: bool) -> Instruction {
+    let value = cost_share(row.cost, credits.get(), row.credits.get());
+    Instruction::Revoke(RevokeLot { lot: row.id, credits, value, disputed })
 }
 
 /// The id of the row that a command leaves.
@@ -110,6 +121,7 @@ impl<'w> Story<'w> {
             charges: Vec::new(),
             holds: Vec::new(),
             lots: Vec::new(),
+            disputed: Vec::new(),
             accepted: Vec::new(),
             counts: BTreeMap::new(),
         }
@@ -187,7 +199,7 @@ impl<'w> Story<'w> {
     /// Something to do, if there is anything that it could be about.
     fn instruction(&mut self, actor: &Actor) -> Option<(PoolId, Instruction)> {
         let (pool, clock) = (self.pool(), self.world.clock.clone());
-        Some(match self.chance.below(30) {
+        Some(match self.chance.below(31) {
             0..=6 => (pool, Instruction::Charge(self.charge(actor))),
             7..=10 => {
                 let seconds = 60 + self.chance.below(250_000) as i64;
@@ -241,14 +253,32 @@ impl<'w> Story<'w> {
                 let (new_lot, expires_at) = (clock.new_id(), Some(later));
                 (row.pool_id, Instruction::Extend(ExtendLot { lot: row.id, new_lot, expires_at }))
             }
-            _ => {
-                // A payment is reversed once.
-                let index = self.chance.below(self.lots.len() as u64 + 1) as usize;
-                let row = (index < self.lots.len()).then(|| self.lots.swap_remove(index))?;
-                let credits = Credits::new(row.credits.get().min(1 + self.chance.below(80) as i64)).unwrap();
-                (row.pool_id, Instruction::Revoke(RevokeLot { lot: row.id, credits }))
-            }
+            _ => self.reversal()?,
         })
+    }
+
+    /// A payment is reversed or disputed, or the oldest dispute comes to its end.
+    fn reversal(&mut self) -> Option<(PoolId, Instruction)> {
+        let what = self.chance.below(6);
+        if what > 3 && !self.disputed.is_empty() {
+            let (row, credits) = self.disputed.remove(0);
+            let end = match what {
+                4 => Instruction::Reinstate(DisputeLot { lot: row.id, credits }),
+                _ => revoke(&row, credits, true),
+            };
+            return Some((row.pool_id, end));
+        }
+        // A payment is reversed or disputed once.
+        let index = self.chance.below(self.lots.len() as u64 + 1) as usize;
+        let row = (index < self.lots.len()).then(|| self.lots.swap_remove(index))?;
+        let credits = Credits::new(row.credits.get().min(1 + self.chance.below(80) as i64)).unwrap();
+        if what < 3 {
+            return Some((row.pool_id, revoke(&row, credits, false)));
+        }
+        let dispute = Instruction::Dispute(DisputeLot { lot: row.id, credits });
+        let pool = row.pool_id;
+        self.disputed.push((row, credits));
+        Some((pool, dispute))
     }
 
     fn submission(&mut self) -> Submission {
@@ -285,8 +315,12 @@ impl<'w> Story<'w> {
             match outcome {
                 Ok(receipt) => {
                     counts.0 += 1;
+                    // A dispute that finds nothing leaves no row, and does not use its key.
+                    let nothing = matches!(receipt.row, ReceiptRow::Nothing);
                     self.remember(receipt);
-                    self.accepted.push(submission);
+                    if !nothing {
+                        self.accepted.push(submission);
+                    }
                 }
                 Err(Error::Refused(_)) => counts.1 += 1,
                 Err(error) => panic!("{submission:?}: {error}"),

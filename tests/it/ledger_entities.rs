@@ -40,6 +40,9 @@ pub async fn insert_all(txn: &Txn, organization_id: OrganizationId, service_id: 
             hash: vec![1; 32],
             revision: 3,
             due_at: Some(at),
+            receivable: 7,
+            adjusted: -8,
+            revoking: 1,
         },
     )
     .await;
@@ -98,6 +101,8 @@ pub async fn insert_all(txn: &Txn, organization_id: OrganizationId, service_id: 
             cost: 7,
             open: true,
             revoking: credits(1),
+            disputed: credits(1),
+            contested: credits(0),
         },
     )
     .await;

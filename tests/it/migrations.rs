@@ -128,6 +128,9 @@ async fn amounts_are_guarded(backend: Backend) {
                     hash: vec![0; 32],
                     revision: 1,
                     due_at: None,
+                    receivable: 0,
+                    adjusted: 0,
+                    revoking: 0,
                 };
                 pool_head::Entity::insert(head.into_active_model()).exec_without_returning(txn).await?;
                 Ok(())

@@ -3,7 +3,7 @@
 
 use bursar::app::App;
 use bursar::clock::Clock;
-use bursar::ledger::Ledger;
+use bursar::purchases::Selling;
 use bursar::schedule;
 use serde_json::{Value, json};
 
@@ -45,16 +45,18 @@ async fn shown(client: &Client, pool: &str) -> Value {
     client.query(query, json!({ "id": pool })).await["pool"]["allocations"]["nodes"][0]["refill"].clone()
 }
 
-/// A server that does no timed work by itself, its ledger, its clock, and the owner at that time.
-async fn start(backend: Backend, now: &str) -> (World, Ledger, Clock) {
+/// A server that does no timed work by itself, what it sells by, its clock, and the owner at that time.
+async fn start(backend: Backend, now: &str) -> (World, Selling, Clock) {
     let clock = Clock::set(at(now));
     let world = World::start_untimed(backend, clock.clone()).await;
-    let ledger = world.services().ledger.clone();
-    (world, ledger, clock)
+    let selling = world.services().selling.clone();
+    // That the demonstration's own purchases run out is not what these tests are about.
+    world.sql("DELETE FROM timed_task WHERE kind = 'PURCHASE_DUE'").await;
+    (world, selling, clock)
 }
 
 async fn rollover_and_shortfall(backend: Backend) {
-    let (world, ledger, clock) = start(backend, "2026-03-10T12:00:00Z").await;
+    let (world, selling, clock) = start(backend, "2026-03-10T12:00:00Z").await;
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
     owner.allocate(&demo.pool, &demo.sales, 30, "a").await;
@@ -63,12 +65,12 @@ async fn rollover_and_shortfall(backend: Backend) {
     // Midnight in New York. What the period has begun with stays until then.
     let expected = json!({ "credits": 40, "period": "MONTH", "rolloverMax": 10, "nextAt": "2026-04-01T04:00:00.000000Z", "lastShortfall": null });
     assert_eq!((&made["refill"], &made["balance"]["available"]), (&expected, &json!(30)));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0);
     clock.turn(at("2026-04-01T03:59:59.999999Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0);
     clock.turn(at("2026-04-01T04:00:00Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 1);
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 1);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0);
     // Of 30 what exceeds 10 went back, then 30 came.
     let owner = world.client("owner@demo.test").await;
     assert_eq!(allocated(&owner, &demo.pool, &demo.sales).await, (40, 0, 40));
@@ -89,7 +91,7 @@ async fn rollover_and_shortfall(backend: Backend) {
         .await;
     clock.turn(at("2026-05-01T04:00:00Z"));
     // The hold has expired by then: its 35 are free again, all 40 go back, 90 come.
-    schedule::run_once(&ledger).await.unwrap();
+    schedule::run_once(&selling).await.unwrap();
     let owner = world.client("owner@demo.test").await;
     assert_eq!(allocated(&owner, &demo.pool, &demo.sales).await, (90, 0, 90));
     hold(&owner, &demo.pool, Some(&demo.sales), 25, 72 * 3_600).await;
@@ -97,7 +99,7 @@ async fn rollover_and_shortfall(backend: Backend) {
     let owner = world.client("owner@demo.test").await;
     hold(&owner, &demo.pool, Some(&demo.sales), 25, 72 * 3_600).await;
     clock.turn(at("2026-06-01T04:00:00Z"));
-    schedule::run_once(&ledger).await.unwrap();
+    schedule::run_once(&selling).await.unwrap();
     // 25 are held; of 65 free ones none stays, and 75 are there to come.
     let owner = world.client("owner@demo.test").await;
     assert_eq!(allocated(&owner, &demo.pool, &demo.sales).await, (100, 25, 75));
@@ -105,7 +107,7 @@ async fn rollover_and_shortfall(backend: Backend) {
     assert_eq!(shown(&owner, &demo.pool).await, expected);
     let operator = world.client("operator@bursar.test").await;
     grant(&operator, &demo.pool, 50, json!({}), "later").await;
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0, "a shortfall is not made up later");
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0, "a shortfall is not made up later");
     assert_eq!(unallocated(&owner, &demo.pool).await, 50);
     assert_eq!(refills(&world).await, 3);
     balances_are_right(&world).await;
@@ -136,7 +138,7 @@ fn each_period_once_whatever_nodes_do() {
             for now in [month, end] {
                 clock.turn(at(now));
                 ahead.turn(at(now).plus_days(1));
-                let there = other.services().ledger.clone();
+                let there = other.services().selling.clone();
                 for _ in 0..2 {
                     let (one, two) = tokio::join!(schedule::run_once(&here), schedule::run_once(&there));
                     booked += one.unwrap() + two.unwrap();
@@ -158,7 +160,7 @@ fn each_period_once_whatever_nodes_do() {
         }
         let there: &App = &other;
         let (one, two) =
-            tokio::join!(schedule::run_once(&here), schedule::run_once(&there.services().ledger));
+            tokio::join!(schedule::run_once(&here), schedule::run_once(&there.services().selling));
         assert_eq!(one.unwrap() + two.unwrap(), 2);
         assert_eq!(refills(&world).await, 8);
         balances_are_right(&world).await;
@@ -167,7 +169,7 @@ fn each_period_once_whatever_nodes_do() {
 }
 
 async fn periods_begin_in_the_zone_of_the_organization(backend: Backend) {
-    let (world, ledger, clock) = start(backend, "2026-03-10T12:00:00Z").await;
+    let (world, selling, clock) = start(backend, "2026-03-10T12:00:00Z").await;
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
     let zone = |client: Client, zone: &'static str| {
@@ -188,7 +190,7 @@ async fn periods_begin_in_the_zone_of_the_organization(backend: Backend) {
     }
     for (now, done) in [("2026-03-31T18:14:59.999999Z", 0), ("2026-03-31T18:15:00Z", 1)] {
         clock.turn(at(now));
-        assert_eq!(schedule::run_once(&ledger).await.unwrap(), done, "{now}");
+        assert_eq!(schedule::run_once(&selling).await.unwrap(), done, "{now}");
     }
     // A change counts from the next period on, and neither skips a month nor repeats one.
     let owner = world.client("owner@demo.test").await;
@@ -200,7 +202,7 @@ async fn periods_begin_in_the_zone_of_the_organization(backend: Backend) {
         ("2026-05-31T10:00:00Z", 3),
     ] {
         clock.turn(at(now));
-        schedule::run_once(&ledger).await.unwrap();
+        schedule::run_once(&selling).await.unwrap();
         assert_eq!(refills(&world).await, refilled, "{now}");
     }
     let owner = world.client("owner@demo.test").await;
@@ -210,14 +212,14 @@ async fn periods_begin_in_the_zone_of_the_organization(backend: Backend) {
         [("2026-06-30T10:00:00Z", 3), ("2026-07-01T03:59:59Z", 3), ("2026-07-01T04:00:00Z", 4)]
     {
         clock.turn(at(now));
-        schedule::run_once(&ledger).await.unwrap();
+        schedule::run_once(&selling).await.unwrap();
         assert_eq!(refills(&world).await, refilled, "{now}");
     }
     balances_are_right(&world).await;
 }
 
 async fn settings_stay_or_go(backend: Backend) {
-    let (world, ledger, clock) = start(backend, "2026-03-10T12:00:00Z").await;
+    let (world, selling, clock) = start(backend, "2026-03-10T12:00:00Z").await;
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
     // A department without credits gets an account, which others know of at once.
@@ -245,12 +247,12 @@ async fn settings_stay_or_go(backend: Backend) {
     let owner = world.client("owner@demo.test").await;
     let made = refilled(&owner, &demo.pool, &demo.sales, json!({ "credits": 25, "period": "QUARTER" })).await;
     assert_eq!(made["refill"]["nextAt"], "2026-04-01T04:00:00.000000Z");
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 1);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 1);
     assert_eq!(allocated(&owner, &demo.pool, &demo.sales).await, (25, 0, 25));
     let made = set(&owner, &demo.pool, &demo.sales, json!({ "refill": null })).await["allocation"].clone();
     assert_eq!((&made["overflow"], &made["refill"]), (&json!("UNALLOCATED"), &Value::Null));
     clock.turn(at("2027-01-01T12:00:00Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0);
     let owner = world.client("owner@demo.test").await;
     let query = r#"{ organization(by: { slug: "demo" }) { auditEvents(first: 1, filter: { source: EVENT }) { nodes { action before after } } } }"#;
     let event = owner.query(query, json!({})).await["organization"]["auditEvents"]["nodes"][0].clone();
@@ -271,7 +273,7 @@ async fn settings_stay_or_go(backend: Backend) {
 }
 
 async fn what_cannot_be_refilled_is_put_off(backend: Backend) {
-    let (world, ledger, clock) = start(backend, "2026-03-10T12:00:00Z").await;
+    let (world, selling, clock) = start(backend, "2026-03-10T12:00:00Z").await;
     let owner = world.client("owner@demo.test").await;
     let operator = world.client("operator@bursar.test").await;
     let demo = owner.demo().await;
@@ -279,21 +281,21 @@ async fn what_cannot_be_refilled_is_put_off(backend: Backend) {
     let input = json!({ "poolId": demo.pool, "reason": "Looking into it" });
     operator.mutate("freezePool", "FreezePoolInput", input, "pool { id }").await;
     clock.turn(at("2026-04-01T04:00:00Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 1);
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0, "it is put off");
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 1);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0, "it is put off");
     let failed = "SELECT count(*) AS n FROM timed_task WHERE attempts > 0 OR last_error IS NOT NULL";
     assert_eq!((refills(&world).await, world.number(failed).await), (0, 0), "that is no failure");
     let operator = world.client("operator@bursar.test").await;
     let input = json!({ "poolId": demo.pool, "reason": "All is well" });
     operator.mutate("unfreezePool", "UnfreezePoolInput", input, "pool { id }").await;
     clock.turn(at("2026-04-01T05:00:00Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 1);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 1);
     let owner = world.client("owner@demo.test").await;
     assert_eq!(allocated(&owner, &demo.pool, &demo.sales).await, (10, 0, 10));
     let second = pool(&owner, &demo.organization, "Second").await;
     refilled(&owner, &second, &demo.sales, json!({ "credits": 10, "period": "MONTH" })).await;
     clock.turn(at("2026-05-01T04:00:00Z"));
-    schedule::run_once(&ledger).await.unwrap();
+    schedule::run_once(&selling).await.unwrap();
     let owner = world.client("owner@demo.test").await;
     assert_eq!(shown(&owner, &second).await["lastShortfall"], 10, "an empty pool gives nothing");
     balances_are_right(&world).await;

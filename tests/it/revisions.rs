@@ -71,6 +71,16 @@ async fn changes(setting: &Setting<'_>) {
     world.sql(&price(1, &(earlier - 1_000).to_string())).await;
     assert_eq!(setting.charged("still").await, 7, "of those that have begun, the latest");
 
+    // What the organization itself pays.
+    let operator = world.client("operator@bursar.test").await;
+    for (credits, expected) in [(json!(4), 4), (Value::Null, 7)] {
+        let input =
+            json!({ "organizationId": demo.organization, "service": "STYLE_CHANGE", "credits": credits });
+        let fields = "service { credits }";
+        operator.mutate("setOrganizationPrice", "SetOrganizationPriceInput", input, fields).await;
+        assert_eq!(setting.charged(&format!("own {credits}")).await, expected);
+    }
+
     // The organization's state.
     world.sql("UPDATE organization SET state = 'SUSPENDED'").await;
     assert_eq!(setting.refused("suspended").await, "ORGANIZATION_SUSPENDED");

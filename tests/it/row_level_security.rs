@@ -21,6 +21,19 @@ const EMPTY: &[&str] = &[
     "guarantee_use",
     "credit_request",
     "timed_task",
+    "billing_profile",
+    "contract_price",
+    "document",
+    "document_series",
+    "invoice",
+    "invoice_payment",
+    "organization_price",
+    "parked_payment",
+    "quote",
+    "reversal",
+    "auto_top_up",
+    "payment_method",
+    "departure",
     "attempt",
     "departure",
     "identity_provider",
@@ -36,8 +49,16 @@ pub async fn stands_behind(world: &World, db: &Database, theirs: OrganizationId)
     let organization: OrganizationId = global_id::decode(&me.organization).unwrap();
     let my_uuid = uuid::Uuid::from_u128(bursar_domain::id::Id::as_u128(organization));
     let their_uuid = uuid::Uuid::from_u128(bursar_domain::id::Id::as_u128(theirs));
-    let catalog =
-        ["service", "service_version", "package", "package_version", "package_price", "shared_revision"];
+    let catalog = [
+        "service",
+        "service_version",
+        "package",
+        "package_version",
+        "package_price",
+        "price_list",
+        "price_tier",
+        "shared_revision",
+    ];
     let application = sea_orm::Database::connect(&world.database.addresses.application).await.unwrap();
     let count = |sql: String| {
         let statement = Statement::from_string(sea_orm::DatabaseBackend::Postgres, sql);

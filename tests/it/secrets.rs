@@ -2,6 +2,8 @@
 //! every kind of secret there is, in the right places and in wrong ones, and none of them is in its log, its metrics,
 //! its database, or the files that it exports.
 
+mod paying;
+
 use std::collections::BTreeSet;
 
 use bursar::clock::Clock;
@@ -15,7 +17,10 @@ use crate::support::issuer::{Issuer, SECRET};
 use crate::support::needles::{Needles, forms};
 use crate::support::process::{Recording, SIGNING_SECRET, token};
 use crate::support::sign_in::TOKENS;
-use crate::support::{Backend, Client, Nats, Process, Script, SmtpServer, Socket, TestDatabase, dump, keys};
+use crate::support::stripe::{SECRET_KEY, WEBHOOK_SECRET};
+use crate::support::{
+    Backend, Client, Nats, Process, Script, SmtpServer, Socket, Stripe, TestDatabase, dump, keys,
+};
 
 on_both_databases!(secrets_are_nowhere);
 
@@ -30,6 +35,7 @@ struct Run {
     process: Process,
     recording: Recording,
     smtp: SmtpServer,
+    stripe: Stripe,
     /// Each with what it is.
     secrets: Vec<(String, String)>,
     _nats: Option<Nats>,
@@ -86,14 +92,26 @@ impl Run {
         settings.extend(migration.iter().map(|url| ("BURSAR_MIGRATE_DATABASE_URL", url.as_str())));
         settings.extend(bus.iter().map(|url| ("BURSAR_NATS_URL", url.as_str())));
         settings.extend(bus.iter().map(|_| ("BURSAR_LOG_FORMAT", "json")));
+        let stripe = Stripe::start().await;
+        settings.extend(stripe.settings());
         let (process, recording) = Process::start_recorded(&database, &settings).await;
-        let mut run = Run { database, process, recording, smtp, secrets: Vec::new(), _nats: nats };
+        let mut run = Run {
+            database,
+            process,
+            recording,
+            smtp,
+            stripe: stripe.clone(),
+            secrets: Vec::new(),
+            _nats: nats,
+        };
         for (name, secret) in [
             ("the signing secret", SIGNING_SECRET),
             ("the password of the database", DATABASE_PASSWORD),
             ("the password of the mail server", MAIL_PASSWORD),
             ("the password of the bus", BUS_PASSWORD),
             ("the secret at the provider", SECRET),
+            ("the key of the account that is paid", SECRET_KEY),
+            ("what messages about payments are signed with", WEBHOOK_SECRET),
         ] {
             run.keep(name, secret);
         }
@@ -334,19 +352,6 @@ impl Run {
         self.misplaced(&good).await;
     }
 
-    async fn checkout(&mut self, owner: &Client, demo: &Demo) {
-        let (_, url) = owner.checkout(&demo.pool, "bought").await;
-        self.keep("a checkout", last(&url));
-        assert_eq!(owner.open(&format!("{url}x")).await.0, 404);
-        for url in [url.clone(), format!("{url}/pay")] {
-            let (status, page) = match url.ends_with("/pay") {
-                true => owner.submit(&url).await,
-                false => owner.open(&url).await,
-            };
-            assert_eq!(status, 200, "{page}");
-        }
-    }
-
     /// What has to do with links while their table is away.
     async fn faults(&self, (link, code): (&str, &str)) {
         let sql = async |sql: &str| {
@@ -376,6 +381,7 @@ async fn secrets_are_nowhere(backend: Backend) {
     run.invitations(&owner, &demo).await;
     run.provider(&owner, &demo).await;
     run.checkout(&owner, &demo).await;
+    run.consent(&owner, &demo).await;
     run.faults((&link, &code)).await;
     // What can be taken out of it, at the end.
     let mut texts = Vec::new();

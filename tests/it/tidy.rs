@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["organizations"],
     &["sign_in"],
     &["pools"],
-    &["charges", "catalog", "api_keys"],
+    &["charges", "catalog", "api_keys", "payments", "billing"],
     &["purchases"],
     &["people"],
     &["delivery"],
@@ -28,8 +28,16 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Tables that belong to no tenant.
-const SHARED: &[&str] =
-    &["service", "service_version", "package", "package_version", "package_price", "shared_revision"];
+const SHARED: &[&str] = &[
+    "service",
+    "service_version",
+    "package",
+    "package_version",
+    "package_price",
+    "price_list",
+    "price_tier",
+    "shared_revision",
+];
 
 /// Tables that only `src/ledger/write.rs` writes.
 const LEDGER: &[&str] = &[

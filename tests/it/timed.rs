@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bursar::clock::Clock;
-use bursar::ledger::Ledger;
+use bursar::purchases::Selling;
 use bursar::schedule;
 use serde_json::{Value, json};
 
@@ -24,12 +24,14 @@ on_both_databases!(
 
 const MARCH: &str = "2026-03-10T12:00:00Z";
 
-/// A server that does no timed work by itself, its ledger and its clock.
-async fn start(backend: Backend) -> (World, Ledger, Clock) {
+/// A server that does no timed work by itself, what it sells by, and its clock.
+async fn start(backend: Backend) -> (World, Selling, Clock) {
     let clock = Clock::set(at(MARCH));
     let world = World::start_untimed(backend, clock.clone()).await;
-    let ledger = world.services().ledger.clone();
-    (world, ledger, clock)
+    let selling = world.services().selling.clone();
+    // That the demonstration's own purchases run out is not what these tests are about.
+    world.sql("DELETE FROM timed_task WHERE kind = 'PURCHASE_DUE'").await;
+    (world, selling, clock)
 }
 
 /// The kinds of a pool's transfers, newest first.
@@ -44,7 +46,7 @@ async fn kinds(client: &Client, pool: &str) -> Vec<(String, i64)> {
 }
 
 async fn holds_end_by_the_clock(backend: Backend) {
-    let (world, ledger, clock) = start(backend).await;
+    let (world, selling, clock) = start(backend).await;
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
     owner.allocate(&demo.pool, &demo.sales, 30, "a").await;
@@ -53,23 +55,23 @@ async fn holds_end_by_the_clock(backend: Backend) {
     assert_eq!(allocated(&owner, &demo.pool, &demo.sales).await, (30, 12, 18));
     let state = "query H($id: ID!) { node(id: $id) { ... on Hold { state } } }";
     clock.turn(at(MARCH).plus_seconds(3_599));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0);
     assert_eq!(owner.balance(&demo.pool).await, (81, 4));
     // From its instant on it holds nothing, though nothing has been booked.
     clock.turn(at(MARCH).plus_seconds(3_600));
     assert_eq!(allocated(&owner, &demo.pool, &demo.sales).await, (30, 0, 30));
     assert_eq!(owner.balance(&demo.pool).await, (93, 4));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 1);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 1);
     assert_eq!(owner.balance(&demo.pool).await, (93, 5));
     assert_eq!(kinds(&owner, &demo.pool).await[0], ("RELEASE".to_owned(), 12));
     assert_eq!(owner.query(state, json!({ "id": id })).await["node"]["state"], "EXPIRED");
     // Nothing more is due before the other one is.
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0);
     clock.turn(at(MARCH).plus_seconds(7_200));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 1);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 1);
     assert_eq!(owner.balance(&demo.pool).await, (100, 6));
     clock.turn(at(MARCH).plus_days(365));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0, "nothing is expected any more");
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0, "nothing is expected any more");
     balances_are_right(&world).await;
 }
 
@@ -119,7 +121,7 @@ async fn lapsing(world: &World, pools: usize) -> Vec<String> {
 }
 
 async fn a_lease_of_the_dead_runs_out(backend: Backend) {
-    let (world, ledger, clock) = start(backend).await;
+    let (world, selling, clock) = start(backend).await;
     let pools = lapsing(&world, 1).await;
     clock.turn(at("2026-03-20T12:00:00Z"));
     // Somebody has taken it a second ago, and is never heard of again.
@@ -131,13 +133,13 @@ async fn a_lease_of_the_dead_runs_out(backend: Backend) {
     let taken =
         format!("UPDATE timed_task SET lease = {name}, leased_until = {until} WHERE due_at < {until}");
     assert_eq!(world.sql(&taken).await, 1);
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0);
     let owner = world.client("owner@demo.test").await;
     assert_eq!(owner.balance(&pools[0]).await, (0, 1), "they have lapsed, booked or not");
     clock.turn(at("2026-03-20T12:00:58.999999Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0);
     clock.turn(at("2026-03-20T12:00:59Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 1);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 1);
     assert_eq!(owner.balance(&pools[0]).await, (0, 2));
     assert_eq!(kinds(&owner, &pools[0]).await[0], ("LAPSE".to_owned(), 5));
     let left = "SELECT count(*) AS n FROM timed_task WHERE lease IS NOT NULL OR leased_until IS NOT NULL";
@@ -149,14 +151,14 @@ async fn a_lease_of_the_dead_runs_out(backend: Backend) {
 #[test]
 fn each_task_is_done_once() {
     run(async {
-        let (world, ledger, clock) = start(Backend::Postgres).await;
+        let (world, selling, clock) = start(Backend::Postgres).await;
         let pools = lapsing(&world, 40).await;
         let others = [node(&world, clock.clone()).await, node(&world, clock.clone()).await];
         clock.turn(at("2026-03-20T12:00:00Z"));
         let (one, two, three) = tokio::join!(
-            schedule::run_once(&ledger),
-            schedule::run_once(&others[0].services().ledger),
-            schedule::run_once(&others[1].services().ledger),
+            schedule::run_once(&selling),
+            schedule::run_once(&others[0].services().selling),
+            schedule::run_once(&others[1].services().selling),
         );
         assert_eq!(one.unwrap() + two.unwrap() + three.unwrap(), 40);
         let lapses = "SELECT count(*) AS n FROM transfer WHERE kind = 5";
@@ -170,8 +172,8 @@ fn each_task_is_done_once() {
         };
         let ((), one, two) = tokio::join!(
             greedy,
-            schedule::run_once(&ledger),
-            schedule::run_once(&others[0].services().ledger),
+            schedule::run_once(&selling),
+            schedule::run_once(&others[0].services().selling),
         );
         assert!(one.unwrap() + two.unwrap() >= 40);
         assert_eq!(world.number(lapses).await, 40);
@@ -187,7 +189,7 @@ fn each_task_is_done_once() {
 }
 
 async fn what_fails_is_tried_again(backend: Backend) {
-    let (world, ledger, clock) = start(backend).await;
+    let (world, selling, clock) = start(backend).await;
     let pools = lapsing(&world, 2).await;
     clock.turn(at("2026-03-20T12:00:00Z"));
     // Lapses cannot be written; everything else goes on.
@@ -204,20 +206,20 @@ async fn what_fails_is_tried_again(backend: Backend) {
             "SELECT count(*) AS n FROM timed_task WHERE attempts = {attempts} AND last_error IS NOT NULL AND lease IS NULL"
         )
     };
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 2);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 2);
     assert_eq!(world.number(&failed(1)).await, 2);
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0, "it waits a second");
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0, "it waits a second");
     clock.turn(at("2026-03-20T12:00:01Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 2);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 2);
     assert_eq!(world.number(&failed(2)).await, 2);
     clock.turn(at("2026-03-20T12:00:02Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0, "and then two");
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0, "and then two");
     match backend {
         Backend::Sqlite => world.sql("DROP TRIGGER poison").await,
         Backend::Postgres => world.sql("DROP TRIGGER poison ON transfer").await,
     };
     clock.turn(at("2026-03-20T12:00:03Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 2);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 2);
     let owner = world.client("owner@demo.test").await;
     for pool in &pools {
         assert_eq!(kinds(&owner, pool).await[0], ("LAPSE".to_owned(), 5));
@@ -228,14 +230,14 @@ async fn what_fails_is_tried_again(backend: Backend) {
 }
 
 async fn a_closed_pool_waits(backend: Backend) {
-    let (world, ledger, clock) = start(backend).await;
+    let (world, selling, clock) = start(backend).await;
     let pools = lapsing(&world, 1).await;
     let operator = world.client("operator@bursar.test").await;
     let input = json!({ "poolId": pools[0], "reason": "Looking into it" });
     operator.mutate("freezePool", "FreezePoolInput", input.clone(), "pool { id }").await;
     clock.turn(at("2026-03-20T12:00:00Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 1);
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 1);
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0);
     let marks = "SELECT count(*) AS n FROM timed_task WHERE attempts > 0 OR last_error IS NOT NULL";
     assert_eq!(world.number(marks).await, 0, "that is no failure");
     let owner = world.client("owner@demo.test").await;
@@ -246,13 +248,13 @@ async fn a_closed_pool_waits(backend: Backend) {
     assert_eq!(owner.balance(&pools[0]).await, (0, 2));
     assert_eq!(kinds(&owner, &pools[0]).await[0], ("LAPSE".to_owned(), 5));
     clock.turn(at("2026-03-21T12:00:00Z"));
-    assert_eq!(schedule::run_once(&ledger).await.unwrap(), 0, "nothing is left to be done");
+    assert_eq!(schedule::run_once(&selling).await.unwrap(), 0, "nothing is left to be done");
     balances_are_right(&world).await;
 }
 
 /// What was booked late counts from when it took effect, also for who asks for the past.
 async fn the_past_is_told_as_it_was(backend: Backend) {
-    let (world, ledger, clock) = start(backend).await;
+    let (world, selling, clock) = start(backend).await;
     let pools = lapsing(&world, 1).await;
     clock.turn(at("2026-03-22T12:00:00Z"));
     let owner = world.client("owner@demo.test").await;
@@ -267,7 +269,7 @@ async fn the_past_is_told_as_it_was(backend: Backend) {
     };
     for booked in [false, true] {
         if booked {
-            assert_eq!(schedule::run_once(&ledger).await.unwrap(), 1);
+            assert_eq!(schedule::run_once(&selling).await.unwrap(), 1);
         }
         for (time, expected) in [
             ("2020-01-01T00:00:00Z", (0, 0)),
@@ -311,7 +313,7 @@ async fn what_another_node_has_found_due_stays_due(backend: Backend) {
     owner.charge(charge("lets it go")).await;
     // SQLite has one process; there the other node is another ledger in it.
     let other = node(&world, clock.clone()).await;
-    schedule::run_once(&other.services().ledger).await.unwrap();
+    schedule::run_once(&other.services().selling).await.unwrap();
     owner.charge(charge("goes on")).await;
     hold(&owner, &demo.pool, None, 5, 60).await;
     let due = at(MARCH).plus_seconds(61 + 60).micros();
@@ -319,7 +321,7 @@ async fn what_another_node_has_found_due_stays_due(backend: Backend) {
     let task = "SELECT max(due_at) AS n FROM timed_task WHERE kind = 'BOOK_DUE'";
     assert_eq!(world.number(task).await, due);
     clock.turn(at(MARCH).plus_seconds(200));
-    assert_eq!(schedule::run_once(&other.services().ledger).await.unwrap(), 1);
+    assert_eq!(schedule::run_once(&other.services().selling).await.unwrap(), 1);
     assert_eq!(world.number("SELECT count(*) AS n FROM hold WHERE state = 'EXPIRED'").await, 2);
     other.close().await.unwrap();
     balances_are_right(&world).await;

@@ -82,6 +82,10 @@ code_enum! {
         Owe = 15,
         /// Unallocated to `DEBT`: what the pool owes is settled.
         Settle = 16,
+        /// Of entries alone: a lot's payment is disputed. What is free is held, by `HOLD`.
+        Dispute = 17,
+        /// Of entries alone: a dispute was won. What was held for it is let go, by `RELEASE`.
+        Reinstate = 18,
     }
 }
 

@@ -7,6 +7,7 @@
 use super::account::{AccountKind, AccountRef, TransferKind};
 use super::charge::plan_charge;
 use super::command::{Command, CommandId};
+use super::disputes::{plan_dispute, plan_reinstate};
 use super::effects::{Applied, Cause, Transfer};
 use super::holds::{HoldState, plan_capture, plan_end, plan_hold, plan_void};
 use super::instruction::Instruction;
@@ -14,9 +15,10 @@ use super::issues::{plan_extend, plan_issue, plan_revoke, plan_take_back};
 use super::lots;
 use super::moves::{plan_allocate, plan_move, plan_reclaim, plan_refill};
 use super::plan::{Plan, Side, book, book_legs};
+use super::post::Movement;
 use super::refunds::plan_refund;
 use super::refusal::{ReferenceOwner, Refusal, Scope};
-use super::state::{Account, Movement, Pool, Prior, State};
+use super::state::{Account, Pool, Prior, State};
 use crate::id::{AccountId, DepartmentId, PoolId};
 use crate::{Credits, Timestamp};
 
@@ -58,9 +60,8 @@ pub fn book_due(state: &mut State, pool: PoolId, now: Timestamp) -> Vec<Transfer
         let Some(loaded) = state.pools.get_mut(&pool) else { continue };
         transfers.extend(book_legs(loaded, None, plan.legs, now));
         loaded.count(plan.counts);
-        for (account, burn, change) in plan.marks {
-            loaded.mark(account, burn, change);
-        }
+        plan.marks.into_iter().for_each(|mark| loaded.mark(mark));
+        loaded.close_receivable();
         loaded.change_hold(plan.hold);
     }
     if let Some(loaded) = state.pools.get_mut(&pool) {
@@ -167,6 +168,8 @@ fn plan(state: &State, command: &Command) -> Result<Plan, Refusal> {
         Instruction::TakeBack(take) => plan_take_back(state, pool, take),
         Instruction::Extend(extend) => plan_extend(state, pool, extend, now),
         Instruction::Revoke(revoke) => plan_revoke(state, pool, revoke),
+        Instruction::Dispute(dispute) => plan_dispute(state, pool, dispute),
+        Instruction::Reinstate(dispute) => plan_reinstate(state, pool, dispute, now),
         Instruction::BookDue => Ok(Plan::about(Side::Holder(pool.unallocated), Credits::ZERO)),
     }
 }

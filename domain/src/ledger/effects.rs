@@ -125,7 +125,7 @@ pub struct Applied {
     pub lines: Vec<PricedLine>,
     /// Credits moved.
     pub credits: Credits,
-    /// What they cost together, in minor units.
+    /// What they cost together, in minor units; of a reversal, the money that went back for them.
     pub cost: i64,
     /// The account that the command is about: that was charged, allocated to, received the lot.
     pub account: AccountRef,
@@ -136,7 +136,7 @@ pub struct Applied {
     /// The lots that came in with it.
     pub lots: Vec<NewLot>,
     /// The movements in the order in which they were booked. Those of the command's own pool have rising
-    /// versions. Empty only for [`super::Instruction::BookDue`] and for a refill that moves nothing.
+    /// versions. Empty only for [`super::Instruction::BookDue`], and for a refill or a dispute that finds nothing.
     pub transfers: Vec<Transfer>,
     /// How many credits a refill lacked.
     pub shortfall: Credits,

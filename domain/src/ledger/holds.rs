@@ -8,6 +8,7 @@ use super::command::{Command, CommandId};
 use super::effects::PricedLine;
 use super::instruction::{CaptureHold, HoldCredits, LineRequest, VoidHold};
 use super::lots::{BurnKey, Slice};
+use super::marks::{Mark, shifted};
 use super::plan::{Cost, HoldChange, Leg, Plan, Side};
 use super::refusal::Refusal;
 use super::state::{Pool, State};
@@ -152,14 +153,16 @@ pub(super) fn plan_capture(
         }
         let taken = Slice { burn: slice.burn, credits: part };
         legs.push(Leg::new(TransferKind::Capture, Side::Holder(*account), consumed, taken));
-        // What was to be taken back and has now been used is owed.
+        // What a dispute waits for is used before what is to be taken back. The latter is then owed.
         let position = pool.accounts.get(account).and_then(|account| account.positions.get(&slice.burn));
-        let over = position.map_or(Credits::ZERO, |position| {
-            position.revoking.saturating_sub(position.held.saturating_sub(part))
-        });
+        let (given_up, over) =
+            position.map_or((Credits::ZERO, Credits::ZERO), |position| position.overtaken(part));
         if !over.is_zero() {
             owed.push(Slice { burn: slice.burn, credits: over });
-            marks.push((*account, slice.burn, -over.get()));
+        }
+        if !over.is_zero() || !given_up.is_zero() {
+            let (revoking, contested) = (-over.get(), -given_up.get());
+            marks.push(Mark { revoking, contested, ..Mark::of(*account, slice.burn) });
         }
     }
     let owe = |slice| Leg {
@@ -185,13 +188,13 @@ pub(super) fn plan_capture(
         }
         let parts = after.remaining_parts();
         counts.extend(caps::counts(pool, &state.calendar, &usage(&parts), hold.created_at, (0, -1)));
-        let revoking = |account: AccountId, burn: &BurnKey| {
-            let position = pool.accounts.get(&account).and_then(|account| account.positions.get(burn));
-            let used: i64 = marks.iter().filter(|m| m.0 == account && m.1 == *burn).map(|m| m.2).sum();
-            let before = position.map_or(0, |position| position.revoking.get());
-            Credits::new(before + used).unwrap_or_default()
+        let marked = |account: AccountId, burn: &BurnKey| {
+            let used = marks.iter().filter(|mark: &&Mark| mark.account == account && mark.burn == *burn);
+            used.fold(pool.marked(account, burn), |(revoking, contested), mark| {
+                (shifted(revoking, mark.revoking), shifted(contested, mark.contested))
+            })
         };
-        let (more, more_marks) = releases(request.hold, &rest, revoking, at, at);
+        let (more, more_marks) = releases(request.hold, &rest, marked, at, at);
         legs.extend(more);
         marks.extend(more_marks);
         HoldChange::Finish(request.hold, units, credits)
@@ -225,11 +228,8 @@ pub(super) fn plan_end(
     at: Timestamp,
     effective: Timestamp,
 ) -> Plan {
-    let revoking = |account: AccountId, burn: &BurnKey| {
-        let position = pool.accounts.get(&account).and_then(|account| account.positions.get(burn));
-        position.map_or(Credits::ZERO, |position| position.revoking)
-    };
-    let (legs, marks) = releases(id, &hold.slices, revoking, at, effective);
+    let marked = |account: AccountId, burn: &BurnKey| pool.marked(account, burn);
+    let (legs, marks) = releases(id, &hold.slices, marked, at, effective);
     let parts = hold.remaining_parts();
     let usage = Usage { department: hold.department, spender: hold.spender, parts: &parts };
     let counts = caps::counts(pool, &state.calendar, &usage, hold.created_at, (0, -1));
@@ -241,15 +241,13 @@ pub(super) fn plan_end(
     Plan { legs, counts, marks, hold, ..Plan::about(Side::Holder(account), credits) }
 }
 
-/// A movement of credits that were to be taken back: account, lot, and by how much their mark changes.
-type Mark = (AccountId, BurnKey, i64);
-
-/// Lets slices go: each is free again, and then taken back when its payment was reversed, or booked as
-/// expired when its lot has lapsed.
+/// Lets slices go: each is free again, and then taken back when its payment was reversed, or held when a
+/// dispute waits for it, or booked as expired when its lot has lapsed. `marked` says how many credits of a
+/// position are to be taken back, and how many a dispute waits for.
 fn releases(
     hold: HoldId,
     slices: &[(AccountId, Slice)],
-    revoking: impl Fn(AccountId, &BurnKey) -> Credits,
+    marked: impl Fn(AccountId, &BurnKey) -> (Credits, Credits),
     at: Timestamp,
     effective: Timestamp,
 ) -> (Vec<Leg>, Vec<Mark>) {
@@ -262,12 +260,21 @@ fn releases(
             ..Leg::new(kind, holder, Side::Contra(to), Slice { burn: slice.burn, credits })
         };
         legs.push(leg(TransferKind::Release, AccountKind::Consumed, slice.credits));
-        let back = revoking(*account, &slice.burn).min(slice.credits);
+        let (revoking, contested) = marked(*account, &slice.burn);
+        let back = revoking.min(slice.credits);
         if !back.is_zero() {
             legs.push(leg(TransferKind::Revoke, AccountKind::Revoked, back));
-            marks.push((*account, slice.burn, -back.get()));
         }
-        let free = slice.credits.saturating_sub(back);
+        let left = slice.credits.saturating_sub(back);
+        let kept = contested.min(left);
+        if !kept.is_zero() {
+            legs.push(leg(TransferKind::Hold, AccountKind::Consumed, kept));
+        }
+        if !back.is_zero() || !kept.is_zero() {
+            let (revoking, contested, disputed) = (-back.get(), -kept.get(), kept.get());
+            marks.push(Mark { account: *account, burn: slice.burn, revoking, contested, disputed });
+        }
+        let free = left.saturating_sub(kept);
         if slice.burn.has_lapsed(at) && !free.is_zero() {
             // It lapsed at its expiry, but not before it was let go.
             let lapsed_at = slice.burn.expires_at().unwrap_or(at).max(effective);
@@ -367,16 +374,6 @@ impl Pool {
         if let Some(state) = end {
             hold.state = state;
             hold.slices.clear();
-        }
-    }
-
-    /// Changes how many held credits of a position are to be taken back.
-    pub(super) fn mark(&mut self, account: AccountId, burn: BurnKey, change: i64) {
-        let position = self.accounts.get_mut(&account).and_then(|account| account.positions.get_mut(&burn));
-        if let Some(position) = position {
-            position.revoking = Credits::new(position.revoking.get() + change).unwrap_or_default();
-            position.changed = true;
-            self.changed = true;
         }
     }
 }

@@ -33,6 +33,10 @@ pub enum Instruction {
     Extend(ExtendLot),
     /// Take back a lot whose payment was reversed; what has been used becomes debt.
     Revoke(RevokeLot),
+    /// Hold what is left of a lot, because its payment is disputed.
+    Dispute(DisputeLot),
+    /// Let go of what is held for a dispute: it was won.
+    Reinstate(DisputeLot),
     /// Book what time has brought (expired holds, lapsed credits) and nothing else.
     BookDue,
 }
@@ -52,7 +56,11 @@ impl Instruction {
             Instruction::Void(void) => (void.department, None),
             Instruction::Refund(refund) => (refund.department, None),
             Instruction::TakeBack(take) => (take.department, None),
-            Instruction::Extend(_) | Instruction::Revoke(_) | Instruction::BookDue => (None, None),
+            Instruction::Extend(_)
+            | Instruction::Revoke(_)
+            | Instruction::Dispute(_)
+            | Instruction::Reinstate(_)
+            | Instruction::BookDue => (None, None),
         };
         one.into_iter().chain(other)
     }
@@ -90,7 +98,14 @@ impl Instruction {
 
     /// Whether it is about accounts that cannot be told from it: all of the pool's have to be known.
     pub fn all_accounts(&self) -> bool {
-        matches!(self, Instruction::Extend(_) | Instruction::Revoke(_) | Instruction::BookDue)
+        matches!(
+            self,
+            Instruction::Extend(_)
+                | Instruction::Revoke(_)
+                | Instruction::Dispute(_)
+                | Instruction::Reinstate(_)
+                | Instruction::BookDue
+        )
     }
 
     /// The caller's own name of what the command is for.
@@ -296,5 +311,18 @@ pub struct RevokeLot {
     /// Which lot.
     pub lot: LotId,
     /// How many of its credits.
+    pub credits: Credits,
+    /// How much money went back for them, in minor units.
+    pub value: i64,
+    /// Whether what is held for a dispute is taken first: the dispute was lost.
+    pub disputed: bool,
+}
+
+/// A lot whose payment is disputed, or is so no more.
+#[derive(Clone, Debug)]
+pub struct DisputeLot {
+    /// Which lot.
+    pub lot: LotId,
+    /// How many of its credits the dispute is about, at most: what is not there any more is left out.
     pub credits: Credits,
 }

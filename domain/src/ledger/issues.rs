@@ -2,14 +2,15 @@
 
 use super::account::{AccountKind, TransferKind};
 use super::decide::{department_account, not_in_debt, short};
+use super::disputes::{on_paper, pending};
 use super::effects::NewLot;
 use super::instruction::{ExtendLot, IssueCredits, LotSource, RevokeLot, TakeBackCredits};
 use super::lots::{self, BurnKey, Slice};
+use super::marks::Mark;
 use super::moves::department_side;
 use super::plan::{Cost, Leg, Plan, Side};
 use super::refusal::{Refusal, Scope};
-use super::state::{Account, Pool, Position, State};
-use crate::id::AccountId;
+use super::state::{Pool, State};
 use crate::money::cost_share;
 use crate::{Credits, Timestamp};
 
@@ -106,7 +107,7 @@ pub(super) fn plan_extend(
     let burn = BurnKey::new(terms.burn.priority, request.expires_at, now, request.new_lot);
     let clearing = Side::Contra(AccountKind::Clearing);
     let (mut legs, mut credits, mut cost) = (Vec::new(), Credits::ZERO, 0);
-    for (id, position) in positions_of(pool, &terms.burn) {
+    for (id, position) in pool.positions_of(&terms.burn) {
         if position.free().is_zero() {
             continue;
         }
@@ -138,43 +139,55 @@ pub(super) fn plan_extend(
     Ok(Plan { legs, lots: vec![lot], ..Plan::about(Side::Holder(pool.unallocated), credits) })
 }
 
-/// Takes back a lot whose payment was reversed: unheld credits at once, held ones once they are let go,
-/// and what has been used becomes debt.
+/// Takes back a lot whose payment was reversed: unheld credits at once (first those that a dispute held which was
+/// lost), held ones once they are let go (first those that a dispute waits for), and what has been used becomes
+/// debt.
 pub(super) fn plan_revoke(state: &State, pool: &Pool, request: &RevokeLot) -> Result<Plan, Refusal> {
-    let terms = state.lots.get(&request.lot).ok_or(Refusal::LotNotFound)?;
-    if request.credits.is_zero() {
+    let burn = state.lots.get(&request.lot).ok_or(Refusal::LotNotFound)?.burn;
+    if request.credits.is_zero() || request.value < 0 {
         return Err(Refusal::AmountNotPositive);
     }
     let (mut legs, mut marks, mut left) = (Vec::new(), Vec::new(), request.credits);
-    for (id, position) in positions_of(pool, &terms.burn) {
-        let credits = position.free().min(left);
-        if !credits.is_zero() {
-            let slice = Slice { burn: terms.burn, credits };
-            let to = Side::Contra(AccountKind::Revoked);
-            legs.push(Leg::new(TransferKind::Revoke, Side::Holder(id), to, slice));
-            left = left.saturating_sub(credits);
+    let mut part = |of: Credits| {
+        let part = of.min(left);
+        left = left.saturating_sub(part);
+        (!part.is_zero()).then_some(part)
+    };
+    let revoke = |id, credits| {
+        let slice = Slice { burn, credits };
+        Leg::new(TransferKind::Revoke, Side::Holder(id), Side::Contra(AccountKind::Revoked), slice)
+    };
+    for (id, position) in pool.positions_of(&burn).filter(|_| request.disputed) {
+        if let Some(credits) = part(position.disputed) {
+            legs.push(pending(TransferKind::Release, id, burn, credits));
+            legs.push(revoke(id, credits));
+            marks.push(Mark { disputed: -credits.get(), ..Mark::of(id, burn) });
         }
     }
-    for (id, position) in positions_of(pool, &terms.burn) {
-        let credits = position.held.saturating_sub(position.revoking).min(left);
-        if !credits.is_zero() {
-            marks.push((id, terms.burn, credits.get()));
-            left = left.saturating_sub(credits);
+    for (id, position) in pool.positions_of(&burn) {
+        legs.extend(part(position.free()).map(|credits| revoke(id, credits)));
+    }
+    let mut kept = None;
+    for (id, position) in pool.positions_of(&burn) {
+        if let Some(credits) = part(position.contested) {
+            let (revoking, contested) = (credits.get(), -credits.get());
+            kept = kept.or(Some((id, credits)));
+            marks.push(Mark { revoking, contested, ..Mark::of(id, burn) });
+        }
+    }
+    for (id, position) in pool.positions_of(&burn) {
+        if let Some(credits) = part(position.unmarked()) {
+            kept = kept.or(Some((id, credits)));
+            marks.push(Mark { revoking: credits.get(), ..Mark::of(id, burn) });
         }
     }
     if !left.is_zero() {
-        let slice = Slice { burn: terms.burn, credits: left };
+        let slice = Slice { burn, credits: left };
         let (debt, revoked) = (Side::Contra(AccountKind::Debt), Side::Contra(AccountKind::Revoked));
         legs.push(Leg { cost: Cost::Given(0), ..Leg::new(TransferKind::Owe, debt, revoked, slice) });
     }
-    if legs.is_empty()
-        && let Some((id, burn, credits)) = marks.first()
-    {
-        // All of it is held. An entry needs a transfer: the first part is let go and held again.
-        let credits = Credits::new(*credits).unwrap_or_default();
-        let consumed = Side::Contra(AccountKind::Consumed);
-        let leg = |kind| Leg::new(kind, Side::Holder(*id), consumed, Slice { burn: *burn, credits });
-        legs.extend([leg(TransferKind::Release), leg(TransferKind::Hold)]);
+    if legs.is_empty() {
+        legs.extend(kept.into_iter().flat_map(|(id, credits)| on_paper(id, burn, credits)));
     }
     Ok(Plan { legs, marks, ..Plan::about(Side::Holder(pool.unallocated), request.credits) })
 }
@@ -190,13 +203,4 @@ impl Pool {
         }
         Ok(())
     }
-}
-
-/// What the pool's accounts have of a lot, unallocated first.
-fn positions_of<'p>(pool: &'p Pool, burn: &BurnKey) -> impl Iterator<Item = (AccountId, &'p Position)> {
-    let burn = *burn;
-    let of = move |(id, account): (&AccountId, &'p Account)| Some((*id, account.positions.get(&burn)?));
-    let first = pool.accounts.get_key_value(&pool.unallocated).into_iter();
-    let others = pool.accounts.iter().filter(move |(id, _)| **id != pool.unallocated);
-    first.chain(others).filter_map(of)
 }

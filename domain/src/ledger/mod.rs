@@ -16,7 +16,12 @@
 //!
 //! # Plans
 //! A command is checked against the state first, which yields a plan of movements; booking a plan cannot
-//! fail. One file for each family of commands: `charge`, `holds`, `refunds`, `moves`, `issues`.
+//! fail. One file for each family of commands: `charge`, `holds`, `refunds`, `moves`, `issues`, `disputes`.
+//!
+//! # Reversed payments
+//! What is left of a lot is held for a dispute, or taken back; what has been used is owed. Held credits carry
+//! marks that say what becomes of them when they are let go (`marks`), and the money that went back is
+//! followed until credits have come back for it (`receivable`).
 
 mod account;
 mod caps;
@@ -24,13 +29,17 @@ pub mod chain;
 mod charge;
 mod command;
 mod decide;
+mod disputes;
 mod effects;
 mod holds;
 mod instruction;
 mod issues;
 mod lots;
+mod marks;
 mod moves;
 mod plan;
+mod post;
+mod receivable;
 mod refunds;
 mod refusal;
 mod state;
@@ -43,8 +52,8 @@ pub use decide::{Decision, book_due, decide, decide_all};
 pub use effects::{Applied, Cause, CauseKind, NewLot, PricedLine, Transfer};
 pub use holds::{DEFAULT_HOLD_SECONDS, Hold, HoldState, MAX_HOLD_SECONDS};
 pub use instruction::{
-    AllocateCredits, CaptureHold, ChargeCredits, ExtendLot, HoldCredits, Instruction, IssueCredits,
-    LineRequest, LotClass, LotSource, MoveCredits, RefillAllocation, RefundCharge, RevokeLot,
+    AllocateCredits, CaptureHold, ChargeCredits, DisputeLot, ExtendLot, HoldCredits, Instruction,
+    IssueCredits, LineRequest, LotClass, LotSource, MoveCredits, RefillAllocation, RefundCharge, RevokeLot,
     TakeBackCredits, VoidHold,
 };
 pub use lots::{BurnKey, LotTerms, Slice};

@@ -8,9 +8,12 @@ use super::caps::Count;
 use super::command::Command;
 use super::effects::{Applied, Cause, NewLot, PricedLine, Transfer};
 use super::holds::{Hold, HoldState};
+use super::instruction::Instruction;
 use super::lots::{BurnKey, Slice};
+use super::marks::Mark;
+use super::post::Movement;
 use super::refusal::Refusal;
-use super::state::{Account, Movement, Pool, State};
+use super::state::{Account, Pool, State};
 use crate::id::{AccountId, DepartmentId, HoldId, PoolId};
 use crate::period::Period;
 use crate::{Credits, Timestamp};
@@ -83,8 +86,8 @@ pub(super) struct Plan {
     pub lots: Vec<NewLot>,
     pub hold: HoldChange,
     pub counts: Vec<Count>,
-    /// Changes of how many held credits of positions are to be taken back.
-    pub marks: Vec<(AccountId, BurnKey, i64)>,
+    /// What becomes of held credits when they are let go.
+    pub marks: Vec<Mark>,
     /// The period that a refill begins, and what it lacks.
     pub refill: Option<(Period, Credits)>,
 }
@@ -156,11 +159,17 @@ fn book_in(
         Some(other) => open(other, side, now),
         None => open(pool, side, now),
     });
+    let value = match &command.instruction {
+        Instruction::Revoke(revoke) => Some(revoke.value),
+        _ => None,
+    };
+    if let Some(value) = value {
+        pool.give_back(value);
+    }
     let transfers = book_legs(pool, there, plan.legs, now);
     pool.count(plan.counts);
-    for (account, burn, change) in plan.marks {
-        pool.mark(account, burn, change);
-    }
+    plan.marks.into_iter().for_each(|mark| pool.mark(mark));
+    pool.close_receivable();
     pool.change_hold(plan.hold);
     let mut shortfall = Credits::ZERO;
     if let (Some((period, lacking)), Some(id)) = (plan.refill, account.id)
@@ -181,7 +190,7 @@ fn book_in(
         command: command.clone(),
         lines: plan.lines,
         credits: plan.credits,
-        cost: transfers.iter().filter(own).map(|transfer| transfer.cost).sum(),
+        cost: value.unwrap_or_else(|| transfers.iter().filter(own).map(|transfer| transfer.cost).sum()),
         account,
         account_after: account
             .id

@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::account::{AccountKind, AccountRef, TransferKind};
+use super::account::{AccountKind, AccountRef};
 use super::caps::Cap;
 use super::command::{CommandId, Key, RequestHash};
-use super::effects::{Cause, Transfer};
 use super::holds::{Hold, HoldState};
 use super::lots::{BurnKey, LotTerms};
 use super::refunds::{Charged, Guarantee};
 use super::refusal::ReferenceOwner;
 use crate::id::{AccountId, ChargeId, DepartmentId, HoldId, LotId, PoolId, ServiceId, ServiceVersionId};
-use crate::money::cost_share;
 use crate::period::{Calendar, Period, PeriodKind};
 use crate::{Credits, Timestamp};
 
@@ -89,7 +87,7 @@ pub struct Contra {
 }
 
 impl Contra {
-    fn of(&mut self, kind: AccountKind) -> Option<&mut i64> {
+    pub(super) fn of(&mut self, kind: AccountKind) -> Option<&mut i64> {
         match kind {
             AccountKind::Unallocated | AccountKind::Allocation => None,
             AccountKind::Issued => Some(&mut self.issued),
@@ -120,6 +118,12 @@ pub struct Head {
     pub held: i64,
     /// The contra accounts.
     pub contra: Contra,
+    /// Money that went back to the buyer and for which credits are still to come back, in minor units.
+    pub receivable: i64,
+    /// By how much more the credits had cost that came back than the money that went back for them.
+    pub adjusted: i64,
+    /// How many held credits of all positions are to be taken back.
+    pub revoking: i64,
     /// Nothing is due in the pool before this: no open hold expires, no credits lapse. None: never.
     pub due: Option<Timestamp>,
 }
@@ -212,6 +216,10 @@ pub struct Position {
     pub held: Credits,
     /// How many of the held ones are to be taken back, because their payment was reversed.
     pub revoking: Credits,
+    /// How many of the held ones are held for a dispute, and by no hold.
+    pub disputed: Credits,
+    /// How many of those that holds hold are held for a dispute from when they are let go.
+    pub contested: Credits,
     /// What they cost together, in minor units.
     pub cost: i64,
     /// Whether it has to be written.
@@ -319,112 +327,4 @@ impl Pool {
         let kind = if id == self.unallocated { AccountKind::Unallocated } else { AccountKind::Allocation };
         AccountRef { kind, id: Some(id) }
     }
-
-    /// Books one movement and answers it with the balances after it.
-    ///
-    /// The caller has made sure that the debited holder has the slice (free, or held for it) and that no
-    /// holder goes above [`Credits::MAX`]; the saturating arithmetic is never reached by a right caller,
-    /// and the database's checks and the verification stand behind it.
-    pub(super) fn post(&mut self, movement: Movement) -> Transfer {
-        let Movement { kind, debit, credit, burn, credits, cost, .. } = movement;
-        let share = debit
-            .id
-            .and_then(|id| self.accounts.get(&id)?.positions.get(&burn))
-            .map(|position| cost_share(position.cost, credits.get(), position.credits.get()));
-        let cost = cost.or(share).unwrap_or(0);
-        let amount = credits.get();
-        let held = match kind {
-            TransferKind::Hold => 1,
-            TransferKind::Release | TransferKind::Capture => -1,
-            _ => 0,
-        };
-        if held != 0 {
-            self.head.held += held * amount;
-            if let Some(account) = debit.id.and_then(|id| self.accounts.get_mut(&id)) {
-                account.held = changed(account.held, credits, held);
-                account.changed = true;
-                let position = account.positions.entry(burn).or_default();
-                position.held = changed(position.held, credits, held);
-                position.changed = true;
-            }
-        }
-        if let Some(at) = burn.expires_at().filter(|_| kind == TransferKind::Release) {
-            // It was left out of what is due while it was held.
-            self.will_be_due(at);
-        }
-        let pending = kind.is_pending();
-        let sign = if pending { 0 } else { 1 };
-        let debit_after = self.move_slice(debit, burn, credits, cost, -sign);
-        let credit_after = self.move_slice(credit, burn, credits, cost, sign);
-        self.head.posted -= if debit.kind.is_holder() { sign * amount } else { 0 };
-        self.head.posted += if credit.kind.is_holder() { sign * amount } else { 0 };
-        self.head.version += 1;
-        self.head.clock = movement.created_at;
-        self.changed = true;
-        let holder = if debit.kind.is_holder() { debit.id } else { credit.id };
-        let held_after = holder.and_then(|id| self.accounts.get(&id)).map_or(0, |account| account.held.get());
-        Transfer {
-            pool: self.id,
-            version: self.head.version,
-            kind,
-            debit,
-            credit,
-            lot: burn.lot,
-            credits,
-            cost,
-            debit_after,
-            credit_after,
-            held_after,
-            pool_posted_after: self.head.posted,
-            pool_held_after: self.head.held,
-            debt_after: -self.head.contra.debt,
-            counterpart: movement.counterpart,
-            cause: movement.cause,
-            created_at: movement.created_at,
-            effective_at: movement.effective_at,
-        }
-    }
-
-    /// Adds (`sign` 1), takes (-1) or leaves (0) a slice; answers the account's balance after it.
-    fn move_slice(&mut self, side: AccountRef, burn: BurnKey, credits: Credits, cost: i64, sign: i64) -> i64 {
-        if let Some(balance) = self.head.contra.of(side.kind) {
-            *balance += sign * credits.get();
-            return *balance;
-        }
-        let Some(account) = side.id.and_then(|id| self.accounts.get_mut(&id)) else {
-            return 0;
-        };
-        if sign != 0 {
-            account.posted = changed(account.posted, credits, sign);
-            account.changed = true;
-            let position = account.positions.entry(burn).or_default();
-            position.credits = changed(position.credits, credits, sign);
-            position.cost += sign * cost;
-            position.changed = true;
-        }
-        let posted = account.posted.get();
-        if let Some(at) = burn.expires_at().filter(|_| sign > 0) {
-            self.will_be_due(at);
-        }
-        posted
-    }
-}
-
-/// A movement to be booked.
-pub(super) struct Movement {
-    pub kind: TransferKind,
-    pub debit: AccountRef,
-    pub credit: AccountRef,
-    pub burn: BurnKey,
-    pub credits: Credits,
-    /// None: the share of what the debited account has of the lot.
-    pub cost: Option<i64>,
-    pub cause: Cause,
-    pub counterpart: Option<(PoolId, i64)>,
-    pub created_at: Timestamp,
-    pub effective_at: Timestamp,
-}
-
-fn changed(from: Credits, by: Credits, sign: i64) -> Credits {
-    if sign > 0 { from.saturating_add(by) } else { from.saturating_sub(by) }
 }

@@ -124,7 +124,8 @@ fn a_reversal_is_known_to_a_refund_of_the_same_batch() {
     let mut desk = Desk::new(&[]);
     let lot = desk.issue(10, 0, None);
     let charge = desk.charge(None, 10).unwrap();
-    let reversal = desk.command(0, Instruction::Revoke(RevokeLot { lot, credits: credits(10) }));
+    let reversal = desk
+        .command(0, Instruction::Revoke(RevokeLot { lot, credits: credits(10), value: 0, disputed: false }));
     let refund = desk.refund_of(charge, Some(4), false);
     let refund = desk.command(0, Instruction::Refund(refund));
     desk.tenant.together(&[reversal, refund]).unwrap();

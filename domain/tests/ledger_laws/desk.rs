@@ -3,9 +3,9 @@
 
 use bursar_domain::id::{AccountId, ChargeId, DepartmentId, HoldId, Id, LotId};
 use bursar_domain::ledger::{
-    AllocateCredits, Applied, CaptureHold, ChargeCredits, Command, CommandId, Contra, ExtendLot, HoldCredits,
-    Instruction, IssueCredits, LineRequest, LotClass, LotSource, Position, RefillAllocation, RefundCharge,
-    Refusal, RevokeLot, VoidHold,
+    AllocateCredits, Applied, CaptureHold, ChargeCredits, Command, CommandId, Contra, DisputeLot, ExtendLot,
+    Head, HoldCredits, Instruction, IssueCredits, LineRequest, LotClass, LotSource, Position,
+    RefillAllocation, RefundCharge, Refusal, RevokeLot, VoidHold,
 };
 
 use crate::laws;
@@ -133,7 +133,20 @@ impl Desk {
     }
 
     pub fn revoke(&mut self, lot: LotId, n: i64) -> Result<Applied, Refusal> {
-        self.ask(0, Instruction::Revoke(RevokeLot { lot, credits: credits(n) }))
+        self.ask(0, Instruction::Revoke(RevokeLot { lot, credits: credits(n), value: 0, disputed: false }))
+    }
+
+    /// Takes credits of a lot back for which some money went back.
+    pub fn reverse(&mut self, lot: LotId, n: i64, value: i64, disputed: bool) -> Result<Applied, Refusal> {
+        self.ask(0, Instruction::Revoke(RevokeLot { lot, credits: credits(n), value, disputed }))
+    }
+
+    pub fn dispute(&mut self, lot: LotId, n: i64) -> Result<Applied, Refusal> {
+        self.ask(0, Instruction::Dispute(DisputeLot { lot, credits: credits(n) }))
+    }
+
+    pub fn reinstate(&mut self, lot: LotId, n: i64) -> Result<Applied, Refusal> {
+        self.ask(0, Instruction::Reinstate(DisputeLot { lot, credits: credits(n) }))
     }
 
     /// Begins the month of an instant for a department's allocation.
@@ -147,8 +160,12 @@ impl Desk {
         self.ask(0, Instruction::BookDue).unwrap();
     }
 
+    pub fn head(&self) -> Head {
+        self.tenant.state.pools[&world::pool(0)].head
+    }
+
     pub fn contra(&self) -> Contra {
-        self.tenant.state.pools[&world::pool(0)].head.contra
+        self.head().contra
     }
 
     /// What somebody in a pool has of a lot.

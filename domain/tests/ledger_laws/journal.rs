@@ -34,6 +34,10 @@ pub struct Book {
     pub contra: BTreeMap<AccountKind, Sum>,
     /// All holders together.
     pub holders: Sum,
+    /// What was taken out to correct balances had cost.
+    pub corrected: i64,
+    /// The money that reversals gave back: what their commands say, not the transfers.
+    pub returned: i64,
     /// The last link of the chain.
     pub link: [u8; 32],
 }
@@ -69,8 +73,14 @@ impl Journal {
             let late = [TransferKind::Lapse, TransferKind::Capture, TransferKind::Release];
             let late = late.contains(&transfer.kind)
                 || [TransferKind::Revoke, TransferKind::Owe, TransferKind::Refund].contains(&transfer.kind);
-            // A reversal of what is all held lets a part go and holds it again.
-            let late = late || (transfer.kind == TransferKind::Hold && transfer.cause == Cause::Command);
+            // A reversal or a dispute of what is all held lets a part go and holds it again, and what is let go
+            // is held for a dispute that waits for it.
+            let last = self.books[&transfer.pool].history.last();
+            let follows = last.is_some_and(|last| {
+                let let_go = [TransferKind::Release, TransferKind::Revoke].contains(&last.kind);
+                let_go && (last.lot, last.cause) == (transfer.lot, transfer.cause)
+            });
+            let late = late || (transfer.kind == TransferKind::Hold && follows);
             let over = expiry.is_some_and(|expiry| expiry <= transfer.created_at);
             assert!(late || !over, "credits that had lapsed were moved: {transfer:?}");
             assert!(transfer.kind != TransferKind::Lapse || over, "credits lapsed early: {transfer:?}");
@@ -88,13 +98,15 @@ impl Book {
             positions: BTreeMap::new(),
             contra: BTreeMap::new(),
             holders: Sum::default(),
+            corrected: 0,
+            returned: 0,
             link: chain::ORIGIN,
         }
     }
 
     /// The same book, made again from its transfers.
     pub fn again(&self) -> Book {
-        let mut again = Book::new(self.organization);
+        let mut again = Book { returned: self.returned, ..Book::new(self.organization) };
         self.history.iter().for_each(|transfer| again.enter(transfer));
         again
     }
@@ -127,6 +139,9 @@ impl Book {
         assert_eq!(transfer.pool_posted_after, self.holders.posted, "{transfer:?}");
         assert_eq!(transfer.pool_held_after, self.holders.held, "{transfer:?}");
         assert_eq!(transfer.debt_after, -self.of(AccountKind::Debt).posted, "{transfer:?}");
+        if transfer.kind == TransferKind::Correct && transfer.credit.kind == AccountKind::Revoked {
+            self.corrected += transfer.cost;
+        }
         let contra = self.contra.values().map(|sum| sum.posted).sum::<i64>();
         assert_eq!(self.holders.posted + contra, 0, "the books balance");
         self.link = follow(&self.link, self.organization, transfer);

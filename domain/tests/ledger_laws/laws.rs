@@ -8,9 +8,10 @@ use bursar_domain::ledger::{
     AccountKind, Applied, BurnKey, Charged, Explanation, HoldState, Instruction, Pool, Refusal, State,
     Transfer, TransferKind,
 };
+use bursar_domain::reconcile::Money;
 
 use crate::journal::{Book, Journal, Sum, follow};
-use crate::model::{Model, NEVER, Place};
+use crate::model::{Model, NEVER, Place, disputed};
 use crate::world::credits;
 
 /// The model's place of a lot.
@@ -28,6 +29,7 @@ pub fn agree(state: &State, model: &Model, journal: &Journal, id: PoolId) {
     assert_eq!(pool.head.version, book.history.len() as i64);
     assert_eq!((pool.head.posted, pool.head.held), (book.holders.posted, book.holders.held));
     assert_eq!(pool.head.clock.micros(), purse.clock, "machine and model have another time");
+    money(pool, book);
     assert_eq!(
         [contra.issued, contra.consumed, contra.expired, contra.revoked, contra.debt, contra.clearing],
         [-purse.issued, purse.consumed, purse.expired, purse.revoked, -purse.debt, purse.away],
@@ -46,9 +48,28 @@ pub fn agree(state: &State, model: &Model, journal: &Journal, id: PoolId) {
     }
 }
 
+/// The money of a pool adds up, what is on its way from or to another pool included; and nothing is receivable
+/// that no credits will come back for.
+fn money(pool: &Pool, book: &Book) {
+    let (head, cost) = (pool.head, |kind| book.of(kind).cost);
+    let money = Money {
+        paid: -cost(AccountKind::Issued) - cost(AccountKind::Clearing),
+        consumed: cost(AccountKind::Consumed),
+        expired: cost(AccountKind::Expired),
+        deferred: book.holders.cost,
+        refunded: book.returned,
+        debt: head.receivable,
+        adjustments: head.adjusted,
+        corrected: book.corrected,
+    };
+    assert_eq!(money.difference(), 0, "{money:?}");
+    let open = head.contra.debt != 0 || head.revoking != 0;
+    assert!(head.receivable == 0 || head.receivable > 0 && open, "{head:?}");
+}
+
 fn positions(pool: &Pool, model: &Model, book: &Book, id: PoolId) {
     let purse = &model.pools[&id];
-    let (mut all, mut piles_met) = (Sum::default(), 0);
+    let (mut all, mut piles_met, mut revoking) = (Sum::default(), 0, 0);
     for (account_id, account) in &pool.accounts {
         let (holder, piles) = (account.department, purse.boxes.get(&account.department));
         let mut whole = Sum::default();
@@ -65,7 +86,12 @@ fn positions(pool: &Pool, model: &Model, book: &Book, id: PoolId) {
             );
             let doomed = purse.doomed.get(&(holder, place(burn))).copied().unwrap_or(0);
             assert_eq!(position.revoking.get(), doomed, "what is to be taken back of {burn:?}");
-            assert!(position.revoking <= position.held);
+            let contested = purse.contested.get(&(holder, place(burn))).copied().unwrap_or(0);
+            assert_eq!(position.contested.get(), contested, "what a dispute waits for of {burn:?}");
+            let of_dispute = pile.map_or(0, |pile| pile.iter().filter(|coin| **coin == disputed()).count());
+            assert_eq!(position.disputed.get(), of_dispute as i64, "what a dispute holds of {burn:?}");
+            assert!(doomed + contested <= position.by_holds().get(), "{burn:?} is spoken for twice");
+            revoking += doomed;
             piles_met += usize::from(coins.0 > 0);
             whole.posted += ours.posted;
             whole.held += ours.held;
@@ -86,6 +112,7 @@ fn positions(pool: &Pool, model: &Model, book: &Book, id: PoolId) {
     let empty = purse.boxes.values().flat_map(BTreeMap::values).filter(|pile| pile.is_empty()).count();
     assert_eq!(piles_met, piles - empty, "the model has coins where the machine has none");
     assert_eq!((pool.head.posted, pool.head.held), (all.posted, all.held), "accounts make up the pool");
+    assert_eq!(pool.head.revoking, revoking, "the head counts what is to be taken back");
 }
 
 fn holds(pool: &Pool, model: &Model, id: PoolId) {

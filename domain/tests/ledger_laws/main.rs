@@ -9,6 +9,7 @@
 mod cap_edges;
 mod debt_edges;
 mod desk;
+mod dispute_edges;
 mod edges;
 mod journal;
 mod laws;

@@ -3,13 +3,14 @@
 //! coins move, and knows nothing of how the machine does it.
 
 mod counts;
+mod disputes;
 mod moves;
 mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::once;
 
-use bursar_domain::id::{ChargeId, DepartmentId, HoldId, LotId, PoolId, ServiceId};
+use bursar_domain::id::{ChargeId, DepartmentId, HoldId, Id, LotId, PoolId, ServiceId};
 use bursar_domain::ledger::{Command, CommandId, HoldState, Instruction};
 
 pub use counts::CapCounts;
@@ -26,6 +27,11 @@ pub type Place = (i16, i64, i64, u128);
 pub type Holder = Option<DepartmentId>;
 /// A free coin, or one that belongs to a hold.
 pub type Coin = Option<HoldId>;
+
+/// A coin that a dispute holds.
+pub fn disputed() -> Coin {
+    Some(HoldId::from_u128(0))
+}
 
 /// Why the model refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +74,8 @@ pub struct Purse {
     pub opened: Vec<DepartmentId>,
     /// How many held coins of a pile are to be taken back when they are let go.
     pub doomed: BTreeMap<(Holder, Place), i64>,
+    /// How many held coins of a pile go to a dispute when they are let go.
+    pub contested: BTreeMap<(Holder, Place), i64>,
     pub issued: i64,
     pub consumed: i64,
     pub expired: i64,
@@ -139,10 +147,29 @@ impl Purse {
         self.free_of(holder, |_| true)
     }
 
-    /// How many held coins a pile has.
+    /// How many coins of a pile holds hold.
     fn held(&self, holder: Holder, place: &Place) -> i64 {
         let pile = self.boxes.get(&holder).and_then(|piles| piles.get(place));
-        pile.map_or(0, |coins| coins.iter().flatten().count() as i64)
+        pile.map_or(0, |coins| {
+            coins.iter().filter(|coin| coin.is_some() && **coin != disputed()).count() as i64
+        })
+    }
+
+    /// How many coins of a pile holds hold and nothing else asks for.
+    fn unmarked(&self, holder: Holder, place: &Place) -> i64 {
+        let marks = [&self.doomed, &self.contested].map(|marks| marks.get(&(holder, *place)).copied());
+        self.held(holder, place) - marks.into_iter().flatten().sum::<i64>()
+    }
+
+    /// Gives up to `n` coins of a pile that are in one state another one; answers how many.
+    fn turn(&mut self, (holder, place): (Holder, Place), n: i64, from: Coin, to: Coin) -> i64 {
+        let pile = self.boxes.get_mut(&holder).and_then(|piles| piles.get_mut(&place));
+        let mut turned = 0;
+        for coin in pile.into_iter().flatten().filter(|coin| **coin == from).take(n as usize) {
+            *coin = to;
+            turned += 1;
+        }
+        turned
     }
 
     /// Takes up to `n` free coins of some lots out of a box, in the order of use or against it.
@@ -177,7 +204,8 @@ impl Purse {
         }
     }
 
-    /// Lets the coins of a hold go: some are to be taken back, some have lapsed, the others are free.
+    /// Lets the coins of a hold go: some are to be taken back, a dispute waits for some, some have lapsed, the
+    /// others are free.
     fn let_go(&mut self, hold: HoldId, at: i64) {
         for (holder, piles) in &mut self.boxes {
             for (place, coins) in piles.iter_mut() {
@@ -185,6 +213,7 @@ impl Purse {
                     continue;
                 }
                 let doomed = self.doomed.entry((*holder, *place)).or_default();
+                let contested = self.contested.entry((*holder, *place)).or_default();
                 coins.retain_mut(|coin| {
                     if *coin != Some(hold) {
                         return true;
@@ -193,6 +222,11 @@ impl Purse {
                         *doomed -= 1;
                         self.revoked += 1;
                         return false;
+                    }
+                    if *contested > 0 {
+                        *contested -= 1;
+                        *coin = disputed();
+                        return true;
                     }
                     if lapsed(place, at) {
                         self.expired += 1;
@@ -289,6 +323,8 @@ impl Model {
             (Instruction::TakeBack(request), _) => self.take_back(pool, request, at),
             (Instruction::Extend(request), _) => self.extend(pool, request, at),
             (Instruction::Revoke(request), _) => self.revoke(pool, request, at),
+            (Instruction::Dispute(request), _) => self.dispute(pool, request, at),
+            (Instruction::Reinstate(request), _) => self.reinstate(pool, request, at),
             (Instruction::BookDue, _) => Ok(()),
             _ => no("an id of another kind"),
         };

@@ -63,6 +63,9 @@ impl Rows {
                 }
                 Instruction::Extend(extend) => self.load_lot(state, extend.lot, at),
                 Instruction::Revoke(revoke) => self.load_lot(state, revoke.lot, at),
+                Instruction::Dispute(dispute) | Instruction::Reinstate(dispute) => {
+                    self.load_lot(state, dispute.lot, at);
+                }
                 _ => {}
             }
         }

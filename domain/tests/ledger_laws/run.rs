@@ -3,8 +3,8 @@
 use bursar_domain::Currency;
 use bursar_domain::id::{AccountId, ChargeId, HoldId, Id, LotId, PoolId};
 use bursar_domain::ledger::{
-    AllocateCredits, CaptureHold, ChargeCredits, Command, ExtendLot, HoldCredits, Instruction, IssueCredits,
-    LineRequest, LotClass, LotSource, MoveCredits, RefillAllocation, RefundCharge, RevokeLot,
+    AllocateCredits, CaptureHold, ChargeCredits, Command, DisputeLot, ExtendLot, HoldCredits, Instruction,
+    IssueCredits, LineRequest, LotClass, LotSource, MoveCredits, RefillAllocation, RefundCharge, RevokeLot,
     TakeBackCredits, VoidHold,
 };
 
@@ -211,8 +211,17 @@ fn instruction(number: u128, now: i64, rows: &Rows, order: &Order) -> (PoolId, I
             new_lot: LotId::from_u128(number),
             expires_at: life.map(later),
         }),
-        What::Revoke { lot, credits: n } => {
-            Instruction::Revoke(RevokeLot { lot: a_lot(*lot), credits: credits(*n) })
+        What::Revoke { lot, credits: n, value, disputed } => Instruction::Revoke(RevokeLot {
+            lot: a_lot(*lot),
+            credits: credits(*n),
+            value: *value,
+            disputed: *disputed,
+        }),
+        What::Dispute { lot, credits: n } => {
+            Instruction::Dispute(DisputeLot { lot: a_lot(*lot), credits: credits(*n) })
+        }
+        What::Reinstate { lot, credits: n } => {
+            Instruction::Reinstate(DisputeLot { lot: a_lot(*lot), credits: credits(*n) })
         }
         What::BookDue => Instruction::BookDue,
     };

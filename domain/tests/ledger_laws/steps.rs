@@ -50,7 +50,9 @@ pub enum What {
     Refund { charge: usize, credits: Option<i64>, fault: bool, guaranteed: bool },
     TakeBack { from: Option<usize>, credits: i64, lot: Option<usize> },
     Extend { lot: usize, life: Option<i64> },
-    Revoke { lot: usize, credits: i64 },
+    Revoke { lot: usize, credits: i64, value: i64, disputed: bool },
+    Dispute { lot: usize, credits: i64 },
+    Reinstate { lot: usize, credits: i64 },
     BookDue,
 }
 
@@ -127,7 +129,7 @@ fn act() -> BoxedStrategy<Act> {
 
 fn order() -> BoxedStrategy<Order> {
     let pool = prop_oneof![2 => Just(0usize), 1 => Just(1)];
-    let what = prop_oneof![34 => moves(), 52 => uses(), 8 => corrections()];
+    let what = prop_oneof![34 => moves(), 52 => uses(), 10 => corrections()];
     (pool, what).prop_map(|(pool, what)| Order { pool, what }).boxed()
 }
 
@@ -226,7 +228,10 @@ fn corrections() -> BoxedStrategy<What> {
         2 => (holder(), 0i64..12, prop::option::of(0usize..4))
             .prop_map(|(from, credits, lot)| What::TakeBack { from, credits, lot }),
         4 => (0usize..6, life).prop_map(|(lot, life)| What::Extend { lot, life }),
-        2 => (0usize..8, 0i64..40).prop_map(|(lot, credits)| What::Revoke { lot, credits }),
+        3 => (0usize..8, 0i64..40, 0i64..30_000, any::<bool>())
+            .prop_map(|(lot, credits, value, disputed)| What::Revoke { lot, credits, value, disputed }),
+        3 => (0usize..5, 0i64..40).prop_map(|(lot, credits)| What::Dispute { lot, credits }),
+        2 => (0usize..5, 0i64..60).prop_map(|(lot, credits)| What::Reinstate { lot, credits }),
         2 => Just(What::BookDue),
     ]
     .boxed()

@@ -173,6 +173,9 @@ impl Tenant {
 
     fn take(&mut self, applied: &Applied) {
         laws::applied(applied);
+        if let Instruction::Revoke(revoke) = &applied.command.instruction {
+            self.journal.books.get_mut(&applied.command.pool).unwrap().returned += revoke.value;
+        }
         self.journal.enter(&applied.transfers, &applied.lots);
         self.rows.write(&self.state, applied);
     }

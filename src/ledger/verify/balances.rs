@@ -13,6 +13,7 @@ use bursar_domain::money::cost_share;
 use bursar_entity::transfer;
 
 use super::causes::Because;
+use super::marks::Owing;
 
 /// What the transfers so far have made of a pool.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +24,8 @@ pub(super) struct Balances {
     pub accounts: BTreeMap<AccountId, Holder>,
     /// Whose the accounts are that charges and holds were about.
     pub departments: HashMap<AccountId, Option<DepartmentId>>,
-    unallocated: Option<AccountId>,
+    pub owing: Owing,
+    pub unallocated: Option<AccountId>,
     /// What was captured of lots that were to be taken back, and has to be owed next.
     owed: Vec<(LotId, i64)>,
     /// The first half of a movement through clearing whose other half has to come next.
@@ -49,6 +51,8 @@ pub(super) struct Part {
     pub credits: i64,
     pub held: i64,
     pub revoking: i64,
+    pub disputed: i64,
+    pub contested: i64,
     pub cost: i64,
     /// When the lot expires.
     pub expires_at: Option<Timestamp>,
@@ -71,6 +75,7 @@ impl Balances {
         shape(row)?;
         self.halves(row)?;
         self.debts(row, because)?;
+        self.owing.pass(row, self.contra.debt.saturating_neg());
         let sign = if row.kind.is_pending() { 0 } else { 1 };
         let debit_after = match row.debit_id {
             Some(id) => self.take(id, row, because)?,
@@ -132,7 +137,7 @@ impl Balances {
 
     /// What was captured although it was to be taken back is owed at once.
     fn debts(&mut self, row: &transfer::Model, because: Because) -> Result<(), String> {
-        if row.kind == TransferKind::Owe && because == Because::Hold {
+        if row.kind == TransferKind::Owe && because == Because::HoldEnd {
             let owed = (row.lot_id, row.credits.get());
             if self.owed.first() != Some(&owed) {
                 return Err("nothing of the kind is owed".to_owned());
@@ -159,7 +164,14 @@ impl Balances {
             TransferKind::Release | TransferKind::Capture => -amount,
             _ => 0,
         };
-        let (has, of) = if held < 0 { (part.held, "held") } else { (part.free(), "free") };
+        let (has, of) = match because {
+            _ if held >= 0 => (part.free(), "free"),
+            // What a dispute holds is counted with the marks, when the entry is complete.
+            Because::Entry(TransferKind::Revoke | TransferKind::Dispute | TransferKind::Reinstate) => {
+                (part.held, "held")
+            }
+            _ => (part.by_holds(), "held"),
+        };
         if has < amount {
             return Err(format!("the account has {has} {of} credits of the lot, and it takes {amount}"));
         }
@@ -170,19 +182,10 @@ impl Balances {
         part.held += held;
         holder.held += held;
         self.held += held;
-        match row.kind {
-            TransferKind::Capture if part.revoking > part.held => {
-                self.owed.push((row.lot_id, part.revoking - part.held));
-                part.revoking = part.held;
-            }
-            // What is let go is taken back as far as it was to be.
-            TransferKind::Revoke if because != Because::Entry(TransferKind::Revoke) => {
-                part.revoking -= amount;
-                if part.revoking < 0 {
-                    return Err("it takes more back than was to be taken back".to_owned());
-                }
-            }
-            _ => {}
+        let change = part.follow(row.kind, amount, because)?;
+        self.owing.revoking = self.owing.revoking.saturating_add(change);
+        if row.kind == TransferKind::Capture && change != 0 {
+            self.owed.push((row.lot_id, change.saturating_neg()));
         }
         if !row.kind.is_pending() {
             part.credits -= amount;
@@ -244,22 +247,6 @@ impl Balances {
         *balance
     }
 
-    /// Marks held credits of a lot as to be taken back, unallocated first; answers how many there are not.
-    pub fn mark(&mut self, lot: LotId, credits: i64) -> i64 {
-        let first = self.unallocated;
-        let others = self.accounts.keys().copied().filter(|id| Some(*id) != first);
-        let order: Vec<AccountId> = first.into_iter().chain(others).collect();
-        let mut left = credits;
-        for id in order {
-            let holder = self.accounts.get_mut(&id);
-            let Some(part) = holder.and_then(|holder| holder.positions.get_mut(&lot)) else { continue };
-            let more = part.held.saturating_sub(part.revoking).clamp(0, left.max(0));
-            part.revoking += more;
-            left -= more;
-        }
-        left
-    }
-
     /// Learns whose an account is; answers whether that is what was known.
     pub fn learn(&mut self, account: AccountId, department: Option<DepartmentId>) -> bool {
         let kind = self.accounts.get(&account).map(|holder| holder.kind);
@@ -317,6 +304,8 @@ fn shape(row: &transfer::Model) -> Result<(), String> {
         TransferKind::Revoke => holder(debit) && credit == Revoked,
         TransferKind::Owe => debit == Debt && credit == Revoked,
         TransferKind::Settle => holder(debit) && credit == Debt,
+        // Entries are of these kinds, and no transfer is.
+        TransferKind::Dispute | TransferKind::Reinstate => false,
     };
     if fits { Ok(()) } else { Err(format!("{:?} is not from {debit:?} to {credit:?}", row.kind)) }
 }

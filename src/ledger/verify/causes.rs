@@ -26,7 +26,10 @@ pub(super) enum Because {
     Charge,
     /// A journal entry of a kind.
     Entry(TransferKind),
+    /// A hold, when it was made.
     Hold,
+    /// A hold that lets go of what it holds.
+    HoldEnd,
     Clock,
 }
 

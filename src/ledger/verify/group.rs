@@ -22,6 +22,8 @@ pub(super) struct Group {
     pub own: i64,
     /// Credits that were taken back.
     pub revoked: i64,
+    /// Credits that were held less those that were let go.
+    pub held: i64,
     /// The lots that came in with it, and what came in of each.
     pub lots: Vec<lot::Model>,
     pub coming: BTreeMap<LotId, (i64, i64)>,
@@ -31,7 +33,7 @@ pub(super) struct Group {
 impl Group {
     pub fn new(cause: Cause, digest: [u8; 32], left: i64, lots: Vec<lot::Model>) -> Group {
         let (coming, slices) = (BTreeMap::new(), Vec::new());
-        Group { cause, digest, left, credits: 0, own: 0, revoked: 0, lots, coming, slices }
+        Group { cause, digest, left, credits: 0, own: 0, revoked: 0, held: 0, lots, coming, slices }
     }
 
     pub fn add(&mut self, row: &transfer::Model) {
@@ -44,8 +46,13 @@ impl Group {
         if [TransferKind::Revoke, TransferKind::Owe].contains(&row.kind) {
             self.revoked = self.revoked.saturating_add(credits);
         }
-        if row.kind == TransferKind::Hold {
-            self.slices.push(holds::slice(row));
+        match row.kind {
+            TransferKind::Hold => {
+                self.slices.push(holds::slice(row));
+                self.held = self.held.saturating_add(credits);
+            }
+            TransferKind::Release => self.held = self.held.saturating_sub(credits),
+            _ => {}
         }
         let into = [AccountKind::Issued, AccountKind::Clearing].contains(&row.debit_kind);
         if into && self.lots.iter().any(|lot| lot.id == row.lot_id) {
@@ -68,15 +75,17 @@ impl Cause {
 /// How the kind of a transfer is not what its cause makes; `made` says whether it is one of those that the
 /// cause has made at first.
 pub(super) fn mismatch(cause: &Cause, row: &transfer::Model, made: bool) -> Option<String> {
-    use TransferKind::{Capture, Charge, Hold, Lapse, Owe, Release, Revoke, Settle};
+    use TransferKind::{Capture, Charge, Dispute, Hold, Lapse, Owe, Reinstate, Release, Revoke, Settle};
     let fits = match cause {
         Cause::Charge(charge) => row.kind == if charge.hold_id.is_some() { Capture } else { Charge },
         Cause::Hold(_) if made => row.kind == Hold,
-        Cause::Hold(_) => [Release, Revoke, Lapse, Owe].contains(&row.kind),
+        Cause::Hold(_) => [Release, Revoke, Hold, Lapse, Owe].contains(&row.kind),
         Cause::Entry(entry) => match entry.kind {
-            Release => [Release, Revoke, Lapse].contains(&row.kind),
-            // Where all is held that is taken back, only marks may remain of it: a pair that moves nothing.
+            Release => [Release, Revoke, Hold, Lapse].contains(&row.kind),
+            // Where holds hold all that it is about, only marks change: a pair that moves nothing.
             Revoke => [Revoke, Owe, Hold, Release].contains(&row.kind),
+            Dispute => [Hold, Release].contains(&row.kind),
+            Reinstate => [Release, Lapse, Hold].contains(&row.kind),
             TransferKind::Issue | TransferKind::Correct => row.kind == entry.kind || row.kind == Settle,
             kind => row.kind == kind,
         },

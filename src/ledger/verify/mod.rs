@@ -22,6 +22,7 @@ mod freeze;
 mod group;
 mod holds;
 mod logs;
+mod marks;
 mod page;
 mod replay;
 mod stored;

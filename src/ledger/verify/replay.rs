@@ -118,7 +118,11 @@ impl Replay {
         self.check_other(row, page)?;
         (self.version, self.clock, self.link) = (next, Some(row.created_at), right);
         self.follow_hold(row, &joined, page)?;
-        self.add(row, page)
+        self.add(row, page)?;
+        if self.group.is_none() {
+            self.balances.close_receivable();
+        }
+        Ok(())
     }
 
     /// Finds what has caused a transfer, and whether that is what it says.
@@ -156,10 +160,19 @@ impl Replay {
             _ => (None, Some("what it says has caused it says otherwise".to_owned())),
         };
         let problem = problem.or_else(|| mismatch(&cause, row, left.is_some()));
+        let because = match cause.because() {
+            Because::Hold if left.is_none() => Because::HoldEnd,
+            because => because,
+        };
         if let Some(left) = left {
+            if let Cause::Entry(entry) = &cause
+                && entry.kind == TransferKind::Revoke
+            {
+                self.balances.give_back(entry.cost);
+            }
             self.group = Some(Group::new(cause.clone(), digest, left, lots));
         }
-        Ok(Joined { because: cause.because(), cause: Some(cause), digest, problem })
+        Ok(Joined { because, cause: Some(cause), digest, problem })
     }
 
     /// The lots that came in with a cause, whose seals fit, and so do those of all lots that its transfers
@@ -381,13 +394,34 @@ impl Replay {
                 return Err(place.wrong("lot", uuid(lot.id), "its seal was taken away, or put there"));
             }
         }
-        if entry.kind != TransferKind::Revoke {
-            return cause.check_credits(place, entry.credits.get(), group.own);
+        let credits = entry.credits.get();
+        match entry.kind {
+            TransferKind::Revoke => {
+                // What is held of a lot that is taken back follows when it is let go.
+                let held = credits.saturating_sub(group.revoked);
+                if held < 0 || self.balances.revoke_held(lot, held) != 0 {
+                    return Err(cause.wrong(place, "its credits are not what was taken back"));
+                }
+            }
+            TransferKind::Dispute => {
+                let held = credits.saturating_sub(group.held);
+                if group.held < 0 || held < 0 {
+                    return Err(cause.wrong(place, "it is about less than it holds"));
+                }
+                self.balances.contest_held(lot, held);
+            }
+            TransferKind::Reinstate => {
+                // What holds hold comes last, when nothing is held for a dispute any more.
+                let left = credits.saturating_add(group.held);
+                if left < 0 || group.held > 0 || left > 0 && self.balances.disputed(lot) != 0 {
+                    return Err(cause.wrong(place, "its credits are not what was let go"));
+                }
+                self.balances.uncontest(lot, left);
+            }
+            _ => return cause.check_credits(place, credits, group.own),
         }
-        // What is held of a lot that is taken back follows when it is let go.
-        let held = entry.credits.get().saturating_sub(group.revoked);
-        if held < 0 || self.balances.mark(lot, held) != 0 {
-            return Err(cause.wrong(place, "its credits are not what was taken back"));
+        if !self.balances.marks_fit(lot) {
+            return Err(cause.wrong(place, "it leaves less of the lot held than is spoken for"));
         }
         Ok(())
     }

@@ -102,6 +102,9 @@ async fn compare_head(txn: &Txn, replay: &Replay, pool: &pool::Model) -> Result<
         ("revoked", head.revoked, balances.contra.revoked),
         ("debt", head.debt, balances.contra.debt),
         ("clearing", head.clearing, balances.contra.clearing),
+        ("receivable", head.receivable, balances.owing.receivable),
+        ("adjusted", head.adjusted, balances.owing.adjusted),
+        ("revoking", head.revoking, balances.owing.revoking),
     ] {
         if said != right {
             return Err(wrong(format!("its {name} is {right}, and it says {said}")));
@@ -237,6 +240,8 @@ fn position_difference(row: &lot_position::Model, holder: Option<&Holder>) -> Op
         ("credits", row.credits.get(), part.credits),
         ("held", row.held.get(), part.held),
         ("revoking", row.revoking.get(), part.revoking),
+        ("disputed", row.disputed.get(), part.disputed),
+        ("contested", row.contested.get(), part.contested),
         ("cost", row.cost, part.cost),
     ] {
         if said != right {

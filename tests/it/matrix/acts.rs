@@ -10,9 +10,9 @@ use bursar_domain::permission::Action;
 use serde_json::{Value, json};
 
 use super::callers::{Caller, Outcome};
-use super::expected::{FOR_ANYBODY, LAST, MUTATIONS, OTHERWISE, QUERIES, Step};
 use super::looks::{is_turned_away, parsed};
 use super::needs::{At, Need, Who};
+use super::roots::{FOR_ANYBODY, LAST, MUTATIONS, OTHERWISE, QUERIES, Step};
 use super::sdl::Sdl;
 use super::things::{Things, absent};
 use crate::support::schema::Schema;
@@ -32,6 +32,7 @@ pub fn all(sdl: &Sdl, schema: &Schema) -> Vec<Act> {
     let act = |name: &'static str, steps: &'static [Step], otherwise| {
         let (root, kind, input) = match schema.mutations.get(name) {
             Some(input) => ("Mutation", "mutation", input.clone()),
+            None if name == "quotePurchase" => ("Query", "query", "QuotePurchaseInput".to_owned()),
             None => ("Query", "query", "QuoteChargeInput".to_owned()),
         };
         let fields = sdl.selection(&sdl.field(root, name).kind);
@@ -56,6 +57,11 @@ impl Act {
         without(&mut input, "onBehalfOfId");
         if self.name == "refundCharge" {
             input["guaranteed"] = json!(true);
+        }
+        if self.name == "quotePurchase" {
+            // One of them is asked for.
+            without(&mut input, "credits");
+            without(&mut input, "quoteId");
         }
         match self.otherwise {
             Some((field, None)) => without(&mut input, field),

@@ -5,8 +5,9 @@ use bursar_domain::organization::Role;
 use bursar_domain::scope::{Reach, Scope};
 use serde_json::{Value, json};
 
-use super::expected::{Step, sight};
+use super::expected::sight;
 use super::needs::{Key, Need, Person, Place, Tenant, Who};
+use super::roots::Step;
 use super::stage::{Stage, pool};
 use super::things::{Thing, Things};
 use crate::support::sign_in::{sign_in, sign_out};

@@ -6,10 +6,6 @@ use bursar_domain::permission::Action::*;
 use super::needs::At::*;
 use super::needs::Need::{self, *};
 
-/// One of the things that an input names: the field that names it, and what is needed of it. Without a field: what is
-/// needed before anything is looked up.
-pub type Step = (&'static str, &'static [Need]);
-
 /// What a field shows, and to whom of those who see the object that it is of.
 #[derive(Clone, Copy, Debug)]
 pub enum Take {
@@ -35,7 +31,9 @@ const OF_DEPARTMENT: &[Need] = &[
     May(ReadDepartmentCharges, DepartmentHere),
 ];
 const USES: &[Need] = &[May(ReadDepartmentCharges, Somewhere), May(ReadLedger, Somewhere)];
-const PURCHASES: &[Need] = &[May(ReadPurchases, PoolAlone)];
+/// What seeing a purchase takes.
+pub const PURCHASES: &[Need] = &[May(ReadPurchases, PoolAlone)];
+const ALL_PURCHASES: &[Need] = &[May(ReadPurchases, Whole)];
 
 /// Who sees a thing by its id: for each type that has one.
 pub const SIGHT: &[(&str, &[Need])] = &[
@@ -43,19 +41,25 @@ pub const SIGHT: &[(&str, &[Need])] = &[
     ("ApiKey", &[May(ReadApiKeys, Whole)]),
     ("AuditEvent", &[May(ReadAudit, Whole)]),
     ("Charge", OF_DEPARTMENT),
+    ("ContractPrice", ALL_PURCHASES),
     ("CreditPool", &[May(ReadPool, Pool)]),
     ("CreditRequest", &[Own, May(ReadLedger, PoolAlone)]),
     ("Delivery", &[May(ReadDeliveries, Whole)]),
     ("Department", &[May(ReadDepartment, Department)]),
+    ("Document", PURCHASES),
     ("Hold", OF_DEPARTMENT),
     ("Invitation", MEMBERS),
+    ("Invoice", PURCHASES),
     ("Lot", LEDGER),
     ("Member", &[Own, May(ReadMembers, Whole)]),
     ("Organization", &[May(ReadOrganization, Whole)]),
     ("Package", &[SignedIn]),
+    ("ParkedPayment", &[May(SettlePayments, Vendor)]),
     ("Payment", PURCHASES),
     ("Purchase", PURCHASES),
+    ("Quote", PURCHASES),
     ("Refund", OF_DEPARTMENT),
+    ("Reversal", PURCHASES),
     ("Service", &[SignedIn]),
     // Of no type of `Node`: it is found by nobody but whose it is.
     ("Session", &[Own]),
@@ -89,6 +93,21 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("AuditEvent", "actor", Free),
     ("AuditEvent", "onBehalfOf", Leads),
     ("AuditEvent", "personal", Free),
+    ("Billing", "autoTopUps", Free),
+    ("Billing", "creditLimit", Free),
+    ("Billing", "documents", Leads),
+    ("Billing", "invoices", Leads),
+    ("Billing", "owed", Free),
+    ("Billing", "profile", Free),
+    ("Billing", "reconciliation", Free),
+    ("BillingProfile", "taxLines", Free),
+    ("AutoTopUp", "monthlyMaximum", Free),
+    ("AutoTopUp", "package", Leads),
+    ("AutoTopUp", "paymentMethod", Free),
+    ("AutoTopUp", "pool", Leads),
+    ("AutoTopUp", "purchase", Leads),
+    ("AutoTopUp", "setBy", Leads),
+    ("AutoTopUp", "spentThisMonth", Free),
     ("Charge", "actor", Free),
     ("Charge", "department", Leads),
     ("Charge", "explanation", Free),
@@ -102,6 +121,7 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("ChargeExplanation", "lines", Free),
     ("ChargeExplanation", "slices", Free),
     ("ChargeExplanation", "userErrors", Free),
+    ("ContractPrice", "unitPrice", Free),
     ("CreditPool", "administrators", Named(LEDGER)),
     ("CreditPool", "allocations", Leads),
     ("CreditPool", "allowedServices", Leads),
@@ -129,6 +149,9 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("Department", "organization", Leads),
     ("DepartmentMember", "member", Leads),
     ("DepartmentPlace", "department", Leads),
+    ("Document", "corrects", Leads),
+    ("Document", "purchase", Leads),
+    ("Document", "total", Free),
     ("ExplainedLine", "priceVersion", Free),
     ("ExplainedSlice", "allocation", Leads),
     ("ExplainedSlice", "lot", Leads),
@@ -141,6 +164,14 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("Invitation", "acceptedBy", Leads),
     ("Invitation", "invitedBy", Leads),
     ("Invitation", "organization", Leads),
+    ("Invoice", "credited", Free),
+    ("Invoice", "document", Leads),
+    ("Invoice", "outstanding", Free),
+    ("Invoice", "paid", Free),
+    ("Invoice", "payments", Free),
+    ("Invoice", "purchase", Leads),
+    ("Invoice", "total", Free),
+    ("InvoicePayment", "amount", Free),
     ("Lot", "cost", Free),
     ("Lot", "pool", Leads),
     ("Lot", "purchase", Leads),
@@ -155,6 +186,7 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("Organization", "apiKeys", Takes(&[May(ReadApiKeys, Whole)])),
     ("Organization", "auditEvents", Takes(&[May(ReadAudit, Whole)])),
     ("Organization", "balance", Free),
+    ("Organization", "billing", Takes(&[May(ReadPurchases, Whole)])),
     ("Organization", "charges", Takes(USES)),
     ("Organization", "creditRequests", Leads),
     ("Organization", "deliveries", Takes(&[May(ReadDeliveries, Whole)])),
@@ -164,22 +196,47 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("Organization", "members", Takes(MEMBERS)),
     ("Organization", "packages", Leads),
     ("Organization", "pools", Leads),
+    ("Organization", "prices", Takes(ALL_PURCHASES)),
     ("Organization", "purchases", Takes(&[May(ReadPurchases, Whole), May(ReadPurchases, SomePool)])),
     ("Organization", "sandboxOf", Leads),
     ("Organization", "services", Leads),
     ("Organization", "singleSignOn", Takes(&[May(ReadSingleSignOn, Whole)])),
     // What it says is compared with the permission table.
     ("Organization", "viewerPermissions", Free),
+    ("OrganizationPrices", "contractPrices", Leads),
+    ("OrganizationPrices", "quotes", Leads),
+    ("OrganizationPrices", "volumeTiers", Free),
     ("Package", "prices", Free),
+    ("ParkedPayment", "resolvedBy", Leads),
     ("Payment", "amount", Free),
     ("Payment", "purchase", Leads),
     ("Purchase", "creditRequest", Leads),
+    ("Purchase", "documents", Leads),
+    ("Purchase", "invoice", Leads),
     ("Purchase", "lot", Leads),
     ("Purchase", "package", Leads),
     ("Purchase", "payments", Leads),
     ("Purchase", "pool", Leads),
+    ("Purchase", "quote", Leads),
     ("Purchase", "requestedBy", Leads),
+    ("Purchase", "returned", Free),
+    ("Purchase", "reversals", Leads),
     ("Purchase", "total", Free),
+    ("Purchase", "unitPrice", Free),
+    ("Quote", "pool", Leads),
+    ("Quote", "purchase", Leads),
+    ("Quote", "requestedBy", Leads),
+    ("Quote", "total", Free),
+    ("Quote", "unitPrice", Free),
+    ("Reconciliation", "adjustments", Free),
+    ("Reconciliation", "consumed", Free),
+    ("Reconciliation", "corrected", Free),
+    ("Reconciliation", "debt", Free),
+    ("Reconciliation", "deferred", Free),
+    ("Reconciliation", "difference", Free),
+    ("Reconciliation", "expired", Free),
+    ("Reconciliation", "paid", Free),
+    ("Reconciliation", "refunded", Free),
     ("Refund", "actor", Free),
     ("Refund", "charge", Leads),
     ("Refund", "cost", Free),
@@ -187,6 +244,10 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("RefundSlice", "cost", Free),
     ("RefundSlice", "lot", Leads),
     ("RefundSlice", "replacement", Leads),
+    ("Reversal", "amount", Free),
+    ("Reversal", "creditNote", Leads),
+    ("Reversal", "payment", Leads),
+    ("Reversal", "purchase", Leads),
     ("SingleSignOn", "groupRoles", Free),
     ("SpendingCap", "department", Leads),
     ("SpendingCap", "member", Leads),
@@ -195,6 +256,7 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("SpendingCap", "service", Leads),
     ("SpendingCapRaise", "actor", Free),
     ("SpendingCapRaise", "cap", Leads),
+    ("StoredPaymentMethod", "consentedBy", Leads),
     ("Transfer", "actor", Free),
     ("Transfer", "charge", Leads),
     ("Transfer", "cost", Free),
@@ -206,161 +268,11 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("Transfer", "pool", Leads),
     ("Transfer", "purchase", Leads),
     ("TransferSide", "allocation", Leads),
+    ("VolumeTier", "unitPrice", Free),
 ];
 
 /// Fields that show nothing to anybody here: nobody verifies books in passing.
 pub const EMPTY: &[(&str, &str)] = &[("CreditPool", "verification")];
-
-const CHARGE: &[Step] = &[
-    ("poolId", &[May(ReadPool, Pool)]),
-    ("departmentId", &[May(ChargeDepartment, PoolAlone), May(ChargeDepartment, DepartmentHere)]),
-];
-
-/// Fields of the root of reads. Without steps: what is found by ids, or is of the caller's own, which has a case of its
-/// own.
-pub const QUERIES: &[(&str, &[Step])] = &[
-    ("deliveries", &[("", &[May(ReadDeliveries, Vendor)])]),
-    ("explainCharge", CHARGE),
-    ("node", &[]),
-    ("nodes", &[]),
-    ("operatorApiKeys", &[("", &[May(ReadApiKeys, Vendor)])]),
-    ("organization", &[]),
-    ("organizations", &[]),
-    ("pool", &[]),
-    ("quoteCharge", CHARGE),
-    ("viewer", &[]),
-];
-
-/// Fields of the root of streams, with the argument that names what is watched, and the field of inputs that names the
-/// same.
-pub const STREAMS: &[(&str, &str, Step)] = &[
-    ("organizationBalance", "organizationId", ("organizationId", &[May(ReadOrganization, Whole)])),
-    ("poolBalance", "poolId", ("poolId", &[May(ReadPool, Pool)])),
-    ("purchase", "id", ("purchaseId", PURCHASES)),
-];
-
-/// Mutations that need no token: who calls does not matter to them.
-pub const FOR_ANYBODY: &[Step] = &[("", &[Nothing])];
-
-const ANY_PERSON: &[Step] = &[("", &[Person])];
-const ALLOCATE: &[Step] = &[("poolId", &[May(AllocateCredits, Pool)])];
-const CORRECT: &[Step] = &[("poolId", &[May(CorrectLedger, Pool)])];
-const HELD: &[Step] =
-    &[("holdId", &[May(ChargeDepartment, PoolAlone), May(ChargeDepartment, DepartmentHere)])];
-const CAP: &[Step] = &[("capId", &[May(ManageSpendingCaps, PoolAlone)])];
-const PURCHASE: &[Step] = &[("purchaseId", &[May(ManagePurchases, PoolAlone)])];
-const KEY: &[Step] = &[("keyId", &[May(ManageApiKeys, Whole)])];
-const MEMBER: &[Step] = &[("memberId", &[May(ManageMembers, Whole)])];
-const NEW_MEMBER: &[Step] = &[("organizationId", &[May(ManageMembers, Whole)])];
-const INVITATION: &[Step] = &[("invitationId", &[May(ManageMembers, Whole)])];
-const POOL: &[Step] = &[("poolId", &[May(ManagePools, Pool)])];
-const ADMINISTRATOR: &[Step] = &[("poolId", &[May(ManagePoolAdministrators, Pool)])];
-const FREEZE: &[Step] = &[("poolId", &[May(FreezePools, Pool)])];
-const DEPARTMENT: &[Step] = &[("departmentId", &[May(ManageDepartments, Department)])];
-const PLACE: &[Step] = &[("departmentId", &[May(ManageDepartmentMembers, Department)])];
-const SUSPEND: &[Step] = &[("organizationId", &[May(SuspendOrganization, Whole)])];
-
-/// What each mutation takes.
-pub const MUTATIONS: &[(&str, &[Step])] = &[
-    // Without what a mail proves, nobody may: see `invitations`.
-    ("acceptInvitation", ANY_PERSON),
-    ("addDepartmentMember", PLACE),
-    ("addMember", NEW_MEMBER),
-    ("addPoolAdministrator", ADMINISTRATOR),
-    ("allocateCredits", ALLOCATE),
-    ("archiveDepartment", DEPARTMENT),
-    ("archivePool", POOL),
-    ("cancelPurchase", PURCHASE),
-    ("captureHold", HELD),
-    ("chargeCredits", CHARGE),
-    ("chargeCreditsBatch", CHARGE),
-    ("configureSingleSignOn", &[("organizationId", &[May(ManageSingleSignOn, Whole)])]),
-    ("correctBalance", CORRECT),
-    ("createApiKey", &[("organizationId", &[May(ManageApiKeys, Whole)])]),
-    ("createDepartment", &[("organizationId", &[May(ManageDepartments, Whole)])]),
-    ("createOrganization", &[("", &[May(CreateOrganization, Vendor)])]),
-    ("createPool", &[("organizationId", &[May(ManagePools, Whole)])]),
-    ("createSpendingCap", &[("poolId", &[May(ManageSpendingCaps, Pool)])]),
-    ("erasePerson", &[("userId", &[May(ErasePeople, Vendor)])]),
-    ("exportOrganization", &[("organizationId", &[May(ExportOrganization, Whole)])]),
-    ("extendLot", &[("lotId", &[May(CorrectLedger, PoolAlone)])]),
-    ("freezePool", FREEZE),
-    ("grantCredits", CORRECT),
-    ("holdCredits", CHARGE),
-    ("importBalances", &[("organizationId", &[May(CorrectLedger, Whole)])]),
-    ("inviteMember", NEW_MEMBER),
-    ("raiseSpendingCap", CAP),
-    ("reclaimCredits", ALLOCATE),
-    // What a mail or a session proves decides: see `sign_in` and `sessions`.
-    ("redeemSignInLink", FOR_ANYBODY),
-    ("refreshSession", FOR_ANYBODY),
-    // Asked for under a guarantee, which more people may.
-    (
-        "refundCharge",
-        &[(
-            "chargeId",
-            &[
-                May(RefundCharges, PoolAlone),
-                May(RefundUnderGuarantee, PoolAlone),
-                May(RefundUnderGuarantee, DepartmentHere),
-            ],
-        )],
-    ),
-    ("removeDepartmentMember", PLACE),
-    ("removeMember", MEMBER),
-    ("removePoolAdministrator", ADMINISTRATOR),
-    ("removeSpendingCap", CAP),
-    ("replayDelivery", &[("deliveryId", &[May(ManageDeliveries, Whole)])]),
-    (
-        "requestCredits",
-        &[
-            ("poolId", &[May(ReadPool, Pool)]),
-            ("departmentId", &[May(RequestCredits, PoolAlone), May(RequestCredits, Department)]),
-        ],
-    ),
-    ("requestPurchase", &[("poolId", &[May(ManagePurchases, Pool)])]),
-    ("requestSignInLink", FOR_ANYBODY),
-    ("resendInvitation", INVITATION),
-    ("resolveCreditRequest", &[("requestId", &[May(AnswerCreditRequests, PoolAlone)])]),
-    ("resumeOrganization", SUSPEND),
-    ("revokeApiKey", KEY),
-    ("revokeInvitation", INVITATION),
-    ("revokeSession", &[("", &[Person]), ("sessionId", &[Own])]),
-    ("rotateApiKey", KEY),
-    ("setAllocationRefill", ALLOCATE),
-    // Without a session there is none to end.
-    ("signOut", ANY_PERSON),
-    ("startCheckout", PURCHASE),
-    ("suspendOrganization", SUSPEND),
-    ("transferCredits", ALLOCATE),
-    ("unfreezePool", FREEZE),
-    ("updateDepartment", DEPARTMENT),
-    ("updateMemberRole", MEMBER),
-    ("updateOrganization", &[("organizationId", &[May(UpdateOrganization, Whole)])]),
-    ("updatePool", POOL),
-    ("updateSpendingCap", CAP),
-    ("voidHold", HELD),
-    ("withdrawCreditRequest", &[("requestId", &[Own])]),
-];
-
-const UNALLOCATED: &[Step] = &[("poolId", &[May(ChargeUnallocated, Pool)])];
-const NEW_OWNER: &[Step] =
-    &[("organizationId", &[May(ManageMembers, Whole)]), ("organizationId", &[May(ManageOwners, Whole)])];
-
-/// What takes something else when a field of the input is left out, or says something else: the field of the root, the
-/// field of the input, and what that says.
-pub const OTHERWISE: &[(&str, &str, Option<&str>, &[Step])] = &[
-    ("addMember", "role", Some("OWNER"), NEW_OWNER),
-    ("chargeCredits", "departmentId", None, UNALLOCATED),
-    ("chargeCreditsBatch", "departmentId", None, UNALLOCATED),
-    ("explainCharge", "departmentId", None, UNALLOCATED),
-    ("holdCredits", "departmentId", None, UNALLOCATED),
-    ("inviteMember", "role", Some("OWNER"), NEW_OWNER),
-    ("quoteCharge", "departmentId", None, UNALLOCATED),
-];
-
-/// Mutations that nothing else goes on after: they come last, and one after another.
-pub const LAST: &[&str] = &["freezePool", "unfreezePool", "suspendOrganization", "resumeOrganization"];
 
 /// Who sees a thing of a type by its id.
 pub fn sight(kind: &str) -> &'static [Need] {

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::callers::{Caller, Outcome};
-use super::expected::QUERIES;
 use super::needs::{Tenant, Who};
+use super::roots::QUERIES;
 use super::things::{Thing, Things, absent};
 
 const NODE: &str = "query N($id: ID!) { node(id: $id) { __typename id } }";
@@ -79,6 +79,8 @@ async fn turned_away(caller: &Caller, things: &Things) {
         ("{ organizations { nodes { id } } }", json!({}), "organizations"),
         ("{ deliveries { nodes { id } } }", json!({}), "deliveries"),
         ("{ operatorApiKeys { nodes { id } } }", json!({}), "operatorApiKeys"),
+        ("{ parkedPayments { nodes { id } } }", json!({}), "parkedPayments"),
+        ("{ quoteRequests { nodes { id } } }", json!({}), "quoteRequests"),
     ] {
         is_turned_away(caller, &caller.client.text(document, variables).await, field);
     }

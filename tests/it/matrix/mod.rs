@@ -12,6 +12,7 @@ mod edges;
 mod expected;
 mod looks;
 mod needs;
+mod roots;
 mod sdl;
 mod stage;
 mod streams;
@@ -25,8 +26,9 @@ use bursar_domain::id::OrganizationId;
 use futures_util::future::join_all;
 
 use self::callers::Caller;
-use self::expected::{EMPTY, FIELDS, LAST, MUTATIONS, OTHERWISE, QUERIES, SIGHT, STREAMS};
+use self::expected::{EMPTY, FIELDS, SIGHT};
 use self::needs::Tenant;
+use self::roots::{LAST, MUTATIONS, OTHERWISE, QUERIES, STREAMS};
 use self::sdl::Sdl;
 use self::stage::Stage;
 use self::things::Things;

@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::callers::{Caller, Outcome};
-use super::expected::{STREAMS, Step};
 use super::needs::Who;
+use super::roots::{STREAMS, Step};
 use super::sdl::Sdl;
 use super::things::{Things, absent};
 use crate::support::Socket;

@@ -11,7 +11,7 @@ use super::needs::{Place, Tenant};
 use super::stage::{self, SPARES, Stage};
 use crate::support::client::Demo;
 use crate::support::sign_in::sign_in;
-use crate::support::{acts, keys};
+use crate::support::{acts, keys, settled};
 
 /// Something with an id.
 pub struct Thing {
@@ -94,6 +94,8 @@ pub async fn all(stage: &Stage) -> Things {
     papers(stage, &mut things).await;
     uses(stage, &mut things).await;
     requests(stage, &mut things).await;
+    bills(stage, &mut things).await;
+    prices(stage, &mut things).await;
     elsewhere(stage, &mut things).await;
     read(stage, &mut things).await;
     for slug in ["demo", "rival"] {
@@ -168,6 +170,16 @@ async fn papers(stage: &Stage, things: &mut Things) {
     world.sql("UPDATE delivery SET state = 'DEAD'").await;
     let id = text(&data["organization"]["deliveries"]["nodes"][0]["id"]);
     things.aim("deliveryId", "Delivery", id, &whole);
+
+    // Of nobody but the vendor; one of them decided about.
+    let parked = settled::park(world, "pi_parked").await;
+    things.aim("parkedPaymentId", "ParkedPayment", &parked, &whole);
+    let decided = settled::park(world, "pi_decided").await;
+    let input = json!({ "parkedPaymentId": decided, "resolution": { "dismiss": true }, "note": "Given back",
+        "idempotencyKey": "given back" });
+    let fields = "parkedPayment { id }";
+    stage.operator.mutate("resolveParkedPayment", "ResolveParkedPaymentInput", input, fields).await;
+    things.put("ParkedPayment", "one that was dismissed", &decided, &whole);
 
     let input = json!({ "organizationId": organization, "issuer": "https://login.example", "clientId": "c", "audience": "a",
         "domains": ["demo.test"], "groupClaim": "groups", "groupRoles": [{ "group": "auditors", "role": "AUDITOR" }] });
@@ -262,8 +274,54 @@ async fn requests(stage: &Stage, things: &mut Things) {
             things.put("Purchase", "one that answers", purchase, &main);
         }
     }
+    let maximum = json!({ "amount": "500.00", "currency": "USD" });
+    let input = json!({ "poolId": pool, "threshold": 1, "package": "STARTER", "monthlyMaximum": maximum });
+    owner.mutate("setAutoTopUp", "SetAutoTopUpInput", input, "setupUrl").await;
     let (purchase, _) = owner.checkout(pool, "under way").await;
     things.aim("purchaseId", "Purchase", &purchase, &main);
+}
+
+/// Billing details, and an invoice of which a part was paid.
+async fn bills(stage: &Stage, things: &mut Things) {
+    let (owner, operator, main) = (&stage.owner, &stage.operator, stage.main());
+    let Demo { organization, pool, .. } = &stage.demo;
+    acts::billed(operator, owner, organization, "10000.00").await;
+    let invoiced = acts::on_invoice(owner, pool, "invoiced").await;
+    assert_eq!(invoiced["userErrors"], json!([]), "{invoiced}");
+    let invoice = text(&invoiced["invoice"]["id"]);
+    let amount = json!({ "amount": "1.00", "currency": "USD" });
+    let input = json!({ "invoiceId": invoice, "amount": amount, "reference": "A bank's", "idempotencyKey": "a part" });
+    let (kind, fields) = ("RecordInvoicePaymentInput", "invoice { id }");
+    operator.mutate("recordInvoicePayment", kind, input, fields).await;
+    things.aim("invoiceId", "Invoice", invoice, &main);
+    things.put("Document", "an invoice", text(&invoiced["invoice"]["document"]["id"]), &main);
+}
+
+/// Prices that were agreed on, asked for, and bought at.
+async fn prices(stage: &Stage, things: &mut Things) {
+    let (owner, operator, main, whole) =
+        (&stage.owner, &stage.operator, stage.main(), Place::of(Tenant::Demo));
+    let input =
+        json!({ "organizationId": stage.demo.organization, "fromCredits": 5_000, "unitPrice": "1.50" });
+    let (kind, fields) = ("SetContractPriceInput", "contractPrice { id }");
+    let made = operator.mutate("setContractPrice", kind, input, fields).await;
+    things.put("ContractPrice", "from 5,000 credits on", text(&made["contractPrice"]["id"]), &whole);
+    let ask = async |key: &str| {
+        let input =
+            json!({ "poolId": stage.demo.pool, "credits": 2_000, "note": "A region", "idempotencyKey": key });
+        let made = owner.mutate("requestQuote", "RequestQuoteInput", input, "quote { id }").await;
+        text(&made["quote"]["id"]).to_owned()
+    };
+    things.aim("quoteId", "Quote", &ask("asked").await, &main);
+    let bought = ask("to buy").await;
+    let total = json!({ "amount": "3000.00", "currency": "USD" });
+    let input =
+        json!({ "quoteId": bought, "answer": { "price": { "total": total } }, "idempotencyKey": "answered" });
+    operator.mutate("answerQuote", "AnswerQuoteInput", input, "quote { id }").await;
+    let input = json!({ "poolId": stage.demo.pool, "quoteId": bought, "idempotencyKey": "by quote" });
+    let made = owner.mutate("requestPurchase", "RequestPurchaseInput", input, "purchase { id }").await;
+    things.put("Quote", "one that was bought", &bought, &main);
+    things.put("Purchase", "one by a quote", text(&made["purchase"]["id"]), &main);
 }
 
 /// What is in the other pool.
@@ -283,6 +341,15 @@ async fn elsewhere(stage: &Stage, things: &mut Things) {
     owner.mutate("updatePool", "UpdatePoolInput", input, "pool { id }").await;
     let made = owner.charge(use_of(pool, None, None, "elsewhere")).await;
     things.put("Charge", "in the other pool", text(&made["charge"]["id"]), &place);
+    let (purchase, url) = owner.checkout(pool, "elsewhere").await;
+    assert_eq!(owner.submit(&format!("{url}/pay")).await.0, 200);
+    let amount = json!({ "amount": "1.00", "currency": "USD" });
+    let input = json!({ "purchaseId": purchase, "amount": amount, "reason": "A house less", "idempotencyKey": "part" });
+    let fields = "reversal { id creditNote { id } }";
+    let made = operator.mutate("refundPurchase", "RefundPurchaseInput", input, fields).await;
+    things.put("Document", "a credit note", text(&made["reversal"]["creditNote"]["id"]), &place);
+    things.put("Purchase", "in the other pool", &purchase, &place);
+    things.put("Reversal", "a part, in the other pool", text(&made["reversal"]["id"]), &place);
     let input = json!({ "poolId": pool, "reason": "Nobody is to write here" });
     operator.mutate("freezePool", "FreezePoolInput", input, "pool { id }").await;
 }

@@ -92,6 +92,35 @@ pub async fn hold(
     made["hold"]["id"].as_str().unwrap().to_owned()
 }
 
+/// Gives an organization billing details, and lets it buy on invoice up to a limit in dollars.
+pub async fn billed(operator: &Client, owner: &Client, organization: &str, limit: &str) {
+    let tax = json!([{ "label": "VAT", "percent": "19" }]);
+    let input = json!({ "organizationId": organization, "name": "Acme Ltd.", "address": "1 Main Street\nTown", "country": "DE",
+        "taxId": "DE1", "reference": "Cost centre 7", "taxLines": tax });
+    let fields = "billingProfile { name }";
+    owner.mutate("setBillingProfile", "SetBillingProfileInput", input, fields).await;
+    let limit = json!({ "amount": limit, "currency": "USD" });
+    let input =
+        json!({ "organizationId": organization, "terms": "INVOICE", "creditLimit": limit, "dueDays": 14 });
+    operator.mutate("setPaymentTerms", "SetPaymentTermsInput", input, "organization { id }").await;
+}
+
+/// Buys the Starter package on invoice, and answers the payload whatever it says.
+pub async fn on_invoice(client: &Client, pool: &str, key: &str) -> Value {
+    let input = json!({ "poolId": pool, "package": "STARTER", "idempotencyKey": key });
+    let made = client.mutate("requestPurchase", "RequestPurchaseInput", input, "purchase { id }").await;
+    invoiced(client, made["purchase"]["id"].as_str().unwrap(), key).await
+}
+
+/// Asks for an invoice for a purchase, and answers the payload whatever it says.
+pub async fn invoiced(client: &Client, purchase: &str, key: &str) -> Value {
+    let terms = json!({ "purchaseOrder": format!("PO {key}") });
+    let input = json!({ "purchaseId": purchase, "invoice": terms, "idempotencyKey": key });
+    let fields = "purchase { id state } checkoutUrl replayed invoice { id state purchaseOrder dueAt document { id number }
+        total { amount currency } outstanding { amount } }";
+    client.try_mutate("startCheckout", "StartCheckoutInput", input, fields).await
+}
+
 /// What must hold of all balances at any time, whoever wrote them: nothing is on its way between pools, accounts
 /// are their positions, pools are their accounts, and versions have no gaps.
 pub async fn balances_are_right(world: &World) {

@@ -96,7 +96,8 @@ impl Client {
                  ... on ReferenceTakenError {{ chargeId holdId }} ... on HoldClosedError {{ state }}
                  ... on CaptureExceedsHoldError {{ service line held }}
                  ... on RefundExceedsChargeError {{ refundable }} ... on GuaranteeError {{ reason }}
-                 ... on CapExceededError {{ capId headroom cap {{ id }} }} ... on BatchAbortedError {{ item }} }} }} }}"
+                 ... on CapExceededError {{ capId headroom cap {{ id }} }} ... on BatchAbortedError {{ item }}
+                 ... on CreditLimitError {{ mayOwe: available {{ amount }} }} }} }} }}"
         );
         let body = self.raw(&query, json!({ "input": input })).await;
         assert!(body.get("errors").is_none(), "{name}: {body}");

@@ -7,9 +7,9 @@ use bursar::global_id;
 use bursar::ledger::{Receipt, ReceiptRow, Submission};
 use bursar_domain::id::{ChargeId, DepartmentId, EntryId, HoldId, Id, LotId, PoolId};
 use bursar_domain::ledger::{
-    AllocateCredits, CaptureHold, ChargeCredits, Command, CommandId, ExtendLot, HoldCredits, Instruction,
-    IssueCredits, Key, LineRequest, LotClass, LotSource, MoveCredits, RefundCharge, RequestHash, RevokeLot,
-    TakeBackCredits, VoidHold,
+    AllocateCredits, CaptureHold, ChargeCredits, Command, CommandId, DisputeLot, ExtendLot, HoldCredits,
+    Instruction, IssueCredits, Key, LineRequest, LotClass, LotSource, MoveCredits, RefundCharge, RequestHash,
+    RevokeLot, TakeBackCredits, VoidHold,
 };
 use bursar_domain::{Credits, Currency};
 use serde_json::json;
@@ -57,6 +57,7 @@ impl<'w> History<'w> {
         history.charges_and_holds().await;
         history.extensions_and_corrections(grant).await;
         history.reversal().await;
+        history.disputes().await;
         history.refunds_of_what_has_lapsed().await;
         history
     }
@@ -124,12 +125,43 @@ impl<'w> History<'w> {
         let doomed = self.issue(doomed).await;
         let hold = self.hold(None, 25, 24 * 3_600).await;
         self.charge(None, 10, None).await;
-        self.book(Instruction::Revoke(RevokeLot { lot: doomed, credits: credits(60) })).await;
+        let revoke = RevokeLot { lot: doomed, credits: credits(60), value: 1_200, disputed: false };
+        self.book(Instruction::Revoke(revoke)).await;
         self.capture(hold, None, Some(5), false).await;
         self.book(Instruction::Void(VoidHold { hold, department: None })).await;
         let settling =
             Coming { credits: 100, cost: 2_000, priority: 90, days: None, source: LotSource::Purchase };
         self.issue(settling).await;
+    }
+
+    /// Two payments are disputed while some of their credits are held: one dispute is won, one is lost. A third
+    /// stays open.
+    async fn disputes(&self) {
+        let coming = |credits, cost| {
+            let (days, source) = (Some(300), LotSource::Purchase);
+            Coming { credits, cost, priority: 0, days, source }
+        };
+        for won in [true, false] {
+            let lot = self.issue(coming(40, 800)).await;
+            let (kept, let_go) = (self.hold(None, 8, 24 * 3_600).await, self.hold(None, 6, 24 * 3_600).await);
+            let whole = DisputeLot { lot, credits: credits(40) };
+            self.book(Instruction::Dispute(whole.clone())).await;
+            // What is let go is held for the dispute.
+            self.book(Instruction::Void(VoidHold { hold: let_go, department: None })).await;
+            self.capture(kept, None, Some(5), false).await;
+            let revoke = RevokeLot { lot, credits: credits(40), value: 800, disputed: true };
+            let end = if won { Instruction::Reinstate(whole) } else { Instruction::Revoke(revoke) };
+            self.book(end).await;
+            self.book(Instruction::Void(VoidHold { hold: kept, department: None })).await;
+            if won {
+                // Nothing of it is left for the uses to come.
+                self.charge(None, 35, None).await;
+            }
+        }
+        self.issue(Coming { priority: 90, ..coming(50, 1_100) }).await;
+        let lot = self.issue(coming(20, 400)).await;
+        self.hold(None, 4, 60 * 3_600).await;
+        self.book(Instruction::Dispute(DisputeLot { lot, credits: credits(20) })).await;
     }
 
     async fn refunds_of_what_has_lapsed(&self) {

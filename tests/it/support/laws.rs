@@ -96,7 +96,19 @@ fn laws() -> Vec<(String, String)> {
         let name = format!("the {column} of positions are their transfers");
         law(&name, rows("lot_position", &format!("{column} <> {transfers}")));
     }
-    law("positions are open with credits", rows("lot_position", "open <> (credits > 0) OR revoking > held"));
+    law(
+        "positions are open with credits, and no held credit is spoken for twice",
+        rows("lot_position", "open <> (credits > 0) OR revoking + contested > held - disputed"),
+    );
+    law(
+        "heads count what is to be taken back",
+        rows(
+            "pool_head",
+            "revoking <> (SELECT coalesce(sum(t.revoking), 0) FROM lot_position t WHERE {of_pool})
+             OR receivable <> 0 AND debt = 0 AND revoking = 0",
+        ),
+    );
+    law("money adds up", money());
     law(
         "pools are their accounts",
         rows(
@@ -125,6 +137,31 @@ fn laws() -> Vec<(String, String)> {
     );
     laws.extend(of_causes());
     laws
+}
+
+/// Counts the organizations whose money does not add up: what lots cost that came in is what was consumed, has
+/// expired, is still there, was corrected or went back, less what is receivable for it, plus adjustments. (Kind
+/// 12 is a correction, 14 a reversal, whose entry says how much money went back.)
+fn money() -> String {
+    let moved = |which: &str| {
+        format!(
+            "(SELECT coalesce(sum(CASE WHEN {which} THEN t.cost ELSE 0 END), 0) FROM transfer t
+                WHERE t.organization_id = x.organization_id AND t.kind NOT IN (7, 8))"
+        )
+    };
+    let paid = moved("t.debit_kind = 10");
+    let used = ["t.credit_kind IN (11, 12)", "t.credit_kind = 13 AND t.kind = 12"].map(moved).join(" + ");
+    let back = moved("t.debit_kind IN (11, 12)");
+    let of = |sum: &str, table: &str, which: &str| {
+        format!(
+            "(SELECT coalesce(sum({sum}), 0) FROM {table} t WHERE t.organization_id = x.organization_id {which})"
+        )
+    };
+    let there = of("t.cost", "lot_position", "");
+    let returned = of("t.cost", "journal_entry", "AND t.kind = 14");
+    let open = of("t.adjusted - t.receivable", "pool_head", "");
+    let organizations = "(SELECT DISTINCT organization_id FROM pool_head)";
+    rows(organizations, &format!("{paid} <> {used} - {back} + {there} + {returned} + {open}"))
 }
 
 /// The laws of what causes transfers: charges, entries, holds.
@@ -164,11 +201,12 @@ fn of_causes() -> Vec<(String, String)> {
         ),
     );
     law(
-        "pools hold what open holds hold",
+        "pools hold what open holds and disputes hold",
         rows(
             "pool_head",
             "held <> (SELECT coalesce(sum(t.credits - t.captured), 0) FROM hold t
-                WHERE {of_pool} AND t.state = 'OPEN')",
+                WHERE {of_pool} AND t.state = 'OPEN')
+             + (SELECT coalesce(sum(t.disputed), 0) FROM lot_position t WHERE {of_pool})",
         ),
     );
     law(

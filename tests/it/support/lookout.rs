@@ -1,6 +1,6 @@
 //! Looks out for secrets while all other tests run: in what the servers of this process log, and in the files of every
 //! SQLite database when its test is done. What is looked for is known by its shape: keys, JSON Web Tokens, refresh
-//! tokens, links with their proofs.
+//! tokens, links with their proofs, the keys and signing secrets of the payment provider.
 //!
 //! Of the libraries only warnings are read, and of ours, besides, what is said of each request: finer logs of a whole
 //! run would take longer than the run. They are read where one server does everything there is (`secrets.rs`).
@@ -15,6 +15,8 @@ use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use super::stripe::{SECRET_KEY, WEBHOOK_SECRET};
 
 /// What is read of the logs.
 const READ: &str = "warn,bursar::http=debug";
@@ -84,6 +86,7 @@ pub fn secret_in(text: &[u8]) -> Option<String> {
         let looks = match text[at] {
             b'b' => text[at..].starts_with(api_key::PREFIX.as_bytes()),
             b'e' => text[at..].starts_with(b"eyJ"),
+            b's' | b'w' => PAYMENTS.iter().any(|prefix| text[at..].starts_with(prefix.as_bytes())),
             b'/' => PATHS.iter().any(|path| text[at..].starts_with(path.as_bytes())),
             _ => false,
         };
@@ -102,9 +105,17 @@ pub fn secret_in(text: &[u8]) -> Option<String> {
 }
 
 /// How paths begin that end with a proof.
-const PATHS: &[&str] = &["/checkout/", "/invitation/", "/sign-in/"];
+const PATHS: &[&str] = &["/checkout/", "/consent/", "/document/", "/invitation/", "/sign-in/"];
+
+/// How keys and signing secrets of the payment provider begin.
+const PAYMENTS: &[&str] = &["sk_live_", "sk_test_", "whsec_"];
+/// How long what follows is at least.
+const PAYMENT_KEY: usize = 16;
 
 fn is_secret(word: &str) -> bool {
+    if let Some(rest) = PAYMENTS.iter().find_map(|prefix| word.strip_prefix(prefix)) {
+        return rest.bytes().take_while(u8::is_ascii_alphanumeric).count() >= PAYMENT_KEY;
+    }
     if word.starts_with(api_key::PREFIX) {
         let key = word.get(..KEY).is_some_and(|word| api_key::recognise(word).is_some());
         return key || (word.starts_with("bursar_refresh.") && has_proof(word));
@@ -141,6 +152,9 @@ fn secrets_are_known_by_their_shape() {
         format!("/sign-in/user_1.link_1.{proof}"),
         format!("/invitation/org_1.invitation_1.1.{proof}"),
         format!("/checkout/org_1/payment_1/{proof}/pay"),
+        format!("/document/org_1/document_1/{proof}/pdf"),
+        SECRET_KEY.to_owned(),
+        WEBHOOK_SECRET.to_owned(),
     ] {
         assert_eq!(secret_in(format!("a \"{secret}\" b").as_bytes()), Some(secret.clone()), "{secret}");
     }
@@ -151,6 +165,8 @@ fn secrets_are_known_by_their_shape() {
         token.rsplit_once('.').unwrap().0.to_owned(),
         "/sign-in/user_1.link_1.{token}".to_owned(),
         "/checkout/...".to_owned(),
+        "sk_test_".to_owned(),
+        "whsec_a".to_owned(),
         "eyJ".to_owned(),
     ] {
         assert_eq!(secret_in(other.as_bytes()), None, "{other}");

@@ -62,6 +62,15 @@ pub async fn verify(database: &TestDatabase) -> (bool, String) {
     (output.status.success(), said.concat())
 }
 
+/// Runs `bursar reconcile` on a database with more settings and arguments; its status, and what it said.
+pub async fn reconcile(database: &TestDatabase, settings: &[(&str, &str)], more: &[&str]) -> (i32, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = bursar(database, &dir);
+    let output = command.arg("reconcile").args(more).envs(settings.iter().copied()).output().await.unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    (output.status.code().unwrap(), said.concat())
+}
+
 /// `bursar serve` on a database, with more settings.
 fn serve(database: &TestDatabase, settings: &[(&str, &str)], dir: &tempfile::TempDir) -> Command {
     let mut command = bursar(database, dir);

@@ -73,9 +73,16 @@ impl Schema {
     pub fn input(&self, name: &str, id: &dyn Fn(&str) -> String, unique: &str) -> Value {
         let mut input = Map::new();
         for field in &self.inputs[name] {
+            if name == "RequestPurchaseInput" && ["credits", "quoteId"].contains(&field.name.as_str()) {
+                // What is bought is said in one way only: by the package.
+                continue;
+            }
             let value = match field.kind.as_str() {
                 "ID" => json!(id(&field.name)),
                 "IdempotencyKey" => json!(unique),
+                // Paid at a checkout page.
+                "InvoiceTermsInput" => continue,
+                "ParkedPaymentResolution" => json!({ "dismiss": true }),
                 "Credits" => json!(1),
                 // Nothing that is made in passing is to end while the test looks on.
                 "Int" if field.name == "ttlSeconds" => json!(3_600),
@@ -92,19 +99,26 @@ impl Schema {
                 "PeriodKind" => json!("MONTH"),
                 "SpendingCapScope" => json!({ "service": "OUTDOOR_STAGING" }),
                 "CreditRequestAnswer" => json!({ "decline": true }),
+                // What begins in 30 days ends later.
+                "DateTime" if field.name == "endsAt" => {
+                    json!((chrono::Utc::now() + chrono::Duration::days(60)).to_rfc3339())
+                }
                 "DateTime" => json!((chrono::Utc::now() + chrono::Duration::days(30)).to_rfc3339()),
                 "SignedCredits" => json!(1),
                 "Decimal" => json!("1.00"),
                 "LotClass" => json!("PROMOTIONAL"),
                 "Overflow" => json!("DENY"),
+                "PaymentTerms" => json!("INVOICE"),
                 "ChargeLineInput" => json!({ "service": "FURNITURE_REMOVAL", "quantity": 1 }),
                 "String" => match field.name.as_str() {
+                    "country" => json!("DE"),
                     "package" => json!("STARTER"),
                     "slug" => json!(unique.to_lowercase().replace('_', "-")),
                     "code" => json!(unique.to_uppercase().replace('-', "_")),
                     "email" | "ownerEmail" => json!(format!("{unique}@example.test")),
                     "allowedServices" => json!("STYLE_CHANGE"),
                     "issuer" => json!("https://login.example"),
+                    "service" => json!("OUTDOOR_STAGING"),
                     "domains" => json!("demo.test"),
                     _ => json!(unique),
                 },

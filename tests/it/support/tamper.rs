@@ -31,7 +31,7 @@ pub enum Edit {
 
 use Edit::{Add, Bytes, Code, Not, Null, Text, Word};
 
-const KINDS: &[i16] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 99];
+const KINDS: &[i16] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 99];
 const ACCOUNTS: &[i16] = &[1, 2, 10, 11, 12, 13, 14, 15];
 
 /// The columns of a table that can be edited, and how. (Keys are left as they are: a row with another key is
@@ -99,7 +99,15 @@ pub fn columns(table: &str) -> &'static [(&'static str, Edit)] {
             ("seal", Bytes(32)),
             ("seal", Null),
         ],
-        "lot_position" => &[("credits", Add), ("held", Add), ("cost", Add), ("open", Not), ("revoking", Add)],
+        "lot_position" => &[
+            ("credits", Add),
+            ("held", Add),
+            ("cost", Add),
+            ("open", Not),
+            ("revoking", Add),
+            ("disputed", Add),
+            ("contested", Add),
+        ],
         "account" => &[
             ("department_id", Edit::Uuid),
             ("posted", Add),
@@ -118,7 +126,15 @@ pub fn columns(table: &str) -> &'static [(&'static str, Edit)] {
             ("seal", Bytes(32)),
             ("seal", Null),
         ],
-        "pool_head" => &[("version", Add), ("clock", Add), ("held", Add), ("hash", Bytes(32))],
+        "pool_head" => &[
+            ("version", Add),
+            ("clock", Add),
+            ("held", Add),
+            ("hash", Bytes(32)),
+            ("receivable", Add),
+            ("adjusted", Add),
+            ("revoking", Add),
+        ],
         "journal_entry" => &[
             ("pool_id", Edit::Uuid),
             ("kind", Code(KINDS)),

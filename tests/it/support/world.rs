@@ -64,7 +64,15 @@ impl World {
 
     /// Starts such a server with settings of the test's own.
     pub async fn start_untimed_as(backend: Backend, clock: Clock, change: impl FnOnce(&mut Config)) -> World {
-        let database = TestDatabase::migrated(backend).await;
+        World::start_untimed_with(TestDatabase::migrated(backend).await, clock, change).await
+    }
+
+    /// The same on a database that is there.
+    pub async fn start_untimed_with(
+        database: TestDatabase,
+        clock: Clock,
+        change: impl FnOnce(&mut Config),
+    ) -> World {
         let mut settings = config(&database);
         change(&mut settings);
         let app = App::open(settings, clock.clone()).await.unwrap();

@@ -1,9 +1,9 @@
-//! Coins that come in, go from one to another, or are taken back.
+//! Coins that come in, go from one to another, or are taken out.
 
 use std::iter::repeat_n;
 
 use bursar_domain::id::{Id, PoolId};
-use bursar_domain::ledger::{ExtendLot, IssueCredits, RefillAllocation, RevokeLot, TakeBackCredits};
+use bursar_domain::ledger::{ExtendLot, IssueCredits, RefillAllocation, TakeBackCredits};
 
 use super::{Holder, Lot, Model, NEVER, No, Place, Topping, no};
 
@@ -167,33 +167,6 @@ impl Model {
         self.lots.insert(request.new_lot, Lot { place: new, reversed: false, successor: None });
         let extended = self.lots.get_mut(&request.lot).unwrap();
         extended.successor = Some(request.new_lot);
-        Ok(())
-    }
-
-    /// Free coins of a lot at once, held ones when they are let go; what is missing is owed.
-    pub(super) fn revoke(&mut self, pool: PoolId, request: &RevokeLot, at: i64) -> Result<(), No> {
-        let Some(lot) = self.lots.get_mut(&request.lot) else { return no("no such lot") };
-        if request.credits.is_zero() {
-            return no("nothing");
-        }
-        lot.reversed = true;
-        let (place, mut left) = (lot.place, request.credits.get());
-        let purse = self.purse(pool);
-        for holder in purse.holders() {
-            let taken = purse.take_of(holder, left, false, |of| *of == place).len() as i64;
-            left -= taken;
-            purse.revoked += taken;
-        }
-        for holder in purse.holders() {
-            let held = purse.held(holder, &place);
-            let doomed = purse.doomed.entry((holder, place)).or_default();
-            let more = (held - *doomed).min(left);
-            *doomed += more;
-            left -= more;
-        }
-        purse.debt += left;
-        purse.revoked += left;
-        purse.clock = at;
         Ok(())
     }
 }

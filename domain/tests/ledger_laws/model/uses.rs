@@ -218,7 +218,12 @@ impl Model {
             for place in emptied {
                 let held = purse.held(holder, &place);
                 let doomed = purse.doomed.entry((holder, place)).or_default();
-                let owed = (*doomed - held).max(0);
+                let contested = purse.contested.entry((holder, place)).or_default();
+                // A dispute that waits for one gives it up before that.
+                let over = (*doomed + *contested - held).max(0);
+                let given_up = over.min(*contested);
+                *contested -= given_up;
+                let owed = over - given_up;
                 *doomed -= owed;
                 purse.debt += owed;
                 purse.revoked += owed;

@@ -1,0 +1,217 @@
+//! Numbered documents: issued in the transaction of their cause, found by the address that proves itself.
+
+use bursar_domain::Timestamp;
+use bursar_domain::id::{DocumentId, OrganizationId, PurchaseId};
+use bursar_domain::invoice::{DocumentKind, written_number};
+use bursar_entity::{document, document_series, organization, purchase};
+use sea_orm::{
+    ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, Unchanged,
+};
+
+use super::content::{Content, Line, amount, day, party, taxes, title, unit_price};
+use super::profile::{decode_tax_lines, find};
+use crate::auth::Keys;
+use crate::clock::Clock;
+use crate::config::Seller;
+use crate::context::Context;
+use crate::db::{Tenant, Txn};
+use crate::error::{Error, Result};
+use crate::global_id;
+
+/// What is to be issued.
+#[derive(Clone, Copy, Debug)]
+pub struct Issue<'a> {
+    /// What it is.
+    pub kind: DocumentKind,
+    /// The purchase that it is about.
+    pub purchase: &'a purchase::Model,
+    /// What was bought.
+    pub title: &'a str,
+    /// What it is over, in minor units: of a credit note what is taken back.
+    pub total: i64,
+    /// The document that it takes back.
+    pub corrects: Option<&'a document::Model>,
+    /// The buyer's own number of the order.
+    pub purchase_order: Option<&'a str>,
+    /// Until when it is to be paid.
+    pub due_at: Option<Timestamp>,
+    /// What else is to be said.
+    pub note: Option<&'a str>,
+}
+
+/// Issues a document with the next number of its kind. The number's row is locked until the commit, after everything
+/// but the end of the audit log.
+///
+/// # Errors
+/// What the database answers.
+pub async fn issue_document(
+    txn: &Txn,
+    (tenant, seller): (Tenant, &Seller),
+    clock: &Clock,
+    issue: Issue<'_>,
+) -> Result<document::Model> {
+    let organization = tenant.find::<organization::Entity>().one(txn).await?;
+    let organization = organization.ok_or(Error::not_found("organization"))?;
+    let profile = find(txn, tenant).await?;
+    let now = clock.now();
+    let currency = issue.purchase.currency;
+    let number = next_number(txn, tenant, issue.kind).await?;
+    let written = written_number(issue.kind, &organization.slug, number);
+    let lines = profile.as_ref().map_or(Ok(Vec::new()), |row| decode_tax_lines(&row.tax_lines))?;
+    let (net, taxes) = taxes(issue.total, currency, &lines);
+    // A part that is taken back is so much money, not so many credits at a price.
+    let whole = issue.total == issue.purchase.total;
+    let line = Line {
+        text: issue.title.to_owned(),
+        credits: whole.then(|| issue.purchase.credits.to_string()),
+        unit_price: whole.then(|| unit_price(issue.purchase.unit_price, currency)),
+        amount: amount(issue.total, currency),
+    };
+    let buyer = match &profile {
+        Some(row) => party(&row.name, &row.address, row.country.as_deref(), row.tax_id.as_deref()),
+        None => party(&organization.name, "", None, None),
+    };
+    let content = Content {
+        title: title(issue.kind).to_owned(),
+        number: written.clone(),
+        issued: day(now),
+        seller: party(&seller.name, &seller.address, None, seller.tax_id.as_deref()),
+        buyer,
+        reference: profile.and_then(|row| row.reference),
+        purchase_order: issue.purchase_order.map(str::to_owned),
+        corrects: issue.corrects.map(|row| row.written_number.clone()),
+        due: issue.due_at.map(day),
+        lines: vec![line],
+        net,
+        taxes,
+        total: amount(issue.total, currency),
+        currency: currency.code().to_owned(),
+        note: issue.note.map(str::to_owned),
+    };
+    let row = document::Model {
+        organization_id: tenant.id(),
+        id: clock.new_id::<DocumentId>(),
+        kind: issue.kind,
+        number,
+        written_number: written,
+        purchase_id: issue.purchase.id,
+        corrects_id: issue.corrects.map(|row| row.id),
+        total: issue.total,
+        currency,
+        content: content.written()?,
+        created_at: now,
+    };
+    document::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
+    Ok(row)
+}
+
+/// Counts one up, with the row locked.
+async fn next_number(txn: &Txn, tenant: Tenant, kind: DocumentKind) -> Result<i64> {
+    let locked = || {
+        let row = tenant.find::<document_series::Entity>().filter(document_series::Column::Kind.eq(kind));
+        row.lock_exclusive().one(txn)
+    };
+    let known = match locked().await? {
+        Some(row) => row,
+        None => {
+            let first = document_series::Model { organization_id: tenant.id(), kind, last: 0 };
+            // Somebody may issue the first one at the same time; then this waits for theirs.
+            document_series::Entity::insert(first.into_active_model())
+                .on_conflict_do_nothing_on([
+                    document_series::Column::OrganizationId,
+                    document_series::Column::Kind,
+                ])
+                .exec_without_returning(txn)
+                .await?;
+            let row = locked().await?;
+            row.ok_or_else(|| Error::internal("the numbers of documents are not there"))?
+        }
+    };
+    let last = known.last.saturating_add(1);
+    let row = document_series::ActiveModel {
+        organization_id: Unchanged(tenant.id()),
+        kind: Unchanged(kind),
+        last: Set(last),
+    };
+    document_series::Entity::update(row).exec_without_returning(txn).await?;
+    Ok(last)
+}
+
+/// The newest document of some kinds that is about a purchase.
+///
+/// # Errors
+/// What the database answers.
+pub async fn document_of(
+    txn: &Txn,
+    tenant: Tenant,
+    purchase: PurchaseId,
+    kinds: &[DocumentKind],
+) -> Result<Option<document::Model>> {
+    let rows = tenant
+        .find::<document::Entity>()
+        .filter(document::Column::PurchaseId.eq(purchase))
+        .filter(document::Column::Kind.is_in(kinds.iter().copied()))
+        .order_by_desc(document::Column::Id);
+    Ok(rows.one(txn).await?)
+}
+
+/// The address of a document, below the server's own. It can be opened without a token: a browser sends none with a
+/// download.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DocumentLink {
+    /// The organization.
+    pub organization: String,
+    /// The document.
+    pub document: String,
+    /// The proof that Bursar made the address: a MAC over the two.
+    pub token: String,
+}
+
+/// Without the proof.
+impl std::fmt::Debug for DocumentLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DocumentLink({})", about(&self.organization, &self.document))
+    }
+}
+
+impl DocumentLink {
+    /// The address of a document.
+    pub fn new(keys: &Keys, document: &document::Model) -> DocumentLink {
+        let organization = global_id::encode(document.organization_id);
+        let id = global_id::encode(document.id);
+        let token = keys.link_token(&about(&organization, &id));
+        DocumentLink { organization, document: id, token }
+    }
+
+    /// The path of the page. The PDF is at the same path with `/pdf` after it.
+    pub fn path(&self) -> String {
+        format!("/document/{}/{}/{}", self.organization, self.document, self.token)
+    }
+
+    /// The organization and document of an address that Bursar made; of any other, nothing is found.
+    fn resolve(&self, keys: &Keys) -> Result<(Tenant, DocumentId)> {
+        let not_found = || Error::not_found("document");
+        if !keys.is_link_token(&about(&self.organization, &self.document), &self.token) {
+            return Err(not_found());
+        }
+        let organization: OrganizationId = global_id::decode(&self.organization).ok_or_else(not_found)?;
+        let document = global_id::decode(&self.document).ok_or_else(not_found)?;
+        // The address proves that Bursar gave it out for this organization's document.
+        Ok((Tenant::vouched(organization), document))
+    }
+}
+
+fn about(organization: &str, document: &str) -> String {
+    format!("document {organization} {document}")
+}
+
+/// The document at an address.
+///
+/// # Errors
+/// There is none; what the database answers.
+pub async fn find_document(context: &Context, keys: &Keys, link: &DocumentLink) -> Result<document::Model> {
+    let (tenant, id) = link.resolve(keys)?;
+    let snapshot = context.db.read(tenant).await?;
+    let row = tenant.find::<document::Entity>().filter(document::Column::Id.eq(id)).one(&snapshot).await?;
+    row.ok_or(Error::not_found("document"))
+}

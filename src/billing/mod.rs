@@ -1,0 +1,20 @@
+//! Billing: what documents say of an organization, on which terms it buys on invoice, and the documents themselves.
+//!
+//! A document says for ever what it said when it was issued: everything that it shows is written down with it
+//! ([`Content`]), and page and PDF are made of that and of nothing else. Its number comes from a row that is locked in
+//! the transaction of its cause, so that numbers have no gaps: a transaction that fails leaves none behind.
+
+mod content;
+mod document;
+mod layout;
+mod owed;
+mod pdf;
+mod profile;
+
+pub use content::{Content, Line, Party, Tax};
+pub use document::{DocumentLink, Issue, document_of, find_document, issue_document};
+pub use owed::{Owed, owed};
+pub use pdf::pdf;
+pub use profile::{
+    DUE_DAYS, Profile, TaxLine, Terms, decode_tax_lines, set_billing_profile, set_payment_terms,
+};

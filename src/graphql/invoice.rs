@@ -1,0 +1,199 @@
+//! Invoices and what was paid of them.
+
+use async_graphql::{Context, Enum, ID, Object};
+use bursar_domain::Money;
+use bursar_domain::id::PurchaseId;
+use bursar_domain::invoice as states;
+use bursar_domain::permission::Action;
+use bursar_entity::{invoice, invoice_payment};
+use sea_orm::{ColumnTrait, Order, QueryFilter, QueryOrder};
+
+use super::connection::{NodeConnection, PageArgs, connection};
+use super::errors::ApiError;
+use super::node::{decode, found};
+use super::numbered_document::Document;
+use super::purchase::Purchase;
+use super::scalars::{DateTime, MoneyObject};
+use super::{Request, request, signed_in};
+use crate::auth::Authorized;
+use crate::db::Tenant;
+use crate::error::Error;
+use crate::global_id;
+
+/// Where an invoice stands.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "states::InvoiceState")]
+pub enum InvoiceState {
+    /// It is to be paid.
+    Open,
+    /// A part of it has been paid.
+    PartlyPaid,
+    /// It has been paid.
+    Paid,
+    /// The day is over by which it was to be paid.
+    Overdue,
+    /// It need not be paid any more: all of it was credited.
+    Credited,
+}
+
+/// An invoice.
+pub struct Invoice(pub invoice::Model);
+
+impl Invoice {
+    /// The invoice with a global id, when the caller may see the purchase.
+    pub async fn find(request: &Request, id: &str) -> Result<Invoice, Error> {
+        Ok(Invoice(authorized(request, id, Action::ReadPurchases).await?.into_value()))
+    }
+
+    /// The invoice of a purchase that the caller sees, when there is one.
+    pub async fn of_purchase(
+        request: &Request,
+        tenant: Tenant,
+        purchase: PurchaseId,
+    ) -> Result<Option<Invoice>, Error> {
+        let snapshot = request.snapshots.open(tenant).await?;
+        let row = tenant.find::<invoice::Entity>().filter(invoice::Column::PurchaseId.eq(purchase));
+        Ok(row.one(&*snapshot).await?.map(Invoice))
+    }
+
+    fn tenant(&self) -> Tenant {
+        // Only invoices that the caller may see become objects.
+        Tenant::vouched(self.0.organization_id)
+    }
+
+    fn money(&self, minor: i64) -> MoneyObject {
+        Money { minor, currency: self.0.currency }.into()
+    }
+}
+
+/// An invoice by its global id, for an action on it.
+pub async fn authorized(
+    request: &Request,
+    id: &str,
+    action: Action,
+) -> Result<Authorized<invoice::Model>, Error> {
+    request.caller()?.invoice(&request.snapshots, decode(id, "invoice")?, action).await
+}
+
+/// The invoices of an organization, newest first, for those who see all its purchases.
+pub async fn of_organization(
+    ctx: &Context<'_>,
+    tenant: Tenant,
+    args: PageArgs,
+) -> Result<NodeConnection<Invoice>, ApiError> {
+    let snapshot = signed_in(ctx)?.snapshots.open(tenant).await?;
+    let select = tenant.find::<invoice::Entity>();
+    let order = (invoice::Column::Id, Order::Desc);
+    connection(ctx, &snapshot, select, order, args, |row| row.id, Invoice).await
+}
+
+/// An invoice for a purchase whose credits came in at once.
+#[Object]
+impl Invoice {
+    /// The global id.
+    pub(crate) async fn id(&self) -> ID {
+        ID(global_id::encode(self.0.id))
+    }
+
+    /// The purchase.
+    async fn purchase(&self, ctx: &Context<'_>) -> Option<Result<Purchase, ApiError>> {
+        let find = Box::pin(async {
+            found(Purchase::find(request(ctx)?, &global_id::encode(self.0.purchase_id)).await)
+        });
+        find.await.transpose()
+    }
+
+    /// The numbered document.
+    async fn document(&self, ctx: &Context<'_>) -> Option<Result<Document, ApiError>> {
+        let find = Box::pin(async {
+            found(Document::find(request(ctx)?, &global_id::encode(self.0.document_id)).await)
+        });
+        find.await.transpose()
+    }
+
+    /// The buyer's own number of the order.
+    async fn purchase_order(&self) -> &str {
+        &self.0.purchase_order
+    }
+
+    /// Where it stands.
+    async fn state(&self) -> InvoiceState {
+        self.0.state.into()
+    }
+
+    /// What it is over.
+    async fn total(&self) -> MoneyObject {
+        self.money(self.0.total)
+    }
+
+    /// How much of it has been paid.
+    async fn paid(&self) -> MoneyObject {
+        self.money(self.0.paid)
+    }
+
+    /// How much of it need not be paid.
+    async fn credited(&self) -> MoneyObject {
+        self.money(self.0.credited)
+    }
+
+    /// How much of it is still to be paid.
+    async fn outstanding(&self) -> MoneyObject {
+        self.money(self.0.total.saturating_sub(self.0.credited).saturating_sub(self.0.paid).max(0))
+    }
+
+    /// Until when it is to be paid.
+    async fn due_at(&self) -> DateTime {
+        DateTime(self.0.due_at)
+    }
+
+    /// When it was issued.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.created_at)
+    }
+
+    /// What was paid of it, as the vendor's staff has recorded it, oldest first.
+    async fn payments(&self, ctx: &Context<'_>) -> Result<Vec<InvoicePayment>, ApiError> {
+        let list = Box::pin(async {
+            let snapshot = request(ctx)?.snapshots.open(self.tenant()).await?;
+            let rows = self
+                .tenant()
+                .find::<invoice_payment::Entity>()
+                .filter(invoice_payment::Column::InvoiceId.eq(self.0.id))
+                .order_by_asc(invoice_payment::Column::Id);
+            let rows = rows.all(&*snapshot).await.map_err(Error::from)?;
+            let payment = |row| InvoicePayment { row, currency: self.0.currency };
+            Ok(rows.into_iter().map(payment).collect())
+        });
+        list.await
+    }
+}
+
+/// A payment of an invoice.
+pub struct InvoicePayment {
+    row: invoice_payment::Model,
+    currency: bursar_domain::Currency,
+}
+
+/// A payment of an invoice, as the vendor's staff has recorded it.
+#[Object]
+impl InvoicePayment {
+    /// How much.
+    async fn amount(&self) -> MoneyObject {
+        Money { minor: self.row.amount, currency: self.currency }.into()
+    }
+
+    /// When the money arrived.
+    async fn received_at(&self) -> DateTime {
+        DateTime(self.row.received_at)
+    }
+
+    /// The bank's own name of it.
+    async fn reference(&self) -> Option<&str> {
+        self.row.reference.as_deref()
+    }
+
+    /// When it was recorded.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.row.created_at)
+    }
+}

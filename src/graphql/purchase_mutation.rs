@@ -1,0 +1,237 @@
+//! Buying credits: requesting a purchase, starting its checkout, withdrawing it.
+
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use bursar_domain::id::QuoteId;
+use bursar_domain::permission::Action;
+use bursar_entity::purchase;
+
+use super::errors::{ApiError, UserError, user_error};
+use super::invoice::Invoice;
+use super::node::decode;
+use super::payment::Payment;
+use super::pool;
+use super::purchase::{Purchase, authorized};
+use super::scalars::{CreditsScalar, CurrencyCode, IdempotencyKey};
+use super::{Request, signed_in};
+use crate::auth::Authorized;
+use crate::catalog::Buying;
+use crate::error::Error;
+use crate::purchases::{self, PurchaseRequest, Selling, StartCheckout, StartInvoice};
+
+/// What is to be bought.
+#[derive(InputObject)]
+pub struct RequestPurchaseInput {
+    /// For which pool.
+    pool_id: ID,
+    /// A package, by its code. Exactly one of this, `credits` and `quoteId` says what is bought.
+    package: Option<String>,
+    /// So many credits.
+    credits: Option<CreditsScalar>,
+    /// What the vendor has answered a quote request with.
+    quote_id: Option<ID>,
+    /// In which currency. Left out: the organization's; which is fixed by its first purchase or quote request.
+    currency: Option<CurrencyCode>,
+    /// Why it is wanted.
+    note: Option<String>,
+    /// The name of this request: repeating it has no second effect.
+    idempotency_key: IdempotencyKey,
+    /// Whether to answer only what would happen.
+    #[graphql(default = false)]
+    dry_run: bool,
+}
+
+/// How a purchase is bought on invoice.
+#[derive(InputObject)]
+pub struct InvoiceTermsInput {
+    /// The buyer's own number of the order.
+    purchase_order: String,
+}
+
+/// A purchase to be paid.
+#[derive(InputObject)]
+pub struct StartCheckoutInput {
+    /// Which purchase.
+    purchase_id: ID,
+    /// On invoice, for organizations that may: the credits come in at once. Left out: it is paid at a checkout page.
+    invoice: Option<InvoiceTermsInput>,
+    /// The name of this request: repeating it has no second effect.
+    idempotency_key: IdempotencyKey,
+    /// Whether to answer only what would happen.
+    #[graphql(default = false)]
+    dry_run: bool,
+}
+
+/// A purchase to be withdrawn.
+#[derive(InputObject)]
+pub struct CancelPurchaseInput {
+    /// Which purchase.
+    purchase_id: ID,
+}
+
+/// A purchase that was requested.
+#[derive(SimpleObject, Default)]
+pub struct RequestPurchasePayload {
+    /// The purchase.
+    purchase: Option<Purchase>,
+    /// Whether it had been requested before, under the same key.
+    replayed: bool,
+    /// Why it was not requested. Empty when it was.
+    user_errors: Vec<UserError>,
+}
+
+/// A checkout that was started.
+#[derive(SimpleObject, Default)]
+pub struct StartCheckoutPayload {
+    /// The purchase.
+    purchase: Option<Purchase>,
+    /// The attempt at paying it.
+    payment: Option<Payment>,
+    /// Where the purchase can be paid. Whoever has this address may pay or cancel. Null in a dry run, and on invoice.
+    checkout_url: Option<String>,
+    /// The invoice. Null when it is paid at a checkout page.
+    invoice: Option<Invoice>,
+    /// Whether it had been started before, under the same key.
+    replayed: bool,
+    /// Why it was not started. Empty when it was.
+    user_errors: Vec<UserError>,
+}
+
+/// A purchase that was withdrawn.
+#[derive(SimpleObject)]
+pub struct CancelPurchasePayload {
+    /// The purchase.
+    purchase: Option<Purchase>,
+    /// Why it was not withdrawn. Empty when it was.
+    user_errors: Vec<UserError>,
+}
+
+/// The part of the root that buys.
+#[derive(Default)]
+pub struct PurchaseMutation;
+
+#[Object]
+impl PurchaseMutation {
+    /// Requests credits for a pool: pins what is bought and for how much.
+    async fn request_purchase(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to buy.")] input: RequestPurchaseInput,
+    ) -> Option<Result<RequestPurchasePayload, ApiError>> {
+        let outcome = Box::pin(async {
+            let request = signed_in(ctx)?;
+            let pool = pool::authorized(request, &input.pool_id, Action::ManagePurchases).await;
+            let pool = pool.map_err(|error| error.at("poolId"))?;
+            let wanted = PurchaseRequest {
+                buying: buying(input.package, input.credits, input.quote_id)?,
+                currency: input.currency.map(|currency| currency.0),
+                note: input.note,
+                key: input.idempotency_key.0,
+                dry_run: input.dry_run,
+            };
+            request.snapshots.close().await;
+            purchases::request(&request.services.context, &pool, wanted).await
+        });
+        Some(match outcome.await {
+            Ok(requested) => Ok(RequestPurchasePayload {
+                purchase: Some(Purchase(requested.purchase)),
+                replayed: requested.replayed,
+                user_errors: Vec::new(),
+            }),
+            Err(error) => user_error(error)
+                .map(|error| RequestPurchasePayload { user_errors: vec![error], ..Default::default() }),
+        })
+    }
+
+    /// Starts a checkout of a purchase and answers the address of its page; or buys it on invoice. An earlier checkout
+    /// that is still open is closed.
+    async fn start_checkout(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to pay.")] input: StartCheckoutInput,
+    ) -> Option<Result<StartCheckoutPayload, ApiError>> {
+        let outcome = Box::pin(async {
+            let request = signed_in(ctx)?;
+            let purchase = managed(request, &input.purchase_id).await?;
+            start(&request.services.selling, &purchase, input).await
+        });
+        Some(outcome.await.or_else(|error| {
+            user_error(error)
+                .map(|error| StartCheckoutPayload { user_errors: vec![error], ..Default::default() })
+        }))
+    }
+
+    /// Withdraws a purchase before it is paid.
+    async fn cancel_purchase(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which one.")] input: CancelPurchaseInput,
+    ) -> Option<Result<CancelPurchasePayload, ApiError>> {
+        let outcome = Box::pin(async {
+            let request = signed_in(ctx)?;
+            let purchase = managed(request, &input.purchase_id).await?;
+            purchases::cancel(&request.services.selling, &purchase).await
+        });
+        Some(match outcome.await {
+            Ok(value) => {
+                Ok(CancelPurchasePayload { purchase: Some(Purchase(value)), user_errors: Vec::new() })
+            }
+            Err(error) => user_error(error)
+                .map(|error| CancelPurchasePayload { purchase: None, user_errors: vec![error] }),
+        })
+    }
+}
+
+/// A purchase for a change; the snapshot is closed, since what comes next is a write.
+async fn managed(request: &Request, id: &str) -> Result<Authorized<purchase::Model>, Error> {
+    let purchase = authorized(request, id, Action::ManagePurchases).await;
+    let purchase = purchase.map_err(|error| error.at("purchaseId"))?;
+    request.snapshots.close().await;
+    Ok(purchase)
+}
+
+/// What is bought: exactly one of the three.
+fn buying(
+    package: Option<String>,
+    credits: Option<CreditsScalar>,
+    quote: Option<ID>,
+) -> Result<Buying, Error> {
+    match (package, credits, quote) {
+        (Some(code), None, None) => Ok(Buying::Package(code)),
+        (None, Some(credits), None) => Ok(Buying::Credits(credits.0)),
+        (None, None, Some(id)) => {
+            let id: Result<QuoteId, Error> = decode(&id, "quote");
+            Ok(Buying::Quote(id.map_err(|error| error.at("quoteId"))?))
+        }
+        (None, None, None) => Err(Error::invalid("package", "or credits or quoteId must be given")),
+        _ => Err(Error::invalid("package", "only one of package, credits and quoteId may be given")),
+    }
+}
+
+async fn start(
+    selling: &Selling,
+    purchase: &Authorized<purchase::Model>,
+    input: StartCheckoutInput,
+) -> Result<StartCheckoutPayload, Error> {
+    let (key, dry_run) = (input.idempotency_key.0, input.dry_run);
+    if let Some(terms) = input.invoice {
+        let start = StartInvoice { purchase_order: terms.purchase_order, key, dry_run };
+        let invoiced = purchases::start_invoice(selling, purchase, start).await?;
+        return Ok(StartCheckoutPayload {
+            purchase: Some(Purchase(invoiced.purchase)),
+            payment: Some(Payment(invoiced.payment)),
+            checkout_url: None,
+            invoice: Some(Invoice(invoiced.invoice)),
+            replayed: invoiced.replayed,
+            user_errors: Vec::new(),
+        });
+    }
+    let started = purchases::start_checkout(selling, purchase, StartCheckout { key, dry_run }).await?;
+    Ok(StartCheckoutPayload {
+        purchase: Some(Purchase(started.purchase)),
+        payment: Some(Payment(started.payment)),
+        checkout_url: started.url,
+        invoice: None,
+        replayed: started.replayed,
+        user_errors: Vec::new(),
+    })
+}

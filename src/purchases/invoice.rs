@@ -1,0 +1,355 @@
+//! Buying on invoice: the credits come in at once, within the limit of the organization, and the money comes later.
+//!
+//! The organization is locked first: what it owes cannot change before the commit but to less.
+
+use bursar_domain::id::{InvoiceId, PaymentId, PurchaseId};
+use bursar_domain::invoice::{CreditRefusal, DocumentKind, InvoiceState, admit, state};
+use bursar_domain::ledger::chain::Canonical;
+use bursar_domain::organization::PaymentTerms;
+use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, apply};
+use bursar_domain::{Currency, Money, Timestamp};
+use bursar_entity::{billing_profile, invoice, payment, purchase};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, Set, Unchanged};
+use serde_json::json;
+
+use super::book::issue;
+use super::timed::{INVOICE_DUE, be_due};
+use super::waiting::{is_for_later, lock_head};
+use super::{
+    Selling, checkout, close_open_payments, lock, nothing_under_way, refused, write_payment, write_purchase,
+};
+use crate::audit;
+use crate::auth::{Actor, Authorized};
+use crate::billing::{self, DUE_DAYS, Issue, issue_document};
+use crate::catalog;
+use crate::changes::{Change, Subject};
+use crate::clock::Clock;
+use crate::db::{self, Fault, Tenant, Txn, fault};
+use crate::error::{Conflict, Error, Result};
+use crate::idempotency::Idempotency;
+use crate::organizations::lock_organization;
+use crate::{global_id, text};
+
+/// The field of the input that asks for an invoice.
+const FIELD: &str = "invoice";
+
+/// What is needed to buy on invoice.
+#[derive(Clone, Debug)]
+pub struct StartInvoice {
+    /// The buyer's own number of the order.
+    pub purchase_order: String,
+    /// The client's idempotency key.
+    pub key: String,
+    /// Whether everything is to be rolled back at the end.
+    pub dry_run: bool,
+}
+
+/// A purchase that an invoice is out for.
+#[derive(Clone, Debug)]
+pub struct Invoiced {
+    /// The purchase.
+    pub purchase: purchase::Model,
+    /// The payment that the invoice asks for.
+    pub payment: payment::Model,
+    /// The invoice.
+    pub invoice: invoice::Model,
+    /// Whether it had been issued before, under the same key.
+    pub replayed: bool,
+}
+
+/// Issues an invoice for a purchase, and its credits. Checkouts that are open are closed.
+///
+/// # Errors
+/// The organization pays first, has an invoice that is overdue, or would owe too much; the purchase is not to be paid.
+pub async fn start_invoice(
+    selling: &Selling,
+    purchase: &Authorized<purchase::Model>,
+    request: StartInvoice,
+) -> Result<Invoiced> {
+    let order = text::name("invoice.purchaseOrder", &request.purchase_order)?;
+    let mut form = Canonical::of("invoice");
+    form.id(purchase.id).text(&order);
+    // The key is that of a checkout: one that has started one starts no invoice.
+    let idempotency = Idempotency::new("startCheckout", &request.key, &form);
+    let tenant = purchase.tenant();
+    let (shop, purchase) = (selling.clone(), purchase.clone());
+    let work = db::work(move |txn| {
+        let (selling, purchase, order) = (shop.clone(), purchase.clone(), order.clone());
+        Box::pin(async move { start(txn, &selling, &purchase, (&order, idempotency)).await })
+    });
+    let context = selling.context();
+    if request.dry_run {
+        return Ok(context.db.rehearse(tenant, work).await?.0);
+    }
+    let (invoiced, committed, closed) = match context.db.write(tenant, work.clone()).await {
+        // The same key at the same time, on another purchase: what it stands for can be seen now.
+        Err(Error::Database(error)) if matches!(fault(&error), Fault::Unique(_)) => {
+            context.db.write(tenant, work).await
+        }
+        outcome => outcome,
+    }?;
+    context.changes.announce(&committed);
+    // Else it could still be paid there, for what the invoice asks for.
+    checkout::close_sessions(selling, tenant, &closed).await;
+    Ok(invoiced)
+}
+
+async fn start(
+    txn: &Txn,
+    selling: &Selling,
+    purchase: &Authorized<purchase::Model>,
+    (order, idempotency): (&str, Idempotency),
+) -> Result<(Invoiced, Vec<Change>, Vec<String>)> {
+    let (tenant, actor, clock) = (purchase.tenant(), purchase.actor(), &selling.context().clock);
+    let organization = lock_organization(txn, tenant).await?;
+    let before = lock(txn, tenant, purchase.id).await?;
+    if let Some(known) = replay(txn, tenant, &before, idempotency).await? {
+        return Ok((known, Vec::new(), Vec::new()));
+    }
+    if organization.payment_terms == PaymentTerms::Prepaid {
+        return Err(refused_credit(CreditRefusal::Prepaid, before.currency));
+    }
+    let invoiced = apply(before.state, before.invoiced, PurchaseEvent::Invoiced);
+    let state = invoiced.map_err(|refusal| refused(refusal, "purchaseId"))?.to;
+    nothing_under_way(txn, tenant, before.id).await?;
+    let now = clock.now();
+    if before.valid_until <= now {
+        let reason = "The price was valid until then only; request the purchase again.";
+        return Err(Error::conflict(Conflict::QuoteExpired, "purchaseId", reason));
+    }
+    let owed = billing::owed(txn, tenant, now).await?;
+    admit(owed.minor, before.total, organization.credit_limit, owed.overdue)
+        .map_err(|refusal| refused_credit(refusal, before.currency))?;
+    let closed = close_open_payments(txn, tenant, before.id).await?;
+    let payment = payment::Model {
+        organization_id: tenant.id(),
+        id: clock.new_id::<PaymentId>(),
+        purchase_id: before.id,
+        provider: PaymentProvider::Invoice,
+        provider_payment: None,
+        state: PaymentState::Open,
+        amount: before.total,
+        currency: before.currency,
+        idempotency_key: idempotency.key,
+        request_hash: idempotency.request,
+        created_at: now,
+        paid_at: None,
+        provider_session: None,
+        provider_url: None,
+        payment_method_id: None,
+        failure: None,
+    };
+    payment::Entity::insert(payment.clone().into_active_model()).exec_without_returning(txn).await?;
+    let after = purchase::Model { state, invoiced: true, ..before.clone() };
+    write_purchase(txn, &after).await?;
+    lock_head(txn, tenant, after.pool_id).await?;
+    let mut committed = match issue(txn, &selling.ledger, tenant, (&after, payment.id), actor).await {
+        // The refusal has left no trace: the lot comes in when nothing stands in the way any more.
+        Err(error) if is_for_later(&error) => Vec::new(),
+        issued => issued?,
+    };
+    let invoice = write_up(txn, selling, (tenant, clock), (&after, payment.id), order).await?;
+    be_due(txn, tenant, INVOICE_DUE, invoice.id, invoice.due_at).await?;
+    let was = json!({ "state": before.state.as_str() });
+    let is = json!({
+        "state": state.as_str(),
+        "invoice": global_id::encode(invoice.id),
+        "openedPayment": global_id::encode(payment.id),
+        "closedPayments": closed,
+        "totalMinor": invoice.total,
+        "currency": invoice.currency.code(),
+    });
+    let change = audit::Change::updated("startCheckout", before.id, was, is);
+    audit::record(txn, tenant, clock, actor, change).await?;
+    committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(after.id) });
+    Ok((Invoiced { purchase: after, payment, invoice, replayed: false }, committed, closed))
+}
+
+/// What a key stands for that was used before.
+async fn replay(
+    txn: &Txn,
+    tenant: Tenant,
+    purchase: &purchase::Model,
+    idempotency: Idempotency,
+) -> Result<Option<Invoiced>> {
+    let known = payment::Column::IdempotencyKey.eq(idempotency.key);
+    let Some(payment) = tenant.find::<payment::Entity>().filter(known).one(txn).await? else {
+        return Ok(None);
+    };
+    if payment.request_hash != idempotency.request {
+        return Err(Error::IdempotencyConflict);
+    }
+    let invoice = tenant.find::<invoice::Entity>().filter(invoice::Column::PaymentId.eq(payment.id));
+    let invoice = invoice.one(txn).await?;
+    let invoice = invoice.ok_or_else(|| Error::internal("a payment without its invoice"))?;
+    Ok(Some(Invoiced { purchase: purchase.clone(), payment, invoice, replayed: true }))
+}
+
+/// Writes the invoice and its document.
+async fn write_up(
+    txn: &Txn,
+    selling: &Selling,
+    (tenant, clock): (Tenant, &Clock),
+    (purchase, payment): (&purchase::Model, PaymentId),
+    order: &str,
+) -> Result<invoice::Model> {
+    let profile = tenant.find::<billing_profile::Entity>().one(txn).await?;
+    let due_at = clock.now().plus_days(profile.map_or(DUE_DAYS, |row| row.due_days));
+    let package = catalog::package_of_version(txn, purchase.package_version_id).await?;
+    let package = package.ok_or_else(|| Error::internal("a purchase without its package"))?;
+    let title = checkout::title(purchase, &package);
+    let issue = Issue {
+        kind: DocumentKind::Invoice,
+        purchase,
+        title: &title,
+        total: purchase.total,
+        corrects: None,
+        purchase_order: Some(order),
+        due_at: Some(due_at),
+        note: None,
+    };
+    let document = issue_document(txn, (tenant, &selling.settings.seller), clock, issue).await?;
+    let row = invoice::Model {
+        organization_id: tenant.id(),
+        id: clock.new_id::<InvoiceId>(),
+        purchase_id: purchase.id,
+        payment_id: payment,
+        document_id: document.id,
+        purchase_order: order.to_owned(),
+        state: InvoiceState::Open,
+        total: purchase.total,
+        credited: 0,
+        paid: 0,
+        currency: purchase.currency,
+        due_at,
+        created_at: document.created_at,
+    };
+    invoice::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
+    Ok(row)
+}
+
+/// Why something cannot be bought on invoice, as an error.
+fn refused_credit(refusal: CreditRefusal, currency: Currency) -> Error {
+    match refusal {
+        CreditRefusal::Prepaid => {
+            let reason = "The organization pays before it gets credits: nothing can be bought on invoice.";
+            Error::conflict(Conflict::State, FIELD, reason)
+        }
+        CreditRefusal::Overdue => {
+            let reason = "An invoice is overdue: nothing more can be bought on invoice before it is paid.";
+            Error::conflict(Conflict::State, FIELD, reason)
+        }
+        CreditRefusal::OverLimit { available } => {
+            let kind = Conflict::CreditLimit { available: Money { minor: available, currency } };
+            Error::conflict(kind, FIELD, "The organization would owe more than its credit limit.")
+        }
+    }
+}
+
+/// Locks the invoice of a purchase, when there is one. The purchase is locked.
+pub(super) async fn lock_invoice(
+    txn: &Txn,
+    tenant: Tenant,
+    purchase: PurchaseId,
+) -> Result<Option<invoice::Model>> {
+    let invoice = tenant.find::<invoice::Entity>().filter(invoice::Column::PurchaseId.eq(purchase));
+    Ok(invoice.lock_exclusive().one(txn).await?)
+}
+
+/// Writes what can change of an invoice.
+pub(super) async fn write_invoice(txn: &Txn, row: &invoice::Model) -> Result<()> {
+    let row = invoice::ActiveModel {
+        organization_id: Unchanged(row.organization_id),
+        id: Unchanged(row.id),
+        state: Set(row.state),
+        credited: Set(row.credited),
+        paid: Set(row.paid),
+        ..Default::default()
+    };
+    invoice::Entity::update(row).exec_without_returning(txn).await?;
+    Ok(())
+}
+
+/// The payment of a purchase is booked: its invoice, when there is one, asks for nothing more. The purchase is locked.
+pub(super) async fn invoice_paid_in(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<()> {
+    let Some(row) = lock_invoice(txn, tenant, purchase).await? else { return Ok(()) };
+    let paid = row.paid.max(row.total.saturating_sub(row.credited));
+    let state = state(row.total, row.credited, paid, false);
+    write_invoice(txn, &invoice::Model { paid, state, ..row }).await
+}
+
+/// So much of the invoice of a purchase need not be paid. When what was paid of it before is all that is left, the
+/// purchase is paid. The purchase is locked, and what else is written of it has been written before.
+pub(super) async fn invoice_credited_in(
+    txn: &Txn,
+    tenant: Tenant,
+    clock: &Clock,
+    purchase: PurchaseId,
+    amount: i64,
+) -> Result<()> {
+    let Some(row) = lock_invoice(txn, tenant, purchase).await? else { return Ok(()) };
+    let now = clock.now();
+    let credited = row.credited.saturating_add(amount).min(row.total);
+    let state = state(row.total, credited, row.paid, row.due_at <= now);
+    let after = invoice::Model { credited, state, ..row };
+    write_invoice(txn, &after).await?;
+    let payment = tenant.find::<payment::Entity>().filter(payment::Column::Id.eq(after.payment_id));
+    let payment = payment.one(txn).await?.ok_or_else(|| Error::internal("an invoice without its payment"))?;
+    match state {
+        InvoiceState::Open | InvoiceState::PartlyPaid | InvoiceState::Overdue => Ok(()),
+        InvoiceState::Credited => {
+            write_payment(txn, &payment::Model { state: PaymentState::Cancelled, ..payment }).await
+        }
+        InvoiceState::Paid => {
+            let bought = lock(txn, tenant, purchase).await?;
+            // One that was returned as a whole stays so.
+            let Ok(paid) = apply(bought.state, bought.invoiced, PurchaseEvent::Paid) else { return Ok(()) };
+            let (state, paid_at) = (PaymentState::Paid, Some(now));
+            write_payment(txn, &payment::Model { state, paid_at, ..payment }).await?;
+            write_purchase(txn, &purchase::Model { state: paid.to, completed_at: Some(now), ..bought }).await
+        }
+    }
+}
+
+/// Says that the day of an invoice is over by which it was to be paid. Answers when to look again, when it is not yet.
+///
+/// # Errors
+/// What the database answers.
+pub async fn invoice_due(selling: &Selling, tenant: Tenant, id: InvoiceId) -> Result<Option<Timestamp>> {
+    let clock = selling.context().clock.clone();
+    let work = db::work(move |txn| {
+        let clock = clock.clone();
+        Box::pin(async move {
+            let row = tenant.find::<invoice::Entity>().filter(invoice::Column::Id.eq(id));
+            let Some(before) = row.lock_exclusive().one(txn).await? else { return Ok((None, None)) };
+            let open = matches!(before.state, InvoiceState::Open | InvoiceState::PartlyPaid);
+            if !open {
+                return Ok((None, None));
+            }
+            if before.due_at > clock.now() {
+                return Ok((Some(before.due_at), None));
+            }
+            let after = invoice::Model { state: InvoiceState::Overdue, ..before.clone() };
+            write_invoice(txn, &after).await?;
+            let was = json!({ "state": before.state.as_str() });
+            let is = json!({ "state": after.state.as_str() });
+            let change = audit::Change::updated("overdueInvoice", id, was, is);
+            audit::record(txn, tenant, &clock, &Actor::system(None), change).await?;
+            Ok((None, Some(after)))
+        })
+    });
+    let context = selling.context();
+    match context.db.write(tenant, work).await {
+        Ok((again, overdue)) => {
+            if let Some(row) = overdue {
+                let (organization, invoice) = (global_id::encode(tenant.id()), global_id::encode(row.id));
+                tracing::warn!(%organization, %invoice, "an invoice is overdue");
+                context.changes.announce_purchase(tenant.id(), row.purchase_id);
+            }
+            Ok(again)
+        }
+        // The organization may only read at the moment. What is bought on invoice looks at the day itself.
+        Err(error) if is_for_later(&error) => Ok(Some(context.clock.now().plus_days(1))),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,51 @@
+//! What has to do with paying: an agreement, a checkout, and the document of it.
+
+use bursar::clock::Clock;
+use serde_json::json;
+
+use super::{Run, last, submit};
+use crate::support::Client;
+use crate::support::client::Demo;
+
+impl Run {
+    /// Agrees to be charged.
+    pub async fn consent(&mut self, owner: &Client, demo: &Demo) {
+        let input = json!({ "poolId": demo.pool, "threshold": 1, "package": "STARTER" });
+        let set = owner.mutate("setAutoTopUp", "SetAutoTopUpInput", input, "setupUrl").await;
+        let url = set["setupUrl"].as_str().unwrap().replace("http://bursar.test", owner.base());
+        self.keep("an agreement to pay", last(&url));
+        assert_eq!(owner.open(&format!("{url}x")).await.0, 404);
+        assert_eq!(owner.open(&url).await.0, 200);
+        assert_eq!(submit(owner, &url, &[("choice", "pays")]).await.0, 200);
+    }
+
+    /// Pays at a provider, which tells of it, and somebody else tells of it too.
+    pub async fn checkout(&mut self, owner: &Client, demo: &Demo) {
+        let (purchase, _) = owner.checkout(&demo.pool, "bought").await;
+        let session = self.stripe.session_of(&purchase);
+        let back = self.stripe.object("sessions", &session)["success_url"].as_str().unwrap().to_owned();
+        let url = back.strip_suffix("/done").unwrap().replace("http://bursar.test", &self.process.base);
+        self.keep("a checkout", last(&url));
+        assert_eq!(owner.open(&format!("{url}x")).await.0, 404);
+        let event = self.stripe.pay(&session);
+        let now = Clock::system().now();
+        let (forged, good) = (event.signed_with("whsec_another", now), event.signature(now));
+        for (signature, expected) in [(&forged, 400), (&good, 200), (&good, 200)] {
+            let answered = self.stripe.post(&self.process.base, &event.body, signature).await;
+            assert_eq!(answered, Some(expected));
+        }
+        let query = r#"{ organization(by: { slug: "demo" }) { billing { documents(first: 1) { nodes { url pdfUrl } } } } }"#;
+        let data = owner.query(query, json!({})).await;
+        let document = &data["organization"]["billing"]["documents"]["nodes"][0];
+        let address =
+            |name: &str| document[name].as_str().unwrap().replace("http://bursar.test", &self.process.base);
+        let (page, pdf) = (address("url"), address("pdfUrl"));
+        self.keep("a document", last(&page));
+        for (url, expected) in [(page.clone(), 200), (pdf, 200), (format!("{page}x"), 404)] {
+            let opened = owner.http().get(&url).send().await.unwrap();
+            assert_eq!(opened.status().as_u16(), expected);
+        }
+        let (status, page) = owner.open(&url).await;
+        assert_eq!(status, 200, "{page}");
+    }
+}
