@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Backend, Client, Process, World, run};
 
-/// How much work of the server's anything may be, at best of three.
+/// How much work of the server's anything may be.
 const SOON: Duration = Duration::from_secs(1);
 /// How much work of the server's what is refused before it is parsed may be, at best of three.
 const AT_ONCE: Duration = Duration::from_millis(20);
@@ -128,15 +128,17 @@ fn others() -> Vec<String> {
     documents
 }
 
-/// Sends a body, up to three times, until that is little enough work for the server.
+/// Sends a body, which has to be little enough work for the server; what is to be refused at once, at best of three.
 async fn little_work(process: &Process, client: &Client, body: &str, most: Duration) -> u16 {
-    let mut best = Duration::MAX;
-    for _ in 0..3 {
+    let (mut best, mut tries) = (Duration::MAX, if most == AT_ONCE { 3 } else { 1 });
+    while tries > 0 {
         let began = worked(process.id());
         let status = send(client, body.to_owned()).await;
         // Less than before: a thread has ended.
         let took = worked(process.id()).checked_sub(began).filter(|took| !took.is_zero());
-        best = best.min(took.unwrap_or(best));
+        let Some(took) = took else { continue };
+        tries -= 1;
+        best = best.min(took);
         if best < most {
             return status;
         }
@@ -189,7 +191,7 @@ fn hostile_documents_harm_nobody() {
         let body = json!({ "query": entities, "variables": pools }).to_string();
         little_work(&process, &owner, &body, SOON).await;
         // Many documents, each known from now on.
-        for n in 0..100 {
+        for n in 0..300 {
             let document = format!("{{ pool(id: \"x{n}\") {{ {} }} }}", "id ".repeat(5_000));
             little_work(&process, &owner, &json!({ "query": document }).to_string(), SOON).await;
         }

@@ -18,7 +18,7 @@ use crate::support::{Backend, Client, Cut, DEADLINE, Proxy, TestDatabase, World,
 
 /// How many requests are dropped unless the environment says otherwise, and how many of them two at a time, with nobody
 /// after them for a while.
-const DROPPED: u64 = 1_000;
+const DROPPED: u64 = 2_000;
 const LONELY: u64 = 80;
 
 /// A document that answers one charge, whatever the outcome.
