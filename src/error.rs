@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use bursar_domain::Money;
 use bursar_domain::ledger::Refusal;
+use bursar_domain::purchase::PurchaseRefusal;
 use sea_orm::DbErr;
 
 /// The answer of everything that can fail.
@@ -101,6 +102,12 @@ pub enum Conflict {
     Taken,
     /// The thing's state does not allow it.
     State,
+    /// Where a purchase stands does not allow it.
+    Purchase(PurchaseRefusal),
+    /// Nothing can be bought on invoice: the organization pays first.
+    Prepaid,
+    /// Nothing more can be bought on invoice: one is overdue.
+    InvoiceOverdue,
     /// The organization would be left without an owner.
     LastOwner,
     /// It still has credits, holds or debt.
@@ -109,6 +116,15 @@ pub enum Conflict {
     PriceNotAvailable,
     /// The price is no longer valid.
     QuoteExpired,
+    /// What is handed back as a quote is none of the organization's.
+    QuoteInvalid,
+    /// It does not cost what the buyer expects.
+    TotalChanged {
+        /// What the buyer expects.
+        expected: Money,
+        /// What it costs.
+        total: Money,
+    },
     /// More would be owed than may be.
     CreditLimit {
         /// How much more may be owed.
@@ -116,6 +132,11 @@ pub enum Conflict {
     },
     /// So many credits are sold at a price that the vendor has to be asked for.
     QuoteRequired,
+    /// A credit would cost more than it costs whoever buys fewer.
+    PriceRises {
+        /// The most that all of the credits may cost together.
+        highest: Money,
+    },
 }
 
 impl Error {

@@ -68,7 +68,8 @@ enum Command {
         #[arg(long, value_name = "ID")]
         pool: Option<String>,
     },
-    /// Compare the books with those of the payment provider, and name each payment, refund and dispute that differs.
+    /// Compare the books with those of the payment provider, and name each payment, refund and dispute that differs; then
+    /// say of each provider what was compared.
     ///
     /// May run beside the server. Exit status 0: all is right; 1: something differs; 2: it could not be found out.
     Reconcile {
@@ -244,9 +245,13 @@ async fn reconcile(config: Config, days: i64, settle: bool) -> Result<ExitCode> 
     let since = selling.context().clock.now().plus_days(-days);
     // When nobody reads any more, the exit status still says what was found.
     let said = |difference: &purchases::Difference| _ = print(&format!("{difference}\n"));
-    let left = purchases::reconcile(selling, since, settle, said).await;
+    let reconciled = purchases::reconcile(selling, since, settle, said).await;
     app.close().await?;
-    match left? {
+    let reconciled = reconciled?;
+    for compared in &reconciled.compared {
+        let _ = print(&format!("{compared}; over the last {days} days\n"));
+    }
+    match reconciled.left {
         0 => Ok(ExitCode::SUCCESS),
         left => {
             eprintln!("bursar: {left} payments, refunds or disputes differ");

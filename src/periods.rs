@@ -1,4 +1,4 @@
-//! Where the months of a time zone begin, as instants: the one place where civil time meets the ledger.
+//! Where the months and days of a time zone begin, as instants: the one place where civil time meets the ledger.
 //!
 //! A month begins at local midnight of its first day. Where the clocks are put forward at that very midnight
 //! it begins at the first instant after the gap; where midnight comes twice, at the first.
@@ -6,7 +6,7 @@
 use std::sync::{Arc, LazyLock};
 
 use bursar_domain::Timestamp;
-use bursar_domain::period::Calendar;
+use bursar_domain::period::{Calendar, Period};
 use chrono::{DateTime, Datelike, Duration, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
 use quick_cache::sync::Cache;
@@ -25,11 +25,8 @@ static CACHE: LazyLock<Cache<(Tz, i32), Arc<Calendar>>> = LazyLock::new(|| Cache
 /// # Errors
 /// A fault of ours when the zone is not known: zones are checked when they are set.
 pub fn calendar(time_zone: &str, at: Timestamp) -> Result<Arc<Calendar>> {
-    let zone: Tz =
-        time_zone.parse().map_err(|_| Error::internal("an organization's time zone is not known"))?;
-    let utc = DateTime::<Utc>::from_timestamp_micros(at.micros());
-    let utc = utc.ok_or_else(|| Error::internal("an instant is out of range"))?;
-    let year = utc.with_timezone(&zone).year();
+    let local = local(time_zone, at)?;
+    let (zone, year) = (local.timezone(), local.year());
     if let Some(calendar) = CACHE.get(&(zone, year)) {
         return Ok(calendar);
     }
@@ -37,6 +34,49 @@ pub fn calendar(time_zone: &str, at: Timestamp) -> Result<Arc<Calendar>> {
     let calendar = Arc::new(Calendar::new(months.collect()));
     CACHE.insert((zone, year), Arc::clone(&calendar));
     Ok(calendar)
+}
+
+/// The day around an instant in a time zone: from its first instant to that of the next day.
+///
+/// # Errors
+/// Those of [`calendar`].
+pub fn day(time_zone: &str, at: Timestamp) -> Result<Period> {
+    day_after(time_zone, at, 0)
+}
+
+/// The day that comes so many days after the one around an instant in a time zone: by the calendar, whatever clocks do.
+///
+/// # Errors
+/// Those of [`calendar`].
+pub fn day_after(time_zone: &str, at: Timestamp, days: i64) -> Result<Period> {
+    let local = local(time_zone, at)?;
+    let midnight = |day: NaiveDate| first_instant(local.timezone(), day.and_time(NaiveTime::MIN));
+    let day = Duration::try_days(days).and_then(|days| local.date_naive().checked_add_signed(days));
+    let next = day.and_then(|day| day.succ_opt());
+    let (Some(start), Some(end)) = (day.and_then(midnight), next.and_then(midnight)) else {
+        return Err(beyond());
+    };
+    let instant = |at: DateTime<Tz>| Timestamp::from_micros(at.timestamp_micros());
+    Ok(Period { start: instant(start), end: instant(end) })
+}
+
+/// The time zone of a name that was checked when it was set.
+///
+/// # Errors
+/// A fault of ours when it is not known.
+pub fn zone(time_zone: &str) -> Result<Tz> {
+    time_zone.parse().map_err(|_| Error::internal("an organization's time zone is not known"))
+}
+
+/// What a clock in a time zone shows at an instant.
+fn local(time_zone: &str, at: Timestamp) -> Result<DateTime<Tz>> {
+    let zone = zone(time_zone)?;
+    let utc = DateTime::<Utc>::from_timestamp_micros(at.micros()).ok_or_else(beyond)?;
+    Ok(utc.with_timezone(&zone))
+}
+
+fn beyond() -> Error {
+    Error::internal("an instant is out of range")
 }
 
 /// The first instant of the month that comes `month` months after January of a year.
@@ -90,6 +130,41 @@ mod tests {
         // On 1 October 1989 the clocks of Asuncion went from midnight to one.
         let asuncion = month("America/Asuncion", "1989-10-15T00:00:00Z");
         assert_eq!(asuncion.0, at("1989-10-01T04:00:00Z"));
+    }
+
+    #[test]
+    fn days_begin_at_local_midnight() {
+        let day = |zone: &str, instant: &str| {
+            let period = day(zone, at(instant)).unwrap();
+            (period.start, period.end)
+        };
+        let utc = (at("2026-03-02T00:00:00Z"), at("2026-03-03T00:00:00Z"));
+        assert_eq!(day("UTC", "2026-03-02T00:00:00Z"), utc);
+        assert_eq!(day("UTC", "2026-03-02T23:59:59.999999Z"), utc);
+        let kiritimati = (at("2026-03-01T10:00:00Z"), at("2026-03-02T10:00:00Z"));
+        assert_eq!(day("Pacific/Kiritimati", "2026-03-01T10:00:00Z"), kiritimati);
+        // Clocks are put back, so the day is an hour longer.
+        let long = (at("2026-11-01T04:00:00Z"), at("2026-11-02T05:00:00Z"));
+        assert_eq!(day("America/New_York", "2026-11-02T04:30:00Z"), long);
+    }
+
+    #[test]
+    fn days_after_are_counted_by_the_calendar() {
+        let after = |zone: &str, instant: &str, days: i64| {
+            let period = day_after(zone, at(instant), days).unwrap();
+            (period.start, period.end)
+        };
+        // Half past midnight on 25 October, and clocks are put back on 1 November: eight times 24 hours later it is half past
+        // eleven at night on that day.
+        let back = (at("2026-11-02T05:00:00Z"), at("2026-11-03T05:00:00Z"));
+        assert_eq!(after("America/New_York", "2026-10-25T04:30:00Z", 8), back);
+        // Half past eleven at night on 7 March, before the night in which they are put forward: 24 hours later it is half past
+        // midnight on 9 March.
+        let next = (at("2026-03-08T05:00:00Z"), at("2026-03-09T04:00:00Z"));
+        assert_eq!(after("America/New_York", "2026-03-08T04:30:00Z", 1), next);
+        let leap = (at("2028-02-28T15:00:00Z"), at("2028-02-29T15:00:00Z"));
+        assert_eq!(after("Asia/Tokyo", "2028-01-30T15:00:00Z", 29), leap);
+        assert!(day_after("UTC", at("2026-01-01T00:00:00Z"), i64::MAX).is_err());
     }
 
     #[test]

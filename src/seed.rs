@@ -167,6 +167,7 @@ async fn buy_starter(
     let request = PurchaseRequest {
         buying: Buying::Package("STARTER".to_owned()),
         currency: None,
+        expected_total: None,
         note: Some("Demonstration data".to_owned()),
         key: "demonstration".to_owned(),
         dry_run: false,

@@ -55,6 +55,12 @@ string_enum! {
         Invitation = "INVITATION",
         /// Money arrived that could not be booked: the vendor's staff has to decide.
         PaymentParked = "PAYMENT_PARKED",
+        /// An organization asks for a price: the vendor's staff has to answer.
+        QuoteRequested = "QUOTE_REQUESTED",
+        /// The vendor has answered a quote request.
+        QuoteAnswered = "QUOTE_ANSWERED",
+        /// Somebody has to agree that a way of paying is charged.
+        TopUpConsent = "TOP_UP_CONSENT",
         /// A person asked for a link to sign in with.
         SignInLink = "SIGN_IN_LINK",
     }

@@ -13,7 +13,7 @@ string_enum! {
         Paid = "PAID",
         /// The day is over by which it was to be paid.
         Overdue = "OVERDUE",
-        /// It need not be paid any more: all of it was credited. Final.
+        /// It need not be paid any more: all of it was credited, also what had been paid of it. Final.
         Credited = "CREDITED",
     }
 }
@@ -21,7 +21,7 @@ string_enum! {
 string_enum! {
     /// What a numbered document is.
     DocumentKind {
-        /// Says that something was paid.
+        /// Says that something was paid; one that corrects a credit note, that what it gave back was not.
         Receipt = "RECEIPT",
         /// Asks for a payment.
         Invoice = "INVOICE",
@@ -50,7 +50,7 @@ pub fn written_number(kind: DocumentKind, slug: &str, number: i64) -> String {
 /// The state of an invoice over `total`, of which `credited` need not be paid and `paid` has been.
 pub fn state(total: i64, credited: i64, paid: i64, overdue: bool) -> InvoiceState {
     let due = total.saturating_sub(credited);
-    if due <= 0 && paid <= 0 {
+    if due <= 0 {
         InvoiceState::Credited
     } else if paid >= due {
         InvoiceState::Paid
@@ -119,6 +119,7 @@ mod tests {
         assert_eq!(state(100, 60, 40, true), InvoiceState::Paid);
         assert_eq!(state(100, 0, 100, true), InvoiceState::Paid);
         assert_eq!(state(100, 100, 0, true), InvoiceState::Credited);
+        assert_eq!(state(100, 100, 40, true), InvoiceState::Credited);
     }
 
     #[test]

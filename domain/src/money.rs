@@ -98,6 +98,17 @@ pub struct Money {
     pub currency: Currency,
 }
 
+/// The currency's code, and the amount with as many decimals as the currency has: `USD 3596.00`.
+impl std::fmt::Display for Money {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (decimals, sign) = (self.currency.exponent() as usize, if self.minor < 0 { "-" } else { "" });
+        let digits = format!("{:0width$}", self.minor.unsigned_abs(), width = decimals + 1);
+        let (whole, part) = digits.split_at(digits.len() - decimals);
+        let point = if decimals == 0 { "" } else { "." };
+        write!(f, "{} {sign}{whole}{point}{part}", self.currency)
+    }
+}
+
 /// The share of `cost` that goes with `part` of `whole` credits: `cost x part / whole`, rounded half
 /// to even. What stays is `cost` less this share, so that a cost that is moved in pieces adds up to
 /// the minor unit. `part` must lie in `0..=whole`; a `whole` of zero carries nothing.
@@ -119,6 +130,18 @@ pub fn cost_share(cost: i64, part: i64, whole: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn money_is_written_with_its_decimals() {
+        let written = |minor, currency: &str| {
+            let currency = Currency::parse(currency).unwrap();
+            Money { minor, currency }.to_string()
+        };
+        assert_eq!(written(359_600, "USD"), "USD 3596.00");
+        assert_eq!(written(5, "USD"), "USD 0.05");
+        assert_eq!(written(-1_234, "EUR"), "EUR -12.34");
+        assert_eq!(written(1_234, "JPY"), "JPY 1234");
+    }
 
     #[test]
     fn shares_round_half_to_even() {

@@ -4,6 +4,11 @@
 //! Packages, volume tiers and contract prices are all prices per credit from so many credits on. Of those that reach a
 //! quantity the lowest counts: so the price per credit never rises with the quantity. A total is the price per credit
 //! times the credits, rounded half to even to the minor unit, and at least one; a package costs what it says.
+//!
+//! # For how long
+//! Credits last as long as the price that counts says. Whoever asks for a package gets the package's terms on top: the
+//! lowest price for so many credits counts for it too, and its credits last as long as the package says, or longer when
+//! that price gives longer ([`PackageTerms`]). The price itself depends on nothing but the quantity.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -122,6 +127,17 @@ string_enum! {
         Declined = "DECLINED",
         /// It was bought.
         Used = "USED",
+        /// The organization wants none any longer.
+        Withdrawn = "WITHDRAWN",
+        /// Nobody has answered in time, or the price holds no more.
+        Expired = "EXPIRED",
+    }
+}
+
+impl QuoteState {
+    /// Whether the organization may withdraw it: nothing has become of it yet.
+    pub const fn can_be_withdrawn(self) -> bool {
+        matches!(self, QuoteState::Requested | QuoteState::Answered)
     }
 }
 
@@ -151,6 +167,28 @@ pub struct PriceBook {
     pub custom_from: Option<Credits>,
 }
 
+/// What whoever asks for a package is sure of, whatever price counts for it: so many credits, for at least so long. A
+/// cheaper tier or contract makes the price lower, never the lifetime shorter. What has these terms is the package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackageTerms {
+    /// How many credits.
+    pub credits: Credits,
+    /// For how many days they can be used at least; none: for ever.
+    pub lifetime_days: Option<i64>,
+}
+
+impl PackageTerms {
+    /// Whether so many credits for so long are the package.
+    pub fn are_met(self, credits: Credits, lifetime_days: Option<i64>) -> bool {
+        credits == self.credits && longer(lifetime_days, self.lifetime_days) == lifetime_days
+    }
+}
+
+/// The longer one of two lifetimes in days; none is for ever.
+fn longer(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    one.zip(other).map(|(one, other)| one.max(other))
+}
+
 /// What so many credits cost, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Priced {
@@ -160,6 +198,8 @@ pub struct Priced {
     pub chosen: Candidate,
     /// What they cost together, in minor units.
     pub total: i64,
+    /// For how many days they can be used; none: for ever. That of the price that counts, but for a package.
+    pub lifetime_days: Option<i64>,
     /// All prices that reach the quantity, the one that counts first.
     pub considered: Vec<Candidate>,
 }
@@ -178,7 +218,45 @@ pub enum PriceRefusal {
     },
 }
 
+/// What an answer to a quote request must not exceed, so that the price of a credit does not rise with the quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuoteRefusal {
+    /// The total is below one minor unit or above [`MAX_TOTAL`], or makes no price of a credit.
+    OutOfRange,
+    /// So many credits, or fewer, can be bought without a quote at a lower price of a credit.
+    PriceRises {
+        /// The most that they may cost together, in minor units.
+        highest: i64,
+    },
+}
+
 impl PriceBook {
+    /// The lowest price of a credit that up to so many can be bought at without a quote.
+    pub fn lowest_up_to(&self, credits: Credits) -> Option<&Candidate> {
+        let contract = |one: &Candidate| one.basis == PriceBasis::Contract && one.from <= credits;
+        let agreed = self.candidates.iter().any(contract);
+        // Without a contract nothing counts that begins where the vendor has to be asked.
+        let asked = |from: Credits| !agreed && self.custom_from.is_some_and(|custom| custom <= from);
+        let sold = self.candidates.iter().filter(|one| one.from <= credits && !asked(one.from));
+        sold.min_by_key(|one| (one.unit, one.basis, Reverse(one.from)))
+    }
+
+    /// What a credit costs when so many are quoted at a total, in minor units.
+    ///
+    /// # Errors
+    /// When it would cost more than a credit costs whoever buys fewer.
+    pub fn quoted(&self, credits: Credits, total: i64) -> Result<UnitPrice, QuoteRefusal> {
+        let in_range = Some(total).filter(|total| (1..=MAX_TOTAL).contains(total));
+        let unit =
+            in_range.and_then(|total| UnitPrice::of(total, credits)).ok_or(QuoteRefusal::OutOfRange)?;
+        let Some(lowest) = self.lowest_up_to(credits) else { return Ok(unit) };
+        match lowest.unit.total(credits) {
+            Some(highest) if total > highest => Err(QuoteRefusal::PriceRises { highest }),
+            // A total that was rounded up makes no dearer credit.
+            _ => Ok(unit.min(lowest.unit)),
+        }
+    }
+
     /// What so many credits cost.
     ///
     /// # Errors
@@ -197,7 +275,17 @@ impl PriceBook {
         let chosen = considered.first().cloned().ok_or(PriceRefusal::NotAvailable)?;
         let exact = chosen.exact.filter(|_| chosen.from == credits);
         let total = exact.or_else(|| chosen.unit.total(credits)).ok_or(PriceRefusal::OutOfRange)?;
-        Ok(Priced { credits, chosen, total, considered })
+        let lifetime_days = chosen.lifetime_days;
+        Ok(Priced { credits, chosen, total, lifetime_days, considered })
+    }
+
+    /// What a package costs: as much as so many credits do, for at least as long as the package says.
+    ///
+    /// # Errors
+    /// Those of [`PriceBook::price`].
+    pub fn price_package(&self, terms: PackageTerms) -> Result<Priced, PriceRefusal> {
+        let priced = self.price(terms.credits)?;
+        Ok(Priced { lifetime_days: longer(priced.lifetime_days, terms.lifetime_days), ..priced })
     }
 }
 

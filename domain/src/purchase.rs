@@ -2,13 +2,17 @@
 //! be done with it, or why it cannot happen.
 //!
 //! ```text
-//! request ─► PENDING_APPROVAL ─► APPROVED ─► AWAITING_PAYMENT ─► COMPLETED ─► REFUNDED
+//! request ─► PENDING_APPROVAL ─► APPROVED ─► AWAITING_PAYMENT ─► COMPLETED ◄─► REFUNDED
 //!                 │  │              ▲              │ │
 //!                 │  └─► REJECTED   └─ given up ───┘ └─► PAYMENT_FAILED ─► APPROVED by another checkout
 //!                 └────► EXPIRED
 //! ```
 //! From every state before payment a purchase can be cancelled or can expire. What is bought on invoice has its credits
 //! at once and waits for its payment in AWAITING_PAYMENT: then it can neither be given up nor expire.
+
+mod refusal;
+
+pub use refusal::PurchaseRefusal;
 
 string_enum! {
     /// Where a purchase stands.
@@ -61,6 +65,8 @@ string_enum! {
         Open = "OPEN",
         /// The buyer has paid by a way that takes days; the money is not there yet.
         Pending = "PENDING",
+        /// Money has come for it that is not as agreed on, or comes too late: the vendor decides what becomes of that.
+        Parked = "PARKED",
         /// The money is there. Final.
         Paid = "PAID",
         /// The provider reported a final failure. The money may still come: then it is paid.
@@ -69,6 +75,9 @@ string_enum! {
         Cancelled = "CANCELLED",
     }
 }
+
+/// Why a payment has come to nothing whose money was parked.
+pub const NOT_AS_AGREED: &str = "not_as_agreed";
 
 string_enum! {
     /// Why money that arrived could not be booked.
@@ -87,6 +96,10 @@ string_enum! {
         PurchaseClosed = "PURCHASE_CLOSED",
         /// A refund or dispute is of no payment of ours, or says something that cannot be.
         ReversalMismatch = "REVERSAL_MISMATCH",
+        /// It may have been taken: the provider that was asked to is no longer set up.
+        ProviderGone = "PROVIDER_GONE",
+        /// It is said in a way that is not known: a state that is new, or something of another shape.
+        NotUnderstood = "NOT_UNDERSTOOD",
     }
 }
 
@@ -115,6 +128,8 @@ pub enum PurchaseEvent {
     CheckoutCancelled,
     /// An invoice goes out, and the credits come in.
     Invoiced,
+    /// The buyer has paid, and the money does not count yet: nobody is to pay at another checkout meanwhile.
+    PaymentUnderWay,
     /// The payment arrived.
     Paid,
     /// The provider reported that the payment has finally failed.
@@ -127,17 +142,31 @@ pub enum PurchaseEvent {
     PartlyReturned,
     /// The whole payment was returned.
     Returned,
+    /// What was returned did not reach the buyer: the money is the vendor's again.
+    ReturnFailed,
 }
 
-/// What has to be done in the transaction that writes the new state.
+/// What has to be done in the transaction that writes the new state, and nothing else is done there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing more.
     None,
-    /// The lot is issued, unless the purchase has it.
+    /// The lot is issued, and checkouts that are open are closed: nobody is to pay again.
     Issue,
     /// Checkouts that are open are closed.
     CloseCheckouts,
+}
+
+impl Effect {
+    /// Whether the lot is issued.
+    pub const fn issues(self) -> bool {
+        matches!(self, Effect::Issue)
+    }
+
+    /// Whether checkouts that are open are closed.
+    pub const fn closes_checkouts(self) -> bool {
+        matches!(self, Effect::Issue | Effect::CloseCheckouts)
+    }
 }
 
 /// What an event has made of a purchase.
@@ -151,56 +180,10 @@ pub struct Transition {
     pub effect: Effect,
 }
 
-/// Why an event cannot happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PurchaseRefusal {
-    /// It has to be approved first.
-    NotApproved,
-    /// It cannot be approved or rejected any more.
-    AlreadyDecided {
-        /// Where it stands.
-        state: PurchaseState,
-    },
-    /// It cannot be paid any more. Money that arrives all the same is for the vendor's staff to decide about.
-    NotPayable {
-        /// Where it stands.
-        state: PurchaseState,
-    },
-    /// It has been paid: what arrives now is paid twice.
-    AlreadyPaid,
-    /// It cannot be withdrawn or run out any more.
-    NotWithdrawable {
-        /// Where it stands.
-        state: PurchaseState,
-    },
-    /// Nothing has been paid that could be returned.
-    NothingToReturn {
-        /// Where it stands.
-        state: PurchaseState,
-    },
-}
-
-impl std::fmt::Display for PurchaseRefusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            PurchaseRefusal::NotApproved => f.write_str("The purchase has to be approved first."),
-            PurchaseRefusal::AlreadyDecided { state } => {
-                write!(f, "A purchase that is {state} cannot be approved or rejected.")
-            }
-            PurchaseRefusal::NotPayable { state } => write!(f, "A purchase that is {state} cannot be paid."),
-            PurchaseRefusal::AlreadyPaid => f.write_str("The purchase has been paid already."),
-            PurchaseRefusal::NotWithdrawable { state } => {
-                write!(f, "A purchase that is {state} cannot be cancelled.")
-            }
-            PurchaseRefusal::NothingToReturn { state } => {
-                write!(f, "Nothing has been paid of a purchase that is {state}.")
-            }
-        }
-    }
-}
-
 /// What `event` makes of a purchase in a state. `invoiced` says whether an invoice for it is out, so that its credits are
 /// in already.
+///
+/// A refund that fails after it was reported as carried out makes a purchase complete again.
 ///
 /// Money that arrives is honoured in every state before the end, and also after the buyer gave the checkout up or the
 /// provider reported a failure: the payment is the truth.
@@ -222,12 +205,19 @@ pub const fn apply(
         (PurchaseEvent::Approved | PurchaseEvent::Rejected, state) => {
             return Err(PurchaseRefusal::AlreadyDecided { state });
         }
-        (PurchaseEvent::CheckoutStarted | PurchaseEvent::Invoiced | PurchaseEvent::Paid, PendingApproval) => {
+        (
+            PurchaseEvent::CheckoutStarted
+            | PurchaseEvent::Invoiced
+            | PurchaseEvent::PaymentUnderWay
+            | PurchaseEvent::Paid,
+            PendingApproval,
+        ) => {
             return Err(PurchaseRefusal::NotApproved);
         }
-        (PurchaseEvent::CheckoutStarted, Approved | AwaitingPayment | PaymentFailed) if !invoiced => {
-            (AwaitingPayment, Effect::CloseCheckouts)
-        }
+        (
+            PurchaseEvent::CheckoutStarted | PurchaseEvent::PaymentUnderWay,
+            Approved | AwaitingPayment | PaymentFailed,
+        ) if !invoiced => (AwaitingPayment, Effect::CloseCheckouts),
         (PurchaseEvent::Invoiced, Approved | AwaitingPayment | PaymentFailed) if !invoiced => {
             (AwaitingPayment, Effect::Issue)
         }
@@ -235,12 +225,19 @@ pub const fn apply(
         (PurchaseEvent::PaymentFailed, AwaitingPayment | Approved) if !invoiced => {
             (PaymentFailed, Effect::None)
         }
+        // Its credits came with the invoice, or come when what stands in their way is lifted.
+        (PurchaseEvent::Paid, Approved | AwaitingPayment | PaymentFailed) if invoiced => {
+            (Completed, Effect::None)
+        }
         (PurchaseEvent::Paid, Approved | AwaitingPayment | PaymentFailed) => (Completed, Effect::Issue),
         (
-            PurchaseEvent::CheckoutStarted | PurchaseEvent::Invoiced | PurchaseEvent::Paid,
-            Completed | Refunded,
+            PurchaseEvent::CheckoutStarted
+            | PurchaseEvent::Invoiced
+            | PurchaseEvent::PaymentUnderWay
+            | PurchaseEvent::Paid,
+            state @ (Completed | Refunded),
         ) => {
-            return Err(PurchaseRefusal::AlreadyPaid);
+            return Err(PurchaseRefusal::AlreadyPaid { state });
         }
         (PurchaseEvent::Cancelled, PendingApproval | Approved | AwaitingPayment | PaymentFailed)
             if !invoiced =>
@@ -260,7 +257,9 @@ pub const fn apply(
         (PurchaseEvent::PartlyReturned, AwaitingPayment) if invoiced => (AwaitingPayment, Effect::None),
         (PurchaseEvent::Returned, Completed) => (Refunded, Effect::None),
         (PurchaseEvent::Returned, AwaitingPayment) if invoiced => (Refunded, Effect::None),
-        (PurchaseEvent::PartlyReturned | PurchaseEvent::Returned, state) => {
+        // Credits that had not come in when the money went back have to come in now.
+        (PurchaseEvent::ReturnFailed, Completed | Refunded) => (Completed, Effect::Issue),
+        (PurchaseEvent::PartlyReturned | PurchaseEvent::Returned | PurchaseEvent::ReturnFailed, state) => {
             return Err(PurchaseRefusal::NothingToReturn { state });
         }
         (_, state) => return Err(PurchaseRefusal::NotPayable { state }),
@@ -269,6 +268,10 @@ pub const fn apply(
 }
 
 impl PurchaseState {
+    /// The ends of purchases that were never paid. What was quoted for them can be bought by another one.
+    pub const UNPAID_ENDS: [PurchaseState; 3] =
+        [PurchaseState::Rejected, PurchaseState::Cancelled, PurchaseState::Expired];
+
     /// Whether nothing can happen to the purchase before it is paid any more.
     pub const fn is_final(self) -> bool {
         !matches!(
@@ -285,18 +288,20 @@ impl PurchaseState {
 mod tests {
     use super::*;
 
-    const EVENTS: [PurchaseEvent; 11] = [
+    const EVENTS: [PurchaseEvent; 13] = [
         PurchaseEvent::Approved,
         PurchaseEvent::Rejected,
         PurchaseEvent::CheckoutStarted,
         PurchaseEvent::CheckoutCancelled,
         PurchaseEvent::Invoiced,
+        PurchaseEvent::PaymentUnderWay,
         PurchaseEvent::Paid,
         PurchaseEvent::PaymentFailed,
         PurchaseEvent::Cancelled,
         PurchaseEvent::Expired,
         PurchaseEvent::PartlyReturned,
         PurchaseEvent::Returned,
+        PurchaseEvent::ReturnFailed,
     ];
 
     fn after(state: PurchaseState, events: &[PurchaseEvent]) -> Result<PurchaseState, PurchaseRefusal> {
@@ -308,7 +313,7 @@ mod tests {
         for event in EVENTS {
             let end = apply(PurchaseState::Completed, false, event).map(|transition| transition.to);
             let expected = match event {
-                PurchaseEvent::PartlyReturned => Some(PurchaseState::Completed),
+                PurchaseEvent::PartlyReturned | PurchaseEvent::ReturnFailed => Some(PurchaseState::Completed),
                 PurchaseEvent::Returned => Some(PurchaseState::Refunded),
                 _ => None,
             };
@@ -325,9 +330,13 @@ mod tests {
         let way = [CheckoutStarted, CheckoutCancelled, CheckoutStarted, CheckoutStarted, Paid];
         assert_eq!(after(PurchaseState::Approved, &way), Ok(PurchaseState::Completed));
         assert_eq!(after(PurchaseState::PendingApproval, &[Paid]), Err(PurchaseRefusal::NotApproved));
+        // It was given up, and had been paid by a way that takes days.
+        let slow = [CheckoutStarted, CheckoutCancelled, PaymentUnderWay];
+        assert_eq!(after(PurchaseState::Approved, &slow), Ok(PurchaseState::AwaitingPayment));
         let late = [CheckoutStarted, PaymentFailed, Paid];
         assert_eq!(after(PurchaseState::Approved, &late), Ok(PurchaseState::Completed));
-        assert_eq!(after(PurchaseState::Completed, &[Paid]), Err(PurchaseRefusal::AlreadyPaid));
+        let state = PurchaseState::Completed;
+        assert_eq!(after(state, &[Paid]), Err(PurchaseRefusal::AlreadyPaid { state }));
     }
 
     #[test]
@@ -336,8 +345,18 @@ mod tests {
             for invoiced in [false, true] {
                 for event in EVENTS {
                     let Ok(transition) = apply(*state, invoiced, event) else { continue };
-                    let comes_in = matches!(event, PurchaseEvent::Paid | PurchaseEvent::Invoiced);
-                    assert_eq!(transition.effect == Effect::Issue, comes_in, "{state} {event:?}");
+                    // What is paid after it was invoiced has its credits.
+                    let comes_in = matches!(event, PurchaseEvent::Invoiced | PurchaseEvent::ReturnFailed)
+                        || event == PurchaseEvent::Paid && !invoiced;
+                    assert_eq!(transition.effect.issues(), comes_in, "{state} {event:?}");
+                    let ends = matches!(event, PurchaseEvent::Cancelled | PurchaseEvent::Expired);
+                    let replaces =
+                        matches!(event, PurchaseEvent::CheckoutStarted | PurchaseEvent::PaymentUnderWay);
+                    assert_eq!(
+                        transition.effect.closes_checkouts(),
+                        comes_in || ends || replaces,
+                        "{state} {event:?}"
+                    );
                 }
             }
         }
@@ -350,29 +369,44 @@ mod tests {
         for state in PurchaseState::ALL.iter().copied() {
             for event in EVENTS {
                 let Err(refusal) = apply(state, false, event) else { continue };
+                assert_eq!(refusal.state(), state);
                 let expected = match event {
                     Approved | Rejected => AlreadyDecided { state },
-                    PartlyReturned | Returned => NothingToReturn { state },
+                    PartlyReturned | Returned | ReturnFailed => NothingToReturn { state },
                     Cancelled | Expired => NotWithdrawable { state },
-                    CheckoutStarted | Invoiced | Paid => match state {
+                    CheckoutStarted | Invoiced | PaymentUnderWay | Paid => match state {
                         PurchaseState::PendingApproval => NotApproved,
-                        PurchaseState::Completed | PurchaseState::Refunded => AlreadyPaid,
+                        PurchaseState::Completed | PurchaseState::Refunded => AlreadyPaid { state },
                         _ => NotPayable { state },
                     },
                     CheckoutCancelled | PaymentFailed => NotPayable { state },
                 };
                 assert_eq!(refusal, expected, "{state} {event:?}");
             }
-            // Nothing happens any more to what has come to its end, but that a payment is returned.
+            // Nothing happens any more to what has come to its end, but that a payment is returned, or is not after all.
             let goes_on = EVENTS.iter().filter(|event| apply(state, false, **event).is_ok());
-            let returned = |event: &&PurchaseEvent| !matches!(event, PartlyReturned | Returned);
+            let returned =
+                |event: &&PurchaseEvent| !matches!(event, PartlyReturned | Returned | ReturnFailed);
             assert_eq!(state.is_final(), goes_on.filter(returned).count() == 0, "{state}");
         }
     }
 
     #[test]
+    fn what_was_returned_and_did_not_arrive_can_be_returned_again() {
+        use PurchaseEvent::*;
+        let way = [Paid, Returned, ReturnFailed, PartlyReturned, Returned];
+        assert_eq!(after(PurchaseState::Approved, &way), Ok(PurchaseState::Refunded));
+        assert_eq!(after(PurchaseState::Approved, &way[..3]), Ok(PurchaseState::Completed));
+    }
+
+    #[test]
     fn what_is_invoiced_stays() {
-        for event in [PurchaseEvent::Cancelled, PurchaseEvent::Expired, PurchaseEvent::CheckoutCancelled] {
+        for event in [
+            PurchaseEvent::Cancelled,
+            PurchaseEvent::Expired,
+            PurchaseEvent::CheckoutCancelled,
+            PurchaseEvent::PaymentUnderWay,
+        ] {
             assert!(apply(PurchaseState::AwaitingPayment, true, event).is_err(), "{event:?}");
         }
         let paid = apply(PurchaseState::AwaitingPayment, true, PurchaseEvent::Paid);

@@ -55,6 +55,8 @@ pub enum TopUpDecision {
     Wait,
     /// Nothing: the month's maximum would be exceeded.
     OverMaximum,
+    /// Nothing, in whatever month: the package costs more than the maximum.
+    OutOfReach,
 }
 
 /// Decides.
@@ -72,9 +74,15 @@ pub fn decide(top_up: &TopUp, now: Timestamp) -> TopUpDecision {
     }
     let after = top_up.spent.saturating_add(top_up.total);
     match top_up.monthly_maximum {
+        Some(most) if !reaches(most, top_up.total) => TopUpDecision::OutOfReach,
         Some(most) if after > most => TopUpDecision::OverMaximum,
         _ => TopUpDecision::Buy,
     }
+}
+
+/// Whether a maximum by the month is enough for a package at all, once nothing has been spent.
+pub const fn reaches(maximum: i64, total: i64) -> bool {
+    total <= maximum
 }
 
 /// Where it stands when no purchase of its own is under way. `consented` says whether there is a way of paying that may be
@@ -126,6 +134,12 @@ mod tests {
         assert_eq!(decide(&TopUp { available: credits(21), ..top_up }, now), TopUpDecision::Wait);
         assert_eq!(decide(&TopUp { spent: 1, ..top_up }, now), TopUpDecision::OverMaximum);
         assert_eq!(decide(&TopUp { spent: 1, monthly_maximum: None, ..top_up }, now), TopUpDecision::Buy);
+        // One that no month has room for is told apart.
+        let dearer = TopUp { total: 101, ..top_up };
+        assert_eq!(decide(&dearer, now), TopUpDecision::OutOfReach);
+        assert_eq!(decide(&TopUp { spent: 50, ..dearer }, now), TopUpDecision::OutOfReach);
+        assert_eq!(decide(&TopUp { monthly_maximum: None, ..dearer }, now), TopUpDecision::Buy);
+        assert_eq!(decide(&TopUp { monthly_maximum: Some(0), ..top_up }, now), TopUpDecision::OutOfReach);
         let waiting = TopUp { state: TopUpState::BackingOff, retry_at: Some(now.plus_seconds(1)), ..top_up };
         assert_eq!(decide(&waiting, now), TopUpDecision::Wait);
         assert_eq!(decide(&waiting, now.plus_seconds(1)), TopUpDecision::Buy);

@@ -5,7 +5,8 @@
 
 use bursar_domain::Credits;
 use bursar_domain::pricing::{
-    Candidate, MAX_PURCHASE, MAX_TOTAL, PARTS, PriceBasis, PriceBook, PriceRefusal, UnitPrice,
+    Candidate, MAX_PURCHASE, MAX_TOTAL, PARTS, PackageTerms, PriceBasis, PriceBook, PriceRefusal,
+    QuoteRefusal, UnitPrice,
 };
 use proptest::prelude::*;
 
@@ -24,16 +25,25 @@ fn candidate(from: i64, unit: UnitPrice, basis: PriceBasis) -> Candidate {
     Candidate { basis, from: credits(from), unit, exact: None, lifetime_days: None, label }
 }
 
+/// For how many days credits can be used.
+fn lifetime() -> impl Strategy<Value = Option<i64>> {
+    prop::option::of(1..=4i64)
+}
+
 fn of_quantity() -> impl Strategy<Value = Candidate> {
     let basis = prop_oneof![Just(PriceBasis::Contract), Just(PriceBasis::Volume)];
-    (1..=5_000i64, unit(), basis).prop_map(|(from, unit, basis)| candidate(from, unit, basis))
+    let parts = (1..=5_000i64, unit(), basis, lifetime());
+    parts.prop_map(|(from, unit, basis, lifetime_days)| Candidate {
+        lifetime_days,
+        ..candidate(from, unit, basis)
+    })
 }
 
 /// A package that costs so many minor units.
 fn package() -> impl Strategy<Value = Candidate> {
-    (1..=5_000i64, 1..=10_000_000i64).prop_map(|(from, total)| {
+    (1..=5_000i64, 1..=10_000_000i64, lifetime()).prop_map(|(from, total, lifetime_days)| {
         let unit = UnitPrice::of(total, credits(from)).unwrap();
-        Candidate { exact: Some(total), ..candidate(from, unit, PriceBasis::Package) }
+        Candidate { exact: Some(total), lifetime_days, ..candidate(from, unit, PriceBasis::Package) }
     })
 }
 
@@ -58,6 +68,16 @@ fn case() -> impl Strategy<Value = (PriceBook, Credits, Credits)> {
     })
 }
 
+/// A list, a quantity that is quoted, one that is bought, and a total, most often near what the list makes of it.
+fn quote() -> impl Strategy<Value = (PriceBook, Credits, Credits, i64)> {
+    case().prop_flat_map(|(book, quoted, bought)| {
+        let lowest = book.lowest_up_to(quoted).and_then(|one| one.unit.total(quoted)).unwrap_or(1_000);
+        let near = (-2..=2i64).prop_map(move |more| (lowest + more).max(1));
+        let total = prop_oneof![2 => near, 1 => 1..=100_000_000i64];
+        (Just(book), Just(quoted), Just(bought), total)
+    })
+}
+
 proptest! {
     #[test]
     fn the_price_of_a_credit_never_rises((book, one, other) in case()) {
@@ -65,6 +85,51 @@ proptest! {
         // Where the vendor has to be asked there is no price to compare; a contract reaches ever more.
         if let (Ok(less), Ok(more)) = (book.price(less), book.price(more)) {
             prop_assert!(more.chosen.unit <= less.chosen.unit, "{less:?} {more:?}");
+        }
+    }
+
+    #[test]
+    fn a_package_costs_the_same_and_lasts_as_it_says((book, quantity, _) in case(), days in lifetime()) {
+        let terms = PackageTerms { credits: quantity, lifetime_days: days };
+        match (book.price_package(terms), book.price(quantity)) {
+            (Ok(package), Ok(plain)) => {
+                prop_assert_eq!((package.chosen.unit, package.total), (plain.chosen.unit, plain.total));
+                let lasts = package.lifetime_days;
+                prop_assert!(terms.are_met(package.credits, lasts), "{package:?} {terms:?}");
+                // Nor does it last shorter than what the price that counts gives, nor longer than both say.
+                let counts = PackageTerms { lifetime_days: plain.lifetime_days, ..terms };
+                prop_assert!(counts.are_met(package.credits, lasts), "{package:?} {plain:?}");
+                prop_assert!(lasts == days || lasts == plain.lifetime_days);
+            }
+            (package, plain) => prop_assert_eq!(package.map(|_| ()), plain.map(|_| ())),
+        }
+    }
+
+    #[test]
+    fn a_quote_never_raises_the_price_of_a_credit((book, quantity, other, total) in quote()) {
+        let less = book.price(other.min(quantity)).ok();
+        match book.quoted(quantity, total) {
+            Ok(unit) => {
+                if let Some(less) = &less {
+                    prop_assert!(unit <= less.chosen.unit, "{unit:?} {less:?}");
+                }
+                // Together they are what was quoted, to within half a minor unit and the rounding of the price.
+                let parts = i128::from(unit.get()) * i128::from(quantity.get());
+                let difference = (i128::from(total) * i128::from(PARTS) - parts).abs() * 2;
+                prop_assert!(
+                    difference <= i128::from(PARTS) + i128::from(quantity.get()) || total == 1,
+                    "{unit:?} {difference}"
+                );
+            }
+            Err(QuoteRefusal::PriceRises { highest }) => {
+                prop_assert!(total > highest);
+                prop_assert!(book.quoted(quantity, highest).is_ok(), "what is named would do");
+                // Some smaller quantity, or this one, can be bought at that price without a quote.
+                let lowest = book.lowest_up_to(quantity).unwrap();
+                let bought = book.price(lowest.from).or_else(|_| book.price(quantity));
+                prop_assert_eq!(bought.unwrap().chosen.unit, lowest.unit);
+            }
+            Err(QuoteRefusal::OutOfRange) => prop_assert!(UnitPrice::of(total, quantity).is_none()),
         }
     }
 
@@ -119,6 +184,14 @@ fn totals_are_rounded_half_to_even() {
     assert_eq!(UnitPrice::new(0), None);
     assert_eq!(UnitPrice::of(1, credits(2)).map(UnitPrice::get), Some(500_000));
     assert_eq!(UnitPrice::of(1, Credits::ZERO), None);
+}
+
+#[test]
+fn a_package_is_its_credits_for_as_long() {
+    let lasts = |days| PackageTerms { credits: credits(100), lifetime_days: days };
+    assert!(lasts(None).are_met(credits(100), None) && !lasts(None).are_met(credits(100), Some(36_500)));
+    assert!(lasts(Some(30)).are_met(credits(100), None) && lasts(Some(30)).are_met(credits(100), Some(30)));
+    assert!(!lasts(Some(30)).are_met(credits(100), Some(29)) && !lasts(Some(30)).are_met(credits(99), None));
 }
 
 #[test]

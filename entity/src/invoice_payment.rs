@@ -2,7 +2,9 @@
 
 use bursar_domain::Timestamp;
 use bursar_domain::id::{InvoiceId, InvoicePaymentId, OrganizationId, UserId};
+use bursar_domain::invoice::InvoiceState;
 use bursar_domain::ledger::{Key, RequestHash};
+use bursar_domain::purchase::PurchaseState;
 use sea_orm::entity::prelude::*;
 
 /// One row of the table `invoice_payment`.
@@ -32,6 +34,14 @@ pub struct Model {
     pub request_hash: RequestHash,
     /// When it was recorded.
     pub created_at: Timestamp,
+    /// Where the invoice stood after it; none of what was recorded before this was kept.
+    pub state_after: Option<InvoiceState>,
+    /// How much of the invoice had been paid then.
+    pub paid_after: Option<i64>,
+    /// How much of it needed not be paid then.
+    pub credited_after: Option<i64>,
+    /// Where the purchase stood then.
+    pub purchase_state_after: Option<PurchaseState>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

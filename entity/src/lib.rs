@@ -47,6 +47,7 @@ pub mod price_list;
 pub mod price_tier;
 pub mod purchase;
 pub mod quote;
+pub mod quote_answer;
 pub mod reversal;
 pub mod service;
 pub mod service_version;

@@ -2,6 +2,7 @@
 
 use bursar_domain::Timestamp;
 use bursar_domain::id::{OrganizationId, ParkedPaymentId, UserId};
+use bursar_domain::ledger::{Key, RequestHash};
 use bursar_domain::purchase::{ParkedReason, ParkedState, PaymentProvider};
 use sea_orm::entity::prelude::*;
 
@@ -30,7 +31,7 @@ pub struct Model {
     pub currency: String,
     /// The organization that it names.
     pub claimed_organization: Option<String>,
-    /// The payment of ours that it names.
+    /// The payment of ours that it names, or that the provider's name of it is known by.
     pub claimed_payment: Option<String>,
     /// What has become of it.
     pub state: ParkedState,
@@ -42,6 +43,10 @@ pub struct Model {
     pub resolved_at: Option<Timestamp>,
     /// When it came.
     pub created_at: Timestamp,
+    /// The digest of the decision's key; none of what was decided before keys were kept.
+    pub idempotency_key: Option<Key>,
+    /// The digest of what was decided.
+    pub request_hash: Option<RequestHash>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

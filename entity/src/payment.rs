@@ -43,8 +43,10 @@ pub struct Model {
     pub provider_url: Option<String>,
     /// The way of paying that is charged without anybody there.
     pub payment_method_id: Option<PaymentMethodId>,
-    /// Why the provider says that it has failed.
+    /// Why the provider says that it has failed; or that its money was not as agreed on.
     pub failure: Option<String>,
+    /// What is bought, in words, as the provider is asked for it. None: it is not asked, or was before words were kept.
+    pub title: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -38,6 +38,8 @@ pub struct Model {
     pub removed_at: Option<Timestamp>,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// How often somebody has given a wrong code for it.
+    pub wrong_codes: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -54,8 +54,8 @@ pub struct Model {
     pub credit_request_id: Option<CreditRequestId>,
     /// What a credit costs, pinned.
     pub unit_price: UnitPrice,
-    /// Where the price comes from. But for a package's own price, `package_version_id` only says which of the packages
-    /// is nearest.
+    /// Where the price comes from. Unless credits and lifetime are those of `package_version_id`, that only says which of
+    /// the packages is nearest.
     pub price_basis: PriceBasis,
     /// The vendor's answer that it is bought by.
     pub quote_id: Option<QuoteId>,

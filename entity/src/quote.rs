@@ -51,6 +51,8 @@ pub struct Model {
     pub answer_hash: Option<RequestHash>,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// Until when it waits for an answer; none: for ever.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -33,12 +33,18 @@ pub struct Model {
     pub currency: Currency,
     /// How many credits it takes back.
     pub credits: Credits,
-    /// How many of them the open dispute found and holds.
+    /// How many of them the open dispute found and holds; of a refund, how many holds kept when it was booked.
     pub held_credits: Credits,
     /// When what the dispute holds was booked; none: it was not, or is to be.
     pub held_at: Option<Timestamp>,
     /// When its end was booked in the ledger; none: it is to be, once nothing stands in the way.
     pub booked_at: Option<Timestamp>,
+    /// How many of its credits have been taken back or are owed. Fewer than all of them while the rest waits.
+    pub taken_credits: Credits,
+    /// The part of the money that has been booked, in minor units.
+    pub taken_value: i64,
+    /// How much of that no credits went with, because all of the purchase's had been taken back: parts are rounded up.
+    pub for_nothing: i64,
     /// Why, in words.
     pub reason: Option<String>,
     /// The digest of its key; none: the provider has told of it.

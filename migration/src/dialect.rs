@@ -67,6 +67,23 @@ pub async fn isolate(
     postgres(manager, &sql).await
 }
 
+/// Lets the owner of tables, as whom migrations run, read and write the rows of all organizations, until
+/// [`isolate_owner`]. Nobody else can in between: both happen in the transaction of the migration.
+pub async fn free_owner(manager: &SchemaManager<'_>, tables: &[&str]) -> Result<(), DbErr> {
+    for table in tables {
+        postgres(manager, &format!("ALTER TABLE \"{table}\" NO FORCE ROW LEVEL SECURITY")).await?;
+    }
+    Ok(())
+}
+
+/// Puts the tables' owner under row-level security again.
+pub async fn isolate_owner(manager: &SchemaManager<'_>, tables: &[&str]) -> Result<(), DbErr> {
+    for table in tables {
+        postgres(manager, &format!("ALTER TABLE \"{table}\" FORCE ROW LEVEL SECURITY")).await?;
+    }
+    Ok(())
+}
+
 /// The condition that holds in the operator's read scope.
 pub const OPERATOR: &str = "(SELECT current_setting('app.operator', true)) = 'on'";
 

@@ -29,6 +29,19 @@ mod m20261127_000021_payments;
 mod m20261127_000022_billing;
 mod m20261127_000023_top_ups;
 mod m20261127_000024_disputes;
+mod m20261127_000025_quotes_given_back;
+mod m20261127_000026_credited_invoices;
+mod m20261127_000027_decision_keys;
+mod m20261127_000028_recorded_answers;
+mod m20261127_000029_purchases_due;
+mod m20261127_000030_sandbox_prices;
+mod m20261127_000031_reversals;
+mod m20261127_000032_payment_titles;
+mod m20261127_000035_whole_due_days;
+mod m20261127_000040_staff;
+mod m20261127_000041_quote_lives;
+mod m20261127_000042_consent_codes;
+mod m20261127_000045_money_for_nothing;
 pub mod privileges;
 
 use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
@@ -65,6 +78,19 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000022_billing::Migration),
             Box::new(m20261127_000023_top_ups::Migration),
             Box::new(m20261127_000024_disputes::Migration),
+            Box::new(m20261127_000025_quotes_given_back::Migration),
+            Box::new(m20261127_000026_credited_invoices::Migration),
+            Box::new(m20261127_000027_decision_keys::Migration),
+            Box::new(m20261127_000028_recorded_answers::Migration),
+            Box::new(m20261127_000029_purchases_due::Migration),
+            Box::new(m20261127_000030_sandbox_prices::Migration),
+            Box::new(m20261127_000031_reversals::Migration),
+            Box::new(m20261127_000032_payment_titles::Migration),
+            Box::new(m20261127_000035_whole_due_days::Migration),
+            Box::new(m20261127_000040_staff::Migration),
+            Box::new(m20261127_000041_quote_lives::Migration),
+            Box::new(m20261127_000042_consent_codes::Migration),
+            Box::new(m20261127_000045_money_for_nothing::Migration),
         ]
     }
 }

@@ -38,6 +38,7 @@ const PRIVILEGES: &[(&str, &str)] = &[
     ("organization_price", "SELECT, INSERT"),
     ("contract_price", "SELECT, INSERT, UPDATE"),
     ("quote", "SELECT, INSERT, UPDATE"),
+    ("quote_answer", "SELECT, INSERT"),
     ("parked_payment", "SELECT, INSERT, UPDATE"),
     ("reversal", "SELECT, INSERT, UPDATE"),
     ("billing_profile", "SELECT, INSERT, UPDATE"),

@@ -2,7 +2,8 @@
 //! credits are given, nobody belongs to it, and nothing of it touches the organization's own books.
 //!
 //! Its id follows from the organization's, so there is one, and whoever acts in it needs not look for it. It is made
-//! in one transaction, with one pool and some promotional credits.
+//! in one transaction, with one pool and some promotional credits. It has its organization's prices, as they are at each
+//! moment, and no own ones.
 
 use bursar_domain::Credits;
 use bursar_domain::id::PoolId;

@@ -37,6 +37,7 @@ const GOES_ON: &[&str] = &[
     "refuseSession",
     "refuseApiKey",
     "refuseInvitation",
+    "refuseTopUpConsent",
     "signInByProvider",
     "refuseSignInByProvider",
     "linkIdentity",
@@ -45,12 +46,15 @@ const GOES_ON: &[&str] = &[
     "cancelCheckout",
     "awaitPayment",
     "failPayment",
+    "namePayment",
     "parkPayment",
     "refundPurchase",
     "disputePurchase",
     "recordInvoicePayment",
     "overdueInvoice",
     "expirePurchase",
+    // What time has ended.
+    "expireQuote",
 ];
 
 /// Refuses a change in an organization that may only read. The head of its log is locked.

@@ -106,6 +106,8 @@ pub(super) const ENTRIES: &[(TransferKind, &str)] = &[
     (TransferKind::Revoke, "revokeLot"),
     (TransferKind::Dispute, "disputeLot"),
     (TransferKind::Reinstate, "reinstateLot"),
+    (TransferKind::Assign, "assignDebt"),
+    (TransferKind::Restore, "restoreLot"),
 ];
 
 impl TryFrom<audit_event::Model> for Record {

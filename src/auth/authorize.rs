@@ -1,8 +1,8 @@
 //! Looking things up is authorizing them.
 
 use bursar_domain::id::{
-    ApiKeyId, CapId, CreditRequestId, DepartmentId, InvoiceId, OrganizationId, PoolId, PurchaseId, QuoteId,
-    ReversalId,
+    ApiKeyId, CapId, CreditRequestId, DepartmentId, Id, InvoiceId, OrganizationId, PoolId, PurchaseId,
+    QuoteId, ReversalId,
 };
 use bursar_domain::organization::valid_slug;
 use bursar_domain::permission::{Action, Grant, permits};
@@ -55,6 +55,51 @@ impl<T> std::ops::Deref for Authorized<T> {
 
     fn deref(&self) -> &T {
         &self.value
+    }
+}
+
+/// A row that belongs to a pool and is found by its own id: a purchase, or a price that the vendor was asked for. Whoever
+/// may read the pool's purchases sees it.
+pub trait OfPool: Sized {
+    /// Its table.
+    type Entity: TenantEntity<Model = Self>;
+    /// Its id.
+    type Id: Id;
+    /// What it is called where it is not found.
+    const WHAT: &'static str;
+
+    /// The condition that it is the one with an id.
+    fn is(id: Self::Id) -> SimpleExpr;
+
+    /// Whose it is, and of which pool.
+    fn place(&self) -> (OrganizationId, PoolId);
+}
+
+impl OfPool for purchase::Model {
+    type Entity = purchase::Entity;
+    type Id = PurchaseId;
+    const WHAT: &'static str = "purchase";
+
+    fn is(id: PurchaseId) -> SimpleExpr {
+        purchase::Column::Id.eq(id)
+    }
+
+    fn place(&self) -> (OrganizationId, PoolId) {
+        (self.organization_id, self.pool_id)
+    }
+}
+
+impl OfPool for quote::Model {
+    type Entity = quote::Entity;
+    type Id = QuoteId;
+    const WHAT: &'static str = "quote";
+
+    fn is(id: QuoteId) -> SimpleExpr {
+        quote::Column::Id.eq(id)
+    }
+
+    fn place(&self) -> (OrganizationId, PoolId) {
+        (self.organization_id, self.pool_id)
     }
 }
 
@@ -159,18 +204,28 @@ impl Caller {
         Ok(self.authorized(row.organization_id, row))
     }
 
-    /// A purchase, for an action on it: the grants on its pool count.
+    /// What belongs to a pool and its purchases, for an action on it: the grants on the pool count.
+    pub async fn of_pool<R: OfPool + Send + Sync>(
+        &self,
+        snapshots: &Snapshots,
+        id: R::Id,
+        action: Action,
+    ) -> Result<Authorized<R>> {
+        let row = self.find_row::<R::Entity>(snapshots, None, R::is(id)).await?;
+        let row = row.ok_or(Error::not_found(R::WHAT))?;
+        let (organization, pool) = row.place();
+        self.check(organization, action, Target::Pool(pool, &[]), Action::ReadPurchases, R::WHAT)?;
+        Ok(self.authorized(organization, row))
+    }
+
+    /// A purchase, for an action on it.
     pub async fn purchase(
         &self,
         snapshots: &Snapshots,
         id: PurchaseId,
         action: Action,
     ) -> Result<Authorized<purchase::Model>> {
-        let row = self.find_row::<purchase::Entity>(snapshots, None, purchase::Column::Id.eq(id)).await?;
-        let row = row.ok_or(Error::not_found("purchase"))?;
-        let target = Target::Pool(row.pool_id, &[]);
-        self.check(row.organization_id, action, target, Action::ReadPurchases, "purchase")?;
-        Ok(self.authorized(row.organization_id, row))
+        self.of_pool(snapshots, id, action).await
     }
 
     /// An invoice, for an action on it: the grants on the pool of its purchase count.
@@ -187,20 +242,6 @@ impl Caller {
         let purchase = purchase.ok_or(Error::not_found("invoice"))?;
         let target = Target::Pool(purchase.pool_id, &[]);
         self.check(row.organization_id, action, target, Action::ReadPurchases, "invoice")?;
-        Ok(self.authorized(row.organization_id, row))
-    }
-
-    /// A quote, for an action on it: the grants on its pool count.
-    pub async fn quote(
-        &self,
-        snapshots: &Snapshots,
-        id: QuoteId,
-        action: Action,
-    ) -> Result<Authorized<quote::Model>> {
-        let row = self.find_row::<quote::Entity>(snapshots, None, quote::Column::Id.eq(id)).await?;
-        let row = row.ok_or(Error::not_found("quote"))?;
-        let target = Target::Pool(row.pool_id, &[]);
-        self.check(row.organization_id, action, target, Action::ReadPurchases, "quote")?;
         Ok(self.authorized(row.organization_id, row))
     }
 

@@ -17,6 +17,7 @@ pub struct Keys {
     token: [u8; 32],
     link: [u8; 32],
     seal: [u8; 32],
+    quote: [u8; 32],
 }
 
 impl Keys {
@@ -27,6 +28,7 @@ impl Keys {
             token: mac(secret, b"bursar token v1"),
             link: mac(secret, b"bursar link v1"),
             seal: mac(secret, b"bursar seal v1"),
+            quote: mac(secret, b"bursar quote v1"),
         }
     }
 
@@ -48,6 +50,16 @@ impl Keys {
     /// Whether `token` is the proof for `about`, in constant time.
     pub fn is_link_token(&self, about: &str, token: &str) -> bool {
         self.link_token(about).as_bytes().ct_eq(token.as_bytes()).into()
+    }
+
+    /// The proof that a quote was written here: HMAC-SHA-256 of its content, as unpadded base64url.
+    pub fn quote_proof(&self, content: &str) -> String {
+        data_encoding::BASE64URL_NOPAD.encode(&mac(&self.quote, content.as_bytes()))
+    }
+
+    /// Whether `proof` is the one of a quote's content, in constant time.
+    pub fn is_quote_proof(&self, content: &str, proof: &str) -> bool {
+        self.quote_proof(content).as_bytes().ct_eq(proof.as_bytes()).into()
     }
 
     /// The four digits that a mail shows beside its link and the link does not carry: of a MAC of what the link is

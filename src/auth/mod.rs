@@ -32,7 +32,7 @@ mod uses;
 mod visitors;
 
 pub use attempts::{Attempt, Attempts, client};
-pub use authorize::Authorized;
+pub use authorize::{Authorized, OfPool};
 pub use caller::{Caller, Callers, Proven, Refused};
 pub use directory::{PoolDirectory, UsePlace};
 pub use held_sessions::{Held, HeldSessions};

@@ -2,9 +2,11 @@
 
 use bursar_domain::invoice::{DocumentKind, included_taxes};
 use bursar_domain::pricing::UnitPrice;
+use bursar_domain::reversal::ReversalKind;
 use bursar_domain::{Currency, Timestamp};
 use bursar_entity::document;
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +21,11 @@ pub struct Content {
     pub title: String,
     /// Its number.
     pub number: String,
-    /// The day on which it was issued, in UTC.
+    /// The day on which it was issued.
     pub issued: String,
+    /// The time zone of its days. Documents were issued by UTC before it was written down.
+    #[serde(default = "utc")]
+    pub zone: String,
     /// Who sells.
     pub seller: Party,
     /// Who buys.
@@ -29,9 +34,19 @@ pub struct Content {
     pub reference: Option<String>,
     /// The buyer's own number of the order.
     pub purchase_order: Option<String>,
-    /// The number of the document that it takes back.
+    /// The document that it takes back: what that is, and its number.
     pub corrects: Option<String>,
-    /// The day until which it is to be paid, in UTC.
+    /// The invoice that the money is for: what that is, and its number.
+    pub pays: Option<String>,
+    /// The day on which that money arrived.
+    pub received: Option<String>,
+    /// Why something is taken back, in words.
+    pub reason: Option<String>,
+    /// How many credits are taken back.
+    pub credits_back: Option<String>,
+    /// The reversal that it is for, by which it is found again. Is not shown.
+    pub reversal: Option<String>,
+    /// The day until which it is to be paid.
     pub due: Option<String>,
     /// What was sold, or is taken back.
     pub lines: Vec<Line>,
@@ -41,9 +56,11 @@ pub struct Content {
     pub taxes: Vec<Tax>,
     /// What it is over.
     pub total: String,
+    /// What is still to be paid of that invoice.
+    pub outstanding: Option<String>,
     /// The currency of all amounts.
     pub currency: String,
-    /// What else is to be said.
+    /// What else is to be said. Credit notes said here why something was taken back.
     pub note: Option<String>,
 }
 
@@ -65,9 +82,9 @@ pub struct Party {
 pub struct Line {
     /// What it is.
     pub text: String,
-    /// How many credits; none where a part of a payment is taken back.
+    /// How many credits.
     pub credits: Option<String>,
-    /// What a credit costs.
+    /// What a credit costs; none where a part of a payment is taken back.
     pub unit_price: Option<String>,
     /// What it comes to.
     pub amount: String,
@@ -95,6 +112,24 @@ impl Content {
             .map_err(|error| Error::internal(format!("what a document says: {error}")))
     }
 
+    /// What the total is called.
+    pub fn total_label(&self) -> &'static str {
+        match (&self.credits_back, &self.pays) {
+            (Some(_), _) => "Total credited",
+            (None, Some(_)) => "Amount received",
+            (None, None) => "Total",
+        }
+    }
+
+    /// What its lines are called.
+    pub fn lines_label(&self) -> &'static str {
+        match (&self.credits_back, &self.pays) {
+            (Some(_), _) => "What is credited",
+            (None, Some(_)) => "What was paid for",
+            (None, None) => "What was bought",
+        }
+    }
+
     /// The same, as it is stored.
     ///
     /// # Errors
@@ -111,6 +146,19 @@ pub(super) fn title(kind: DocumentKind) -> &'static str {
         DocumentKind::Invoice => "Invoice",
         DocumentKind::CreditNote => "Credit note",
     }
+}
+
+/// Why a credit note is taken back.
+pub(super) const REFUND_FAILED: &str =
+    "The refund did not reach the buyer, and the credit note is taken back. The credits are there again.";
+
+/// Why a payment is taken back, in words: the vendor's own where there are any. What has none was told by the provider.
+pub(super) fn reason(kind: ReversalKind, words: Option<&str>) -> String {
+    let why = match kind {
+        ReversalKind::Refund => "The payment was refunded.",
+        ReversalKind::Dispute => "The payment was disputed, and the bank gave the money back.",
+    };
+    words.unwrap_or(why).to_owned()
 }
 
 /// A party, whose address is given in lines.
@@ -151,10 +199,14 @@ pub(super) fn unit_price(price: UnitPrice, currency: Currency) -> String {
     price.to_string()
 }
 
-/// The day of an instant, in UTC.
-pub(super) fn day(at: Timestamp) -> String {
+/// The day of an instant where clocks go by a time zone.
+pub(super) fn day(at: Timestamp, zone: Tz) -> String {
     let at = DateTime::<Utc>::from_timestamp_micros(at.micros()).unwrap_or_default();
-    at.format("%Y-%m-%d").to_string()
+    at.with_timezone(&zone).format("%Y-%m-%d").to_string()
+}
+
+fn utc() -> String {
+    Tz::UTC.name().to_owned()
 }
 
 #[cfg(test)]
@@ -171,7 +223,32 @@ mod tests {
         assert_eq!(price(179_800_000, Currency::USD), "1.798");
         assert_eq!(price(1, Currency::USD), "0.00000001");
         assert_eq!(price(3_500_000, yen), "3.5");
-        assert_eq!(day(Timestamp::EPOCH.plus_days(31)), "1970-02-01");
+    }
+
+    #[test]
+    fn days_are_those_of_the_time_zone() {
+        let midnight = Timestamp::EPOCH.plus_days(31);
+        let days = [Tz::UTC, Tz::America__New_York, Tz::Asia__Tokyo].map(|zone| day(midnight, zone));
+        assert_eq!(days, ["1970-02-01", "1970-01-31", "1970-02-01"]);
+        assert_eq!(day(midnight.plus_seconds(-1), Tz::Asia__Tokyo), "1970-02-01");
+    }
+
+    #[test]
+    fn documents_of_before_say_what_they_said() {
+        let mut stored: serde_json::Value =
+            serde_json::from_str(&crate::billing::layout::tests::everything().written().unwrap()).unwrap();
+        for since in ["zone", "reason", "creditsBack", "reversal", "pays", "received", "outstanding"] {
+            assert!(stored.as_object_mut().unwrap().remove(since).is_some());
+        }
+        let read: Content = serde_json::from_value(stored).unwrap();
+        assert_eq!((read.zone.as_str(), read.issued.as_str()), ("UTC", "2026-01-31"));
+    }
+
+    #[test]
+    fn reasons_are_words() {
+        assert_eq!(reason(ReversalKind::Refund, Some("Too many")), "Too many");
+        assert_eq!(reason(ReversalKind::Refund, None), "The payment was refunded.");
+        assert!(reason(ReversalKind::Dispute, None).contains("disputed"));
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Numbered documents: issued in the transaction of their cause, found by the address that proves itself.
 
-use bursar_domain::Timestamp;
 use bursar_domain::id::{DocumentId, OrganizationId, PurchaseId};
 use bursar_domain::invoice::{DocumentKind, written_number};
-use bursar_entity::{document, document_series, organization, purchase};
+use bursar_domain::{Credits, Timestamp};
+use bursar_entity::{document, document_series, invoice, organization, purchase, reversal};
 use sea_orm::{
     ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, Unchanged,
 };
 
-use super::content::{Content, Line, amount, day, party, taxes, title, unit_price};
+use super::content::{Content, Line, REFUND_FAILED, amount, day, party, reason, taxes, title, unit_price};
+use super::owed::outstanding;
 use super::profile::{decode_tax_lines, find};
 use crate::auth::Keys;
 use crate::clock::Clock;
@@ -16,7 +17,7 @@ use crate::config::Seller;
 use crate::context::Context;
 use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
-use crate::global_id;
+use crate::{global_id, periods};
 
 /// What is to be issued.
 #[derive(Clone, Copy, Debug)]
@@ -29,18 +30,42 @@ pub struct Issue<'a> {
     pub title: &'a str,
     /// What it is over, in minor units: of a credit note what is taken back.
     pub total: i64,
-    /// The document that it takes back.
-    pub corrects: Option<&'a document::Model>,
+    /// What a credit note takes back, or a receipt of a credit note.
+    pub corrects: Option<Correction<'a>>,
+    /// The invoice that a receipt is about; none: what was bought has none.
+    pub pays: Option<Instalment<'a>>,
     /// The buyer's own number of the order.
     pub purchase_order: Option<&'a str>,
+    /// When it is issued.
+    pub at: Timestamp,
     /// Until when it is to be paid.
     pub due_at: Option<Timestamp>,
-    /// What else is to be said.
-    pub note: Option<&'a str>,
 }
 
-/// Issues a document with the next number of its kind. The number's row is locked until the commit, after everything
-/// but the end of the audit log.
+/// What a credit note takes back, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Correction<'a> {
+    /// The receipt or invoice; the credit note, when the refund has failed.
+    pub document: Option<&'a document::Model>,
+    /// The reversal of the payment.
+    pub reversal: &'a reversal::Model,
+    /// How many credits are taken back with the money.
+    pub credits: Credits,
+}
+
+/// Money that came for an invoice: all of it, or a part.
+#[derive(Clone, Copy, Debug)]
+pub struct Instalment<'a> {
+    /// The invoice, as it is with that money.
+    pub invoice: &'a invoice::Model,
+    /// Its document.
+    pub document: &'a document::Model,
+    /// When the money arrived.
+    pub received_at: Timestamp,
+}
+
+/// Issues a document with the next number of its kind. Its days are those of the organization's time zone as it is now.
+/// The number's row is locked until the commit, after everything but the end of the audit log.
 ///
 /// # Errors
 /// What the database answers.
@@ -52,19 +77,30 @@ pub async fn issue_document(
 ) -> Result<document::Model> {
     let organization = tenant.find::<organization::Entity>().one(txn).await?;
     let organization = organization.ok_or(Error::not_found("organization"))?;
+    let zone = periods::zone(&organization.time_zone)?;
     let profile = find(txn, tenant).await?;
-    let now = clock.now();
     let currency = issue.purchase.currency;
     let number = next_number(txn, tenant, issue.kind).await?;
     let written = written_number(issue.kind, &organization.slug, number);
-    let lines = profile.as_ref().map_or(Ok(Vec::new()), |row| decode_tax_lines(&row.tax_lines))?;
+    let (back, pays) = (issue.corrects, issue.pays);
+    let lines = match &profile {
+        // The invoice says the taxes. Whoever says them a second time may owe them a second time.
+        Some(row) if pays.is_none() => decode_tax_lines(&row.tax_lines)?,
+        Some(_) | None => Vec::new(),
+    };
     let (net, taxes) = taxes(issue.total, currency, &lines);
     // A part that is taken back is so much money, not so many credits at a price.
     let whole = issue.total == issue.purchase.total;
+    // Nor is what comes for an invoice: all credits came with that.
+    let credits = match (back, pays) {
+        (Some(back), _) => Some(back.credits),
+        (None, Some(_)) => None,
+        (None, None) => Some(issue.purchase.credits),
+    };
     let line = Line {
         text: issue.title.to_owned(),
-        credits: whole.then(|| issue.purchase.credits.to_string()),
-        unit_price: whole.then(|| unit_price(issue.purchase.unit_price, currency)),
+        credits: credits.map(|credits| credits.to_string()),
+        unit_price: (whole && pays.is_none()).then(|| unit_price(issue.purchase.unit_price, currency)),
         amount: amount(issue.total, currency),
     };
     let buyer = match &profile {
@@ -74,19 +110,32 @@ pub async fn issue_document(
     let content = Content {
         title: title(issue.kind).to_owned(),
         number: written.clone(),
-        issued: day(now),
+        issued: day(issue.at, zone),
+        zone: zone.name().to_owned(),
         seller: party(&seller.name, &seller.address, None, seller.tax_id.as_deref()),
         buyer,
         reference: profile.and_then(|row| row.reference),
         purchase_order: issue.purchase_order.map(str::to_owned),
-        corrects: issue.corrects.map(|row| row.written_number.clone()),
-        due: issue.due_at.map(day),
+        corrects: back.and_then(|back| back.document).map(named),
+        pays: pays.map(|pays| named(pays.document)),
+        received: pays.map(|pays| day(pays.received_at, zone)),
+        reason: back.map(|back| match issue.kind {
+            DocumentKind::CreditNote => reason(back.reversal.kind, back.reversal.reason.as_deref()),
+            // It takes a credit note back.
+            DocumentKind::Receipt | DocumentKind::Invoice => REFUND_FAILED.to_owned(),
+        }),
+        credits_back: back
+            .filter(|_| issue.kind == DocumentKind::CreditNote)
+            .map(|back| back.credits.to_string()),
+        reversal: back.map(|back| global_id::encode(back.reversal.id)),
+        due: issue.due_at.map(|at| day(at, zone)),
         lines: vec![line],
         net,
         taxes,
         total: amount(issue.total, currency),
+        outstanding: pays.map(|pays| amount(outstanding(pays.invoice), currency)),
         currency: currency.code().to_owned(),
-        note: issue.note.map(str::to_owned),
+        note: None,
     };
     let row = document::Model {
         organization_id: tenant.id(),
@@ -95,14 +144,19 @@ pub async fn issue_document(
         number,
         written_number: written,
         purchase_id: issue.purchase.id,
-        corrects_id: issue.corrects.map(|row| row.id),
+        corrects_id: back.and_then(|back| back.document).map(|row| row.id),
         total: issue.total,
         currency,
         content: content.written()?,
-        created_at: now,
+        created_at: issue.at,
     };
     document::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
     Ok(row)
+}
+
+/// How other documents name a document.
+fn named(row: &document::Model) -> String {
+    format!("{} {}", title(row.kind), row.written_number)
 }
 
 /// Counts one up, with the row locked.
@@ -137,7 +191,26 @@ async fn next_number(txn: &Txn, tenant: Tenant, kind: DocumentKind) -> Result<i6
     Ok(last)
 }
 
-/// The newest document of some kinds that is about a purchase.
+/// The credit note of a reversal.
+///
+/// # Errors
+/// What the database answers.
+pub async fn credit_note_of(
+    txn: &Txn,
+    tenant: Tenant,
+    reversal: &reversal::Model,
+) -> Result<Option<document::Model>> {
+    let notes = tenant
+        .find::<document::Entity>()
+        .filter(document::Column::PurchaseId.eq(reversal.purchase_id))
+        .filter(document::Column::Kind.eq(DocumentKind::CreditNote))
+        .order_by_desc(document::Column::Id);
+    // It says which reversal it is for.
+    let id = global_id::encode(reversal.id);
+    Ok(notes.all(txn).await?.into_iter().find(|row| row.content.contains(&id)))
+}
+
+/// The newest document of a kind that is about a purchase and corrects no other.
 ///
 /// # Errors
 /// What the database answers.
@@ -145,12 +218,13 @@ pub async fn document_of(
     txn: &Txn,
     tenant: Tenant,
     purchase: PurchaseId,
-    kinds: &[DocumentKind],
+    kind: DocumentKind,
 ) -> Result<Option<document::Model>> {
     let rows = tenant
         .find::<document::Entity>()
         .filter(document::Column::PurchaseId.eq(purchase))
-        .filter(document::Column::Kind.is_in(kinds.iter().copied()))
+        .filter(document::Column::Kind.eq(kind))
+        .filter(document::Column::CorrectsId.is_null())
         .order_by_desc(document::Column::Id);
     Ok(rows.one(txn).await?)
 }

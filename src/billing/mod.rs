@@ -6,14 +6,17 @@
 
 mod content;
 mod document;
+mod faces;
 mod layout;
 mod owed;
 mod pdf;
 mod profile;
 
 pub use content::{Content, Line, Party, Tax};
-pub use document::{DocumentLink, Issue, document_of, find_document, issue_document};
-pub use owed::{Owed, owed};
+pub use document::{
+    Correction, DocumentLink, Instalment, Issue, credit_note_of, document_of, find_document, issue_document,
+};
+pub use owed::{Owed, due_at, outstanding, overdue_from, owed};
 pub use pdf::pdf;
 pub use profile::{
     DUE_DAYS, Profile, TaxLine, Terms, decode_tax_lines, set_billing_profile, set_payment_terms,

@@ -50,14 +50,14 @@ pub struct Profile {
     pub tax_lines: Vec<TaxLine>,
 }
 
-/// The terms that an organization buys on, instead of those that it had.
+/// The terms that an organization buys on: what is none stays as it was.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// How it pays.
     pub terms: PaymentTerms,
-    /// What it may owe on invoice; none: as much as it likes.
-    pub credit_limit: Option<Money>,
-    /// In how many days invoices are to be paid; none: as before.
+    /// What it may owe on invoice. Inside: none, as much as it likes.
+    pub credit_limit: Option<Option<Money>>,
+    /// In how many days invoices are to be paid, by the end of the day; 0: of that on which they are issued.
     pub due_days: Option<i64>,
 }
 
@@ -107,7 +107,7 @@ pub async fn set_billing_profile(
     context.db.write(tenant, work).await
 }
 
-/// Says how an organization pays. A limit fixes the currency of one that has none yet.
+/// Says how an organization pays. What is not said stays as it was. A limit fixes the currency of one that has none yet.
 ///
 /// # Errors
 /// What cannot be accepted; what the database answers.
@@ -124,7 +124,7 @@ pub async fn set_payment_terms(
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
             let before = lock_organization(txn, tenant).await?;
-            let limit = terms.credit_limit;
+            let limit = terms.credit_limit.flatten();
             if let (Some(fixed), Some(limit)) = (before.currency, limit)
                 && fixed != limit.currency
             {
@@ -132,7 +132,9 @@ pub async fn set_payment_terms(
             }
             let after = organization::Model {
                 payment_terms: terms.terms,
-                credit_limit: limit.map(|limit| limit.minor),
+                credit_limit: terms
+                    .credit_limit
+                    .map_or(before.credit_limit, |limit| limit.map(|limit| limit.minor)),
                 currency: before.currency.or(limit.map(|limit| limit.currency)),
                 ..before.clone()
             };

@@ -1,7 +1,10 @@
 //! Contract prices: what a credit costs an organization from so many credits on, as agreed on with it.
 //!
-//! Of those that begin at the same quantity the one counts that has begun last. A new one ends its predecessor.
+//! Each holds from its beginning to its end, as agreed, whatever is agreed on before or after it. Of those that hold at the
+//! same quantity the one counts that has begun last, so one with an end is laid over those that began before it, and they
+//! count again when it is over. Of two that begin at the same instant the one counts that was set last.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use bursar_domain::id::ContractPriceId;
@@ -13,14 +16,14 @@ use sea_orm::{
 };
 use serde_json::{Value, json};
 
-use super::{begins, currency, lifetime};
+use super::{begins, currency, has_own, lifetime};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Authorized};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Error, Result};
-use crate::text;
+use crate::{global_id, text};
 
 /// What is agreed on.
 #[derive(Clone, Debug)]
@@ -42,7 +45,7 @@ pub struct ContractTerms {
 }
 
 /// Sets what a credit costs an organization from so many credits on, or ends that. Answers the new price, or the one that
-/// ends.
+/// was in force when it ended.
 pub async fn set_contract_price(
     context: &Context,
     organization: &Authorized<organization::Model>,
@@ -73,27 +76,16 @@ async fn set_in(
     // Two at once come one after the other.
     let organization = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
     let organization = organization.ok_or(Error::not_found("organization").at("organizationId"))?;
+    has_own(&organization)?;
     let currency = currency(&organization, terms.currency)?;
     let now = clock.now();
     let from = begins(terms.effective_from, now)?;
     if terms.ends_at.is_some_and(|end| end <= from) {
         return Err(Error::invalid("endsAt", "must come after effectiveFrom"));
     }
-    let rows = tenant
-        .find::<contract_price::Entity>()
-        .filter(contract_price::Column::Currency.eq(currency))
-        .filter(contract_price::Column::FromCredits.eq(terms.from_credits))
-        .order_by_asc(contract_price::Column::Id);
-    let running = rows.all(txn).await?.into_iter();
-    let running: Vec<contract_price::Model> =
-        running.filter(|row| row.ends_at.is_none_or(|end| end > from)).collect();
     let Some(unit_price) = terms.unit_price else {
-        return end(txn, (tenant, actor), clock, (running, from)).await;
+        return end(txn, (tenant, actor), clock, (currency, terms.from_credits, from)).await;
     };
-    // What begins later takes over when it does.
-    for row in running.iter().filter(|row| row.effective_from <= from) {
-        ends(txn, row, from).await?;
-    }
     let row = contract_price::Model {
         organization_id: tenant.id(),
         id: clock.new_id::<ContractPriceId>(),
@@ -112,20 +104,30 @@ async fn set_in(
     Ok(row)
 }
 
-/// Ends all prices of a quantity at an instant, those that have not begun by then before they do.
+/// Ends all prices of a quantity at an instant, those that have not begun by then before they do. Answers the one that
+/// would have been in force at that instant; when none would, the one that was to begin first.
 async fn end(
     txn: &Txn,
     (tenant, actor): (Tenant, &Actor),
     clock: &Clock,
-    (running, at): (Vec<contract_price::Model>, Timestamp),
+    (currency, from_credits, at): (Currency, Credits, Timestamp),
 ) -> Result<contract_price::Model> {
-    let first = running.first().cloned();
-    let before = first.ok_or_else(|| Error::not_found("contract price").at("fromCredits"))?;
+    let mut running = rows(txn, tenant, currency).await?;
+    // What has ended by then, or ended before it began, stays as it is.
+    running.retain(|row| {
+        row.from_credits == from_credits && row.ends_at.is_none_or(|end| end > at.max(row.effective_from))
+    });
+    let first = running.iter().min_by_key(|row| (row.effective_from, Reverse(row.id)));
+    let before = in_force(running.clone(), at).remove(&from_credits).or_else(|| first.cloned());
+    let before = before.ok_or_else(|| Error::not_found("contract price").at("fromCredits"))?;
     for row in &running {
         ends(txn, row, at.max(row.effective_from)).await?;
     }
     let after = contract_price::Model { ends_at: Some(at.max(before.effective_from)), ..before.clone() };
-    let change = Change::updated("setContractPrice", after.id, facts(&before), facts(&after));
+    let (was, mut is) = (facts(&before), facts(&after));
+    let others = running.iter().filter(|row| row.id != before.id);
+    is["endedWithIt"] = others.map(|row| global_id::encode(row.id)).collect();
+    let change = Change::updated("setContractPrice", after.id, was, is);
     audit::record(txn, tenant, clock, actor, change).await?;
     Ok(after)
 }
@@ -153,17 +155,29 @@ fn facts(row: &contract_price::Model) -> Value {
     })
 }
 
-/// The contract prices of an organization in a currency that hold at an instant, from the smallest quantity up.
+/// All contract prices of an organization in a currency, those that were set last first.
+async fn rows(txn: &Txn, tenant: Tenant, currency: Currency) -> Result<Vec<contract_price::Model>> {
+    let rows = tenant
+        .find::<contract_price::Entity>()
+        .filter(contract_price::Column::Currency.eq(currency))
+        .order_by_desc(contract_price::Column::Id);
+    Ok(rows.all(txn).await?)
+}
+
+/// Of prices of a currency, those that were set last first, the ones that are in force at an instant, by quantity.
+fn in_force(rows: Vec<contract_price::Model>, at: Timestamp) -> BTreeMap<Credits, contract_price::Model> {
+    let holding = rows.into_iter().filter(|row| row.ends_at.is_none_or(|end| end > at));
+    versions_at(holding, |row| row.from_credits, |row| row.effective_from, at)
+}
+
+/// The contract prices of an organization in a currency that are in force at an instant, from the smallest quantity up. A
+/// sandbox has its organization's.
 pub(super) async fn holding(
     txn: &Txn,
     tenant: Tenant,
     currency: Currency,
     at: Timestamp,
 ) -> Result<Vec<contract_price::Model>> {
-    let rows = tenant.find::<contract_price::Entity>();
-    let rows = rows.filter(contract_price::Column::Currency.eq(currency)).all(txn).await?;
-    let rows = rows.into_iter().filter(|row| row.ends_at.is_none_or(|end| end > at));
-    let holding: BTreeMap<Credits, contract_price::Model> =
-        versions_at(rows, |row| row.from_credits, |row| row.effective_from, at);
-    Ok(holding.into_values().collect())
+    let rows = rows(txn, db::priced_as(txn, tenant).await?, currency).await?;
+    Ok(in_force(rows, at).into_values().collect())
 }

@@ -6,36 +6,44 @@
 //! - `save`, `tiers`: new versions of services, packages and volume tiers;
 //! - `organization_prices`, `contracts`: what only one organization pays;
 //! - `price`: what so many credits cost, and why;
-//! - `quotes`: prices that the vendor is asked for.
+//! - `token`: a price that was told, to buy at;
+//! - `quotes`, `quote_answers`, `quote_life`, `quote_mail`: prices that the vendor is asked for.
 
 mod contracts;
 mod organization_prices;
 mod price;
+mod quote_answers;
+mod quote_life;
+mod quote_mail;
 mod quotes;
 mod save;
 mod tiers;
+mod token;
 
 pub use contracts::{ContractTerms, set_contract_price};
 pub use organization_prices::{OrganizationPrice, set_organization_price};
 pub use price::{Buying, Offer, VALID_DAYS, currency, fix_currency, offer, preview, price_book};
-pub use quotes::{
-    NewQuote, QuoteAnswer, QuoteDecision, QuotePrice, Quoted, answer_quote, mark_quote_used, request_quote,
-};
+pub use quote_answers::{QuoteAnswer, QuoteDecision, QuotePrice, answer_quote};
+pub use quote_life::{QUOTE_DUE, quote_due, withdraw_quote};
+pub use quotes::{NewQuote, Quoted, lock_quote, mark_quote_used, release_quote, request_quote};
 pub use save::{SavePackage, SaveService, save_package, save_service};
 pub use tiers::{SaveTiers, Tier, Tiers, save_tiers, tiers};
+pub use token::Pinned;
 
 use std::collections::{BTreeMap, HashMap};
 
 use bursar_domain::id::{PackageVersionId, ServiceVersionId};
 use bursar_domain::organization::valid_code;
-use bursar_domain::pricing::versions_at;
+use bursar_domain::pricing::{PackageTerms, PriceBasis, versions_at};
 use bursar_domain::{Credits, Currency, Timestamp};
-use bursar_entity::{organization_price, package, package_price, package_version, service, service_version};
+use bursar_entity::{
+    organization, organization_price, package, package_price, package_version, service, service_version,
+};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
 use crate::context::Context;
-use crate::db::{Fault, Tenant, Txn, WorkFuture, fault, padded};
-use crate::error::{Error, Result};
+use crate::db::{self, Fault, Tenant, Txn, WorkFuture, fault, padded};
+use crate::error::{Conflict, Error, Result};
 
 /// The longest lifetime of credits, in days.
 const MAX_LIFETIME: i64 = 36_500;
@@ -78,6 +86,18 @@ impl Package {
     /// The price in a currency, in minor units. Custom prices are not in the catalog.
     pub fn price(&self, currency: Currency) -> Option<i64> {
         self.prices.iter().find(|price| price.currency == currency).map(|price| price.amount)
+    }
+
+    /// What whoever asks for it is sure of, whatever price counts.
+    pub fn terms(&self) -> PackageTerms {
+        let (credits, lifetime_days) = (self.version.credits, self.version.lifetime_days);
+        PackageTerms { credits, lifetime_days }
+    }
+
+    /// Whether it is this package that is bought: its credits, for at least as long, at whatever price but one that the
+    /// vendor was asked for.
+    pub fn is_bought(&self, basis: PriceBasis, credits: Credits, lifetime_days: Option<i64>) -> bool {
+        basis != PriceBasis::Quote && self.terms().are_met(credits, lifetime_days)
     }
 }
 
@@ -135,7 +155,7 @@ pub async fn price_versions(
     if missing.is_empty() {
         return Ok(versions);
     }
-    let select = tenant.find::<organization_price::Entity>();
+    let select = db::priced_as(txn, tenant).await?.find::<organization_price::Entity>();
     let own = select.filter(organization_price::Column::Id.is_in(padded(missing))).all(txn).await?;
     versions.extend(own.into_iter().filter_map(|row| {
         Some(PriceVersion {
@@ -181,6 +201,17 @@ fn begins(given: Option<Timestamp>, now: Timestamp) -> Result<Timestamp> {
     match given {
         Some(at) if at < now => Err(Error::invalid("effectiveFrom", "must not have passed")),
         given => Ok(given.unwrap_or(now)),
+    }
+}
+
+/// Refuses to agree on prices with a sandbox, which has its organization's.
+fn has_own(organization: &organization::Model) -> Result<()> {
+    match organization.sandbox_of {
+        None => Ok(()),
+        Some(_) => {
+            let reason = "A sandbox has the prices of its organization.";
+            Err(Error::conflict(Conflict::State, "organizationId", reason))
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use bursar_entity::{organization, organization_price};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 use serde_json::json;
 
-use super::{Service, begins, begins_already, once, services};
+use super::{Service, begins, begins_already, has_own, once, services};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Authorized};
 use crate::clock::Clock;
@@ -56,7 +56,7 @@ async fn set_in(
 ) -> Result<Service> {
     // Its revision rises with the new row.
     let locked = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
-    locked.ok_or(Error::not_found("organization").at("organizationId"))?;
+    has_own(&locked.ok_or(Error::not_found("organization").at("organizationId"))?)?;
     let now = clock.now();
     let from = begins(price.effective_from, now)?;
     let known = services(txn, Some(tenant), from).await?;
@@ -98,13 +98,15 @@ async fn set_in(
     Ok(Service { own: row.credits.is_some().then_some(row), ..service })
 }
 
-/// What services cost an organization at an instant, by service, as far as it has prices of its own.
+/// What services cost an organization at an instant, by service, as far as it has prices of its own. A sandbox has its
+/// organization's.
 pub(super) async fn own_prices(
     txn: &Txn,
     tenant: Tenant,
     at: Timestamp,
 ) -> Result<BTreeMap<ServiceId, organization_price::Model>> {
-    let rows = tenant.find::<organization_price::Entity>().all(txn).await?;
+    let priced = db::priced_as(txn, tenant).await?;
+    let rows = priced.find::<organization_price::Entity>().all(txn).await?;
     let mut own = versions_at(rows, |row| row.service_id, |row| row.effective_from, at);
     own.retain(|_, row| row.credits.is_some());
     Ok(own)

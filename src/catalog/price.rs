@@ -9,9 +9,10 @@ use bursar_entity::{organization, quote};
 use sea_orm::{EntityTrait, Set, Unchanged};
 use serde_json::json;
 
-use super::{Package, contracts, packages, quotes, tiers};
+use super::token::of_token;
+use super::{Package, Pinned, contracts, packages, quotes, tiers};
 use crate::audit::Change;
-use crate::auth::Actor;
+use crate::auth::{Actor, Keys};
 use crate::clock::Clock;
 use crate::db::{Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
@@ -28,15 +29,28 @@ pub enum Buying {
     Credits(Credits),
     /// What the vendor has answered a quote request with.
     Quote(QuoteId),
+    /// What was told to cost so much, at that price.
+    Quoted {
+        /// The token, as it was told.
+        token: String,
+        /// What it says; none: it was not written here.
+        pinned: Option<Box<Pinned>>,
+    },
 }
 
 impl Buying {
+    /// What a quote token says. Whether it is good is found out by whoever prices it.
+    pub fn quoted(keys: &Keys, token: String) -> Buying {
+        Buying::Quoted { pinned: Pinned::read(keys, &token).map(Box::new), token }
+    }
+
     /// The field of an input that says it.
     pub const fn field(&self) -> &'static str {
         match self {
             Buying::Package(_) => "package",
             Buying::Credits(_) => "credits",
             Buying::Quote(_) => "quoteId",
+            Buying::Quoted { .. } => "quoteToken",
         }
     }
 }
@@ -69,7 +83,7 @@ pub struct Offer {
 impl Offer {
     /// Whether it is a whole package, at whatever price.
     pub fn is_package(&self) -> bool {
-        self.basis == PriceBasis::Package && self.credits == self.package.version.credits
+        self.package.is_bought(self.basis, self.credits, self.lifetime_days)
     }
 
     /// Why this price counts, as a sentence.
@@ -87,10 +101,17 @@ impl Offer {
             PriceBasis::Package => format!("The price per credit of the package {label}"),
             PriceBasis::Volume => format!("The volume price from {from} credits on"),
         };
-        match self.considered.len() {
+        let why = match self.considered.len() {
             1 => format!("{what} is the only one for so many."),
             prices => format!("{what} is the lowest of {prices} for so many."),
+        };
+        if self.lifetime_days == chosen.lifetime_days {
+            return why;
         }
+        format!(
+            "{why} The credits can be used for as long as those of the package {}.",
+            self.package.row.code
+        )
     }
 }
 
@@ -134,6 +155,9 @@ pub async fn preview(
             let row = quotes::find(txn, tenant, pool, *id).await?;
             return of_quote(&row, &packages, wanted, now);
         }
+        Buying::Quoted { pinned, .. } => {
+            return of_token(txn, tenant, organization, pinned.as_deref(), (wanted, now)).await;
+        }
         Buying::Package(code) => {
             let package = packages.iter().find(|package| package.row.code == *code);
             let package = package.ok_or_else(|| Error::not_found("package").at(field))?;
@@ -146,7 +170,11 @@ pub async fn preview(
         Buying::Credits(credits) => (*credits, None),
     };
     let book = book(txn, tenant, &packages, (currency, now)).await?;
-    let priced = book.price(credits).map_err(|refusal| refused(refusal, field, currency))?;
+    let priced = match asked {
+        Some(package) => book.price_package(package.terms()),
+        None => book.price(credits),
+    };
+    let priced = priced.map_err(|refusal| refused(refusal, field, currency))?;
     let chosen = &priced.chosen;
     let named = packages
         .iter()
@@ -158,7 +186,7 @@ pub async fn preview(
         unit_price: chosen.unit,
         total: priced.total,
         currency,
-        lifetime_days: chosen.lifetime_days,
+        lifetime_days: priced.lifetime_days,
         basis: chosen.basis,
         quote: None,
         considered: priced.considered,
@@ -176,8 +204,11 @@ fn of_quote(
     if wanted.is_some_and(|wanted| wanted != row.currency) {
         return Err(Error::invalid("currency", format!("is {} in the quote", row.currency)));
     }
+    let expired = || Error::conflict(Conflict::QuoteExpired, "quoteId", "The quote is no longer valid.");
     let reason = match row.state {
         QuoteState::Answered => None,
+        QuoteState::Expired => return Err(expired()),
+        QuoteState::Withdrawn => Some("The quote has been withdrawn."),
         QuoteState::Requested => Some("The quote request has not been answered yet."),
         QuoteState::Declined => Some("The quote request was declined."),
         QuoteState::Used => Some("The quote has been bought already."),
@@ -189,7 +220,7 @@ fn of_quote(
         return Err(Error::internal("a quote was answered without a price"));
     };
     if until <= now {
-        return Err(Error::conflict(Conflict::QuoteExpired, "quoteId", "The quote is no longer valid."));
+        return Err(expired());
     }
     let candidate = Candidate {
         basis: PriceBasis::Quote,
@@ -228,7 +259,7 @@ fn no_package(field: &'static str) -> Error {
 fn refused(refusal: PriceRefusal, field: &'static str, currency: Currency) -> Error {
     match refusal {
         PriceRefusal::OutOfRange => {
-            let reason = format!("must be from 1 to {MAX_PURCHASE} credits, at a total that can be paid");
+            let reason = format!("must be from 1 to {MAX_PURCHASE}, at a total that can be paid");
             Error::invalid(field, reason)
         }
         PriceRefusal::NotAvailable => {

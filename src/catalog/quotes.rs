@@ -1,31 +1,34 @@
 //! Quotes: an organization asks the vendor for a price, and the vendor answers it.
 //!
-//! A quote is locked after the organization and before purchases. It is asked for once, answered once, and bought once.
+//! A quote is locked after the organization and before purchases. It is asked for once, answered as often as the vendor
+//! likes until it is bought (see `quote_answers`), and bought by one purchase at a time: one that ends without having been
+//! paid gives it back. A payment that has failed ends nothing, since the purchase can be paid by another one; it keeps its
+//! quote until it is withdrawn or expires. Unbought it runs out, and it can be withdrawn (see `quote_life`).
 
 use bursar_domain::id::{PoolId, QuoteId, UserId};
 use bursar_domain::ledger::Refusal;
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::organization::OrganizationState;
-use bursar_domain::pricing::{MAX_PURCHASE, MAX_TOTAL, QuoteState, UnitPrice};
-use bursar_domain::{Credits, Currency, Money, Timestamp};
+use bursar_domain::pricing::{MAX_PURCHASE, QuoteState};
+use bursar_domain::{Credits, Currency, Timestamp};
 use bursar_entity::{organization, pool, quote};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, Set, Unchanged};
 use serde_json::{Value, json};
 
-use super::{currency, fix_currency, lifetime, once};
+use super::quote_life::QUOTE_DUE;
+use super::quote_mail::tell_vendor;
+use super::{currency, fix_currency, once};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Authorized};
 use crate::clock::Clock;
 use crate::context::Context;
-use crate::db::{self, Tenant, Txn};
+use crate::db::{self, Tenant, Txn, be_due, is_done};
 use crate::error::{Conflict, Error, Result};
 use crate::idempotency::Idempotency;
 use crate::{global_id, text};
 
-/// For how many days an answer holds when it does not say.
-const USUAL_DAYS: i64 = 30;
-/// For how many days an answer may hold.
-const MAX_DAYS: i64 = 366;
+/// For how many days a request waits for an answer.
+const WAITS_DAYS: i64 = 30;
 
 /// What a price is asked for.
 #[derive(Clone, Debug)]
@@ -51,42 +54,11 @@ pub struct Quoted {
     pub replayed: bool,
 }
 
-/// What the vendor sells for.
-#[derive(Clone, Copy, Debug)]
-pub struct QuotePrice {
-    /// All of the credits together.
-    pub total: Money,
-    /// For how many days the credits can be used; none: for ever.
-    pub lifetime_days: Option<i64>,
-    /// Until when the price holds; none: for 30 days.
-    pub valid_until: Option<Timestamp>,
-}
-
-/// What the vendor says to a quote request.
-#[derive(Clone, Copy, Debug)]
-pub enum QuoteDecision {
-    /// A price.
-    Price(QuotePrice),
-    /// No.
-    Decline,
-}
-
-/// The vendor's answer.
-#[derive(Clone, Debug)]
-pub struct QuoteAnswer {
-    /// What it is.
-    pub decision: QuoteDecision,
-    /// What whoever asked is told with it.
-    pub note: Option<String>,
-    /// The client's idempotency key.
-    pub key: String,
-    /// Whether everything is to be rolled back at the end.
-    pub dry_run: bool,
-}
-
-/// Asks the vendor for a price of credits for a pool. That fixes the organization's currency.
+/// Asks the vendor for a price of credits for a pool. That fixes the organization's currency. The vendor is told by mail, at
+/// the address for alerts when there is one.
 pub async fn request_quote(
     context: &Context,
+    alerts: Option<&str>,
     pool: &Authorized<pool::Model>,
     new: NewQuote,
 ) -> Result<Quoted> {
@@ -101,12 +73,21 @@ pub async fn request_quote(
     let idempotency = Idempotency::new("requestQuote", &new.key, &form);
     let (tenant, dry_run) = (pool.tenant(), new.dry_run);
     let wanted = Wanted { pool: pool.id, credits: new.credits, currency: new.currency, note, idempotency };
-    let (actor, clock) = (pool.actor().clone(), context.clock.clone());
+    let (actor, clock, alerts) = (pool.actor().clone(), context.clock.clone(), alerts.map(str::to_owned));
     let work = db::work(move |txn| {
-        let (wanted, actor, clock) = (wanted.clone(), actor.clone(), clock.clone());
-        Box::pin(async move { request_in(txn, (tenant, &actor), &clock, wanted).await })
+        let (wanted, actor, clock, alerts) = (wanted.clone(), actor.clone(), clock.clone(), alerts.clone());
+        Box::pin(async move { request_in(txn, (tenant, &actor), &clock, alerts.as_deref(), wanted).await })
     });
-    once(context, tenant, dry_run, work).await
+    let quoted = once(context, tenant, dry_run, work).await?;
+    told(context, dry_run, &quoted);
+    Ok(quoted)
+}
+
+/// Lets the mails of what was asked or answered leave at once.
+pub(super) fn told(context: &Context, dry_run: bool, quoted: &Quoted) {
+    if !dry_run && !quoted.replayed {
+        context.changes.announce_mail();
+    }
 }
 
 /// What a price is asked for, checked as far as that goes without looking anything up.
@@ -123,6 +104,7 @@ async fn request_in(
     txn: &Txn,
     (tenant, actor): (Tenant, &Actor),
     clock: &Clock,
+    alerts: Option<&str>,
     wanted: Wanted,
 ) -> Result<Quoted> {
     let known = quote::Column::IdempotencyKey.eq(wanted.idempotency.key);
@@ -140,10 +122,13 @@ async fn request_in(
         return Err(Error::Refused(Refusal::OrganizationSuspended));
     }
     let row = tenant.find::<pool::Entity>().filter(pool::Column::Id.eq(wanted.pool)).one(txn).await?;
-    if row.ok_or(Error::not_found("pool").at("poolId"))?.archived_at.is_some() {
+    let pool = row.ok_or(Error::not_found("pool").at("poolId"))?;
+    if pool.archived_at.is_some() {
         return Err(Error::conflict(Conflict::State, "poolId", "The pool has been archived."));
     }
     let currency = currency(&organization, wanted.currency)?;
+    let now = clock.now();
+    let expires_at = now.plus_days(WAITS_DAYS);
     let fixed = fix_currency(txn, tenant, clock, actor, &organization, currency).await?;
     let quote = quote::Model {
         organization_id: tenant.id(),
@@ -164,9 +149,15 @@ async fn request_in(
         request_hash: wanted.idempotency.request,
         answer_key: None,
         answer_hash: None,
-        created_at: clock.now(),
+        created_at: now,
+        expires_at: Some(expires_at),
     };
     quote::Entity::insert(quote.clone().into_active_model()).exec_without_returning(txn).await?;
+    be_due(txn, tenant, QUOTE_DUE, quote.id, expires_at).await?;
+    // In a sandbox nothing is real, and nobody of the vendor's staff is asked for anything.
+    if organization.sandbox_of.is_none() {
+        tell_vendor(txn, tenant, clock, alerts, (&organization, &pool, &quote)).await?;
+    }
     if let Some(change) = fixed {
         audit::record(txn, tenant, clock, actor, change).await?;
     }
@@ -175,115 +166,7 @@ async fn request_in(
     Ok(Quoted { quote, replayed: false })
 }
 
-/// Answers a quote request, once.
-pub async fn answer_quote(
-    context: &Context,
-    quote: &Authorized<quote::Model>,
-    answer: QuoteAnswer,
-) -> Result<Quoted> {
-    let note = text::optional_note("note", answer.note.as_deref())?;
-    let mut form = Canonical::of("quote answer");
-    form.id(quote.id);
-    let price = match answer.decision {
-        QuoteDecision::Price(price) => Some(price),
-        QuoteDecision::Decline => None,
-    };
-    form.option(price, |form, price| {
-        form.number(price.total.minor).text(price.total.currency.code());
-        form.option(price.lifetime_days, |form, days| _ = form.number(days));
-        form.option(price.valid_until, |form, until| _ = form.number(until.micros()));
-    });
-    form.option(note.as_deref(), |form, note| _ = form.text(note));
-    let idempotency = Idempotency::new("answerQuote", &answer.key, &form);
-    let (tenant, id, dry_run) = (quote.tenant(), quote.id, answer.dry_run);
-    let (actor, clock) = (quote.actor().clone(), context.clock.clone());
-    let work = db::work(move |txn| {
-        let (given, actor, clock) = ((id, price, note.clone()), actor.clone(), clock.clone());
-        Box::pin(async move { answer_in(txn, (tenant, &actor), &clock, given, idempotency).await })
-    });
-    once(context, tenant, dry_run, work).await
-}
-
-async fn answer_in(
-    txn: &Txn,
-    (tenant, actor): (Tenant, &Actor),
-    clock: &Clock,
-    (id, price, note): (QuoteId, Option<QuotePrice>, Option<String>),
-    idempotency: Idempotency,
-) -> Result<Quoted> {
-    let before = lock(txn, tenant, id).await?;
-    let known = quote::Column::AnswerKey.eq(idempotency.key);
-    if let Some(quote) = tenant.find::<quote::Entity>().filter(known).one(txn).await? {
-        if quote.answer_hash != Some(idempotency.request) {
-            return Err(Error::IdempotencyConflict);
-        }
-        return Ok(Quoted { quote, replayed: true });
-    }
-    if before.state != QuoteState::Requested {
-        let reason = "The quote request has been answered already.";
-        return Err(Error::conflict(Conflict::State, "quoteId", reason));
-    }
-    let now = clock.now();
-    let answered = quote::Model {
-        state: QuoteState::Declined,
-        answer: note,
-        answered_at: Some(now),
-        answer_key: Some(idempotency.key),
-        answer_hash: Some(idempotency.request),
-        ..before.clone()
-    };
-    let after = match price {
-        Some(price) => priced(answered, price, now)?,
-        None => answered,
-    };
-    let row = quote::ActiveModel {
-        organization_id: Unchanged(after.organization_id),
-        id: Unchanged(after.id),
-        state: Set(after.state),
-        unit_price: Set(after.unit_price),
-        total: Set(after.total),
-        lifetime_days: Set(after.lifetime_days),
-        valid_until: Set(after.valid_until),
-        answer: Set(after.answer.clone()),
-        answered_at: Set(after.answered_at),
-        answer_key: Set(after.answer_key),
-        answer_hash: Set(after.answer_hash),
-        ..Default::default()
-    };
-    quote::Entity::update(row).exec_without_returning(txn).await?;
-    let change = Change::updated("answerQuote", id, facts(&before), facts(&after));
-    audit::record(txn, tenant, clock, actor, change).await?;
-    Ok(Quoted { quote: after, replayed: false })
-}
-
-/// The quote with a price.
-fn priced(quote: quote::Model, price: QuotePrice, now: Timestamp) -> Result<quote::Model> {
-    let invalid = |field: &str, reason: String| Error::invalid(format!("answer.price.{field}"), reason);
-    if price.total.currency != quote.currency {
-        return Err(invalid("total.currency", format!("must be {}", quote.currency)));
-    }
-    let total = Some(price.total.minor).filter(|total| (1..=MAX_TOTAL).contains(total));
-    let unit_price = total.and_then(|total| UnitPrice::of(total, quote.credits));
-    let Some(unit_price) = unit_price else {
-        return Err(invalid("total.amount", "is out of range for so many credits".to_owned()));
-    };
-    let lifetime_days = lifetime("answer.price.lifetimeDays".to_owned(), price.lifetime_days)?;
-    let valid_until = price.valid_until.unwrap_or(now.plus_days(USUAL_DAYS));
-    if valid_until <= now || valid_until > now.plus_days(MAX_DAYS) {
-        let reason = format!("must be in the future, and within {MAX_DAYS} days");
-        return Err(invalid("validUntil", reason));
-    }
-    Ok(quote::Model {
-        state: QuoteState::Answered,
-        unit_price: Some(unit_price),
-        total,
-        lifetime_days,
-        valid_until: Some(valid_until),
-        ..quote
-    })
-}
-
-fn facts(quote: &quote::Model) -> Value {
+pub(super) fn facts(quote: &quote::Model) -> Value {
     json!({
         "pool": global_id::encode(quote.pool_id),
         "credits": quote.credits.get(),
@@ -308,12 +191,42 @@ pub(super) async fn find(txn: &Txn, tenant: Tenant, pool: PoolId, id: QuoteId) -
     row.ok_or(Error::not_found("quote").at("quoteId"))
 }
 
-/// Marks a quote as bought, which is locked: nobody buys it again.
+/// Locks the quote that a purchase was made by, when there is one. Whoever may end the purchase does so before the purchase
+/// itself is locked.
+///
+/// # Errors
+/// There is no such quote; what the database answers.
+pub async fn lock_quote(txn: &Txn, tenant: Tenant, id: Option<QuoteId>) -> Result<()> {
+    if let Some(id) = id {
+        lock(txn, tenant, id).await?;
+    }
+    Ok(())
+}
+
+/// Gives back the quote of a purchase that has ended without having been paid: as long as its price holds, it can be
+/// bought again, and runs out after that. The quote is locked.
+///
+/// # Errors
+/// There is no such quote; what the database answers.
+pub async fn release_quote(txn: &Txn, tenant: Tenant, id: QuoteId) -> Result<()> {
+    let quote = lock(txn, tenant, id).await?;
+    write_state(txn, tenant, id, QuoteState::Answered).await?;
+    let Some(until) = quote.valid_until else { return Ok(()) };
+    // Whoever looks at it just now may still find it bought, and would let nobody look at it again.
+    is_done(txn, tenant, QUOTE_DUE, id).await?;
+    be_due(txn, tenant, QUOTE_DUE, id, until).await
+}
+
+/// Marks a quote as bought, which is locked: nobody buys it again while its purchase may still be paid.
 pub async fn mark_quote_used(txn: &Txn, tenant: Tenant, id: QuoteId) -> Result<()> {
+    write_state(txn, tenant, id, QuoteState::Used).await
+}
+
+async fn write_state(txn: &Txn, tenant: Tenant, id: QuoteId, state: QuoteState) -> Result<()> {
     let row = quote::ActiveModel {
         organization_id: Unchanged(tenant.id()),
         id: Unchanged(id),
-        state: Set(QuoteState::Used),
+        state: Set(state),
         ..Default::default()
     };
     quote::Entity::update(row).exec_without_returning(txn).await?;

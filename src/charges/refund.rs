@@ -76,8 +76,5 @@ pub async fn refund(
     let submission = Submission { command, actor, standing, subject: None, metadata: None, reason };
     // As for a charge: nobody waits for the writer while holding a reader.
     snapshots.close().await;
-    match dry_run {
-        true => ledger.rehearse(place.tenant(), submission).await,
-        false => ledger.submit(place.tenant(), submission).await,
-    }
+    ledger.give_back(place.tenant(), submission, dry_run).await
 }

@@ -27,7 +27,8 @@ pub struct PaymentSettings {
     pub stripe: Option<StripeSettings>,
     /// Who sells, as documents say.
     pub seller: Seller,
-    /// Who is told by mail when money could not be booked; none: the log and the metrics alone say so.
+    /// Who is told by mail of what the vendor has to decide, money that could not be booked and quote requests; none:
+    /// everybody of the vendor's staff.
     pub alerts: Option<String>,
 }
 

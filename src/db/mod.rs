@@ -19,12 +19,14 @@
 
 mod bulk;
 mod connect;
+mod due;
 mod fault;
 mod lookup;
 pub mod migrate;
 mod notify;
 pub mod page;
 mod read;
+mod sandbox;
 pub mod scope;
 mod transaction;
 mod unfiltered;
@@ -37,10 +39,12 @@ use tokio_util::task::TaskTracker;
 
 pub use bulk::{Rows, padded};
 pub use connect::{Options, Protections};
+pub use due::{be_due, is_done, wake};
 pub use fault::{Fault, fault};
 pub use lookup::Index;
 pub use notify::{Listener, Notifier};
 pub use read::{Snapshot, Snapshots};
+pub use sandbox::priced_as;
 pub use scope::{Scope, Tenant, TenantEntity};
 pub use transaction::Txn;
 pub use unfiltered::Filter;

@@ -10,8 +10,8 @@ use bursar_entity::{
     document_series, guarantee_use, hold, identity_provider, identity_provider_domain, invitation, invoice,
     invoice_payment, journal_entry, lot, lot_position, membership, organization, organization_price,
     parked_payment, payment, payment_method, personal_value, pool, pool_administrator, pool_head, purchase,
-    quote, reversal, session, sign_in_link, spending_cap, spending_cap_period, spending_cap_raise,
-    timed_task, transfer, user, user_identity,
+    quote, quote_answer, reversal, session, sign_in_link, spending_cap, spending_cap_period,
+    spending_cap_raise, timed_task, transfer, user, user_identity,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 use uuid::Uuid;
@@ -104,6 +104,7 @@ macro_rules! with_tenant_tables {
             pool_administrator,
             purchase,
             quote,
+            quote_answer,
             reversal,
             spending_cap,
             spending_cap_period,

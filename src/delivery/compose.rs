@@ -61,8 +61,13 @@ pub fn compose(row: &delivery::Model, keys: &Keys, config: &Config) -> Result<Le
         _ => None,
     };
     let code = match template {
-        Template::SignInLink => row.link_about.as_deref().map(|about| keys.link_code(about)),
-        Template::Invitation | Template::PaymentParked => None,
+        Template::SignInLink | Template::TopUpConsent => {
+            row.link_about.as_deref().map(|about| keys.link_code(about))
+        }
+        Template::Invitation
+        | Template::PaymentParked
+        | Template::QuoteRequested
+        | Template::QuoteAnswered => None,
     };
     let Words { subject, text, html } = templates::write(&facts, link.as_deref(), code.as_deref())?;
     if text::address(&row.recipient).as_deref() != Some(row.recipient.as_str()) {
@@ -179,6 +184,34 @@ mod tests {
         }
         assert!(letter.subject.contains("USD 199.00") && !letter.html.contains("<i>"), "{}", letter.html);
         assert!(letter.expires_at > Timestamp::from_micros(4_000_000_000_000_000));
+    }
+
+    #[test]
+    fn letters_about_quotes_say_what_is_asked_and_answered() {
+        let mail = |template, facts: serde_json::Value| delivery::Model {
+            template: Some(template),
+            facts: facts.to_string(),
+            link_about: None,
+            link_path: None,
+            ..row("A")
+        };
+        let asked = json!({ "id": "quote_1", "organization": "<b>A</b>", "requester": "Ann", "pool": "Main",
+            "credits": 2_000, "currency": "USD", "note": "A new region" });
+        let letter = written(&mail(MailTemplate::QuoteRequested, asked)).ok().unwrap();
+        for said in ["quote_1", "Ann", "Main", "2000", "USD", "A new region", "answerQuote"] {
+            assert!(letter.text.contains(said) && letter.html.contains(said), "{said}: {}", letter.text);
+        }
+        assert!(letter.subject.contains("2000") && !letter.html.contains("<b>A"), "{}", letter.html);
+        let priced = json!({ "id": "quote_1", "organization": "A", "credits": 2_000, "total": "USD 3000.00",
+            "validUntil": 0, "answer": "Welcome" });
+        let letter = written(&mail(MailTemplate::QuoteAnswered, priced)).ok().unwrap();
+        for said in ["quote_1", "2000", "USD 3000.00", "1 January 1970", "Welcome"] {
+            assert!(letter.text.contains(said) && letter.html.contains(said), "{said}: {}", letter.text);
+        }
+        let no = json!({ "id": "quote_1", "organization": "A", "credits": 2_000, "total": null,
+            "validUntil": null, "answer": null });
+        let letter = written(&mail(MailTemplate::QuoteAnswered, no)).ok().unwrap();
+        assert!(letter.subject.contains("declined") && letter.text.contains("declined"), "{}", letter.text);
     }
 
     #[test]

@@ -58,6 +58,69 @@ struct ParkedText<'a> {
     mail: &'a Parked<'a>,
 }
 
+struct Asked<'a> {
+    id: &'a str,
+    organization: &'a str,
+    requester: &'a str,
+    pool: &'a str,
+    credits: i64,
+    currency: &'a str,
+    note: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "mail/quote_requested.html")]
+struct AskedHtml<'a> {
+    mail: &'a Asked<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "mail/quote_requested.txt")]
+struct AskedText<'a> {
+    mail: &'a Asked<'a>,
+}
+
+struct Answered<'a> {
+    id: &'a str,
+    organization: &'a str,
+    credits: i64,
+    total: Option<&'a str>,
+    until: Option<String>,
+    answer: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "mail/quote_answered.html")]
+struct AnsweredHtml<'a> {
+    mail: &'a Answered<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "mail/quote_answered.txt")]
+struct AnsweredText<'a> {
+    mail: &'a Answered<'a>,
+}
+
+struct Consent<'a> {
+    organization: &'a str,
+    pool: &'a str,
+    words: &'a str,
+    link: &'a str,
+    code: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "mail/top_up_consent.html")]
+struct ConsentHtml<'a> {
+    mail: &'a Consent<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "mail/top_up_consent.txt")]
+struct ConsentText<'a> {
+    mail: &'a Consent<'a>,
+}
+
 struct SignIn<'a> {
     expires: String,
     link: &'a str,
@@ -102,6 +165,45 @@ pub fn write(facts: &Facts, link: Option<&str>, code: Option<&str>) -> Result<Wo
             };
             let subject = format!("{} could not be booked", facts.money);
             words(subject, &ParkedText { mail: &mail }, &ParkedHtml { mail: &mail })
+        }
+        Facts::QuoteRequested(facts) => {
+            let mail = Asked {
+                id: &facts.id,
+                organization: &facts.organization,
+                requester: &facts.requester,
+                pool: &facts.pool,
+                credits: facts.credits,
+                currency: &facts.currency,
+                note: facts.note.as_deref(),
+            };
+            let subject = format!("{} asks for a price of {} credits", facts.organization, facts.credits);
+            words(subject, &AskedText { mail: &mail }, &AskedHtml { mail: &mail })
+        }
+        Facts::QuoteAnswered(facts) => {
+            let mail = Answered {
+                id: &facts.id,
+                organization: &facts.organization,
+                credits: facts.credits,
+                total: facts.total.as_deref(),
+                until: facts.valid_until.map(written),
+                answer: facts.answer.as_deref(),
+            };
+            let subject = match &facts.total {
+                Some(total) => format!("Your quote: {} credits for {total}", facts.credits),
+                None => format!("Your request for {} credits was declined", facts.credits),
+            };
+            words(subject, &AnsweredText { mail: &mail }, &AnsweredHtml { mail: &mail })
+        }
+        Facts::Consent(facts) => {
+            let mail = Consent {
+                organization: &facts.organization,
+                pool: &facts.pool,
+                words: &facts.words,
+                link: link()?,
+                code: code.ok_or("it lacks its code")?,
+            };
+            let subject = format!("Automatic top-up for {}", facts.pool);
+            words(subject, &ConsentText { mail: &mail }, &ConsentHtml { mail: &mail })
         }
         Facts::SignIn(facts) => {
             let code = code.ok_or("it lacks its code")?;

@@ -183,7 +183,8 @@ impl StoredPaymentMethod {
         &self.0.consent
     }
 
-    /// Who was asked to agree, as long as they belong to the organization.
+    /// Who was asked to agree, as long as they belong to the organization. Once it is agreed to, it is they who have: it takes
+    /// the code of the mail to them.
     async fn consented_by(&self, ctx: &Context<'_>) -> Option<Result<User, ApiError>> {
         let load =
             Box::pin(async { person(signed_in(ctx)?, self.0.organization_id, self.0.consented_by).await });

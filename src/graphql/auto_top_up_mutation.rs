@@ -23,7 +23,8 @@ pub struct SetAutoTopUpInput {
     threshold: CreditsScalar,
     /// The code of the package that it buys.
     package: String,
-    /// The most that it spends in a calendar month of the organization; 0 for nothing at all. Left out: no limit.
+    /// The most that it spends in a calendar month of the organization: at least what the package costs now, or 0 for
+    /// nothing at all. Left out: no limit.
     monthly_maximum: Option<MoneyInput>,
     /// Whether to answer only what would happen.
     #[graphql(default = false)]

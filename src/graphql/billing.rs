@@ -72,7 +72,7 @@ impl Billing {
         find.await
     }
 
-    /// In how many days its invoices are to be paid.
+    /// In how many days its invoices are to be paid: by the end of the last of them.
     async fn due_days(&self) -> i32 {
         let days = self.profile.as_ref().map_or(DUE_DAYS, |row| row.due_days);
         i32::try_from(days).unwrap_or(i32::MAX)

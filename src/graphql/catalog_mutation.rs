@@ -94,9 +94,10 @@ pub struct SetOrganizationPriceInput {
 pub struct SetContractPriceInput {
     /// Which organization.
     organization_id: ID,
-    /// From how many credits on. A price that begins there already ends when this one begins.
+    /// From how many credits on. Of the prices from the same quantity on that hold, the one counts that has begun last:
+    /// one with an end is laid over those that began before it, which count again after it.
     from_credits: CreditsScalar,
-    /// What a credit costs. Left out: the price that begins there ends.
+    /// What a credit costs. Left out: all prices from that quantity on end at `effectiveFrom`, those to come as well.
     unit_price: Option<Decimal>,
     /// The currency. Left out: the organization's.
     currency: Option<CurrencyCode>,
@@ -151,7 +152,7 @@ pub struct SetOrganizationPricePayload {
 /// A price agreed on with an organization.
 #[derive(SimpleObject)]
 pub struct SetContractPricePayload {
-    /// The price, or the one that ends.
+    /// The price, or the one that was in force when it ended.
     contract_price: Option<ContractPrice>,
     /// Why it was not set. Empty when it was.
     user_errors: Vec<UserError>,

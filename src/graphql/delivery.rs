@@ -47,6 +47,12 @@ pub enum MailTemplate {
     Invitation,
     /// Money arrived that could not be booked.
     PaymentParked,
+    /// An organization asks for a price.
+    QuoteRequested,
+    /// The vendor has answered a quote request.
+    QuoteAnswered,
+    /// Somebody has to agree that a way of paying is charged.
+    TopUpConsent,
     /// A person asked for a link to sign in with.
     SignInLink,
 }

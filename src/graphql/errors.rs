@@ -5,6 +5,7 @@
 
 use async_graphql::{Enum, Error as GraphqlError, ErrorExtensions, Interface, SimpleObject};
 
+use super::purchase_refused::{InvoiceRefusalReason, InvoiceRefusedError, PurchaseStateError};
 use super::refused::{
     BatchAbortedError, CapExceededError, CaptureExceedsHoldError, GuaranteeError, HoldClosedError,
     InsufficientCreditsError, ReferenceTakenError, RefundExceedsChargeError, refused,
@@ -93,10 +94,16 @@ pub enum ErrorCode {
     PriceNotAvailable,
     /// The price is no longer valid.
     QuoteExpired,
+    /// What is handed back as a quote was not told to this organization, was changed, or is not in its currency.
+    QuoteInvalid,
+    /// It does not cost what was expected.
+    TotalChanged,
     /// More would be owed on invoice than may be.
     CreditLimit,
     /// So many credits are sold at a price that the vendor has to be asked for.
     QuoteRequired,
+    /// A credit would cost more than it costs whoever buys fewer.
+    PriceRises,
     /// There are not enough credits.
     InsufficientCredits,
     /// There is no such service.
@@ -171,6 +178,14 @@ pub enum UserError {
     Aborted(BatchAbortedError),
     /// More than may be owed.
     CreditLimit(CreditLimitError),
+    /// A purchase whose state does not allow it.
+    Purchase(PurchaseStateError),
+    /// Nothing that may be bought on invoice.
+    Invoice(InvoiceRefusedError),
+    /// A dearer credit than whoever buys fewer pays for.
+    PriceRises(PriceRisesError),
+    /// Another total than was expected.
+    TotalChanged(TotalChangedError),
 }
 
 impl UserError {
@@ -190,6 +205,10 @@ impl UserError {
             UserError::Guarantee(error) => &mut error.field,
             UserError::Aborted(error) => &mut error.field,
             UserError::CreditLimit(error) => &mut error.field,
+            UserError::Purchase(error) => &mut error.field,
+            UserError::Invoice(error) => &mut error.field,
+            UserError::PriceRises(error) => &mut error.field,
+            UserError::TotalChanged(error) => &mut error.field,
         }
     }
 
@@ -276,6 +295,34 @@ pub struct CreditLimitError {
     pub available: MoneyObject,
 }
 
+/// What is to be bought does not cost what the buyer expects.
+#[derive(SimpleObject, Clone, Debug)]
+pub struct TotalChangedError {
+    /// What kind of error it is.
+    pub code: ErrorCode,
+    /// What is wrong, as a sentence for people.
+    pub message: String,
+    /// The part of the input that led to it.
+    pub field: Option<Vec<String>>,
+    /// What was expected.
+    pub expected: MoneyObject,
+    /// What it costs now.
+    pub total: MoneyObject,
+}
+
+/// A credit would cost more than it costs whoever buys fewer: the price of a credit never rises with the quantity.
+#[derive(SimpleObject, Clone, Debug)]
+pub struct PriceRisesError {
+    /// What kind of error it is.
+    pub code: ErrorCode,
+    /// What is wrong, as a sentence for people.
+    pub message: String,
+    /// The part of the input that led to it.
+    pub field: Option<Vec<String>>,
+    /// The most that all of the credits may cost together.
+    pub highest: MoneyObject,
+}
+
 /// The idempotency key was used with different input before.
 #[derive(SimpleObject, Clone, Debug)]
 pub struct IdempotencyConflictError {
@@ -297,7 +344,7 @@ pub fn user_error(error: Error) -> Result<UserError, ApiError> {
             NotFoundError { code: ErrorCode::NotFound, message, field }.into()
         }
         Error::Invalid { field, reason } => {
-            let message = format!("{}: {reason}.", field.replace('.', " "));
+            let message = format!("{}: {reason}.", words(&field));
             InputError { code: ErrorCode::Invalid, message, field: path(&field) }.into()
         }
         Error::Forbidden => ForbiddenError { code: ErrorCode::Forbidden, message, field: None }.into(),
@@ -305,15 +352,36 @@ pub fn user_error(error: Error) -> Result<UserError, ApiError> {
             let code = match kind {
                 Conflict::Taken => ErrorCode::Taken,
                 Conflict::State => ErrorCode::InvalidState,
+                Conflict::Purchase(refusal) => {
+                    return Ok(PurchaseStateError::new(refusal, message, field.and_then(path)).into());
+                }
+                Conflict::Prepaid => {
+                    let (reason, field) = (InvoiceRefusalReason::Prepaid, field.and_then(path));
+                    return Ok(InvoiceRefusedError::new(reason, message, field).into());
+                }
+                Conflict::InvoiceOverdue => {
+                    let (reason, field) = (InvoiceRefusalReason::Overdue, field.and_then(path));
+                    return Ok(InvoiceRefusedError::new(reason, message, field).into());
+                }
                 Conflict::LastOwner => ErrorCode::LastOwner,
                 Conflict::NotEmpty => ErrorCode::NotEmpty,
                 Conflict::PriceNotAvailable => ErrorCode::PriceNotAvailable,
                 Conflict::QuoteExpired => ErrorCode::QuoteExpired,
+                Conflict::QuoteInvalid => ErrorCode::QuoteInvalid,
+                Conflict::TotalChanged { expected, total } => {
+                    let (code, field) = (ErrorCode::TotalChanged, field.and_then(path));
+                    let (expected, total) = (expected.into(), total.into());
+                    return Ok(TotalChangedError { code, message, field, expected, total }.into());
+                }
                 Conflict::CreditLimit { available } => {
                     let (code, field) = (ErrorCode::CreditLimit, field.and_then(path));
                     return Ok(CreditLimitError { code, message, field, available: available.into() }.into());
                 }
                 Conflict::QuoteRequired => ErrorCode::QuoteRequired,
+                Conflict::PriceRises { highest } => {
+                    let (code, field) = (ErrorCode::PriceRises, field.and_then(path));
+                    return Ok(PriceRisesError { code, message, field, highest: highest.into() }.into());
+                }
             };
             ConflictError { code, message, field: field.and_then(path) }.into()
         }
@@ -330,8 +398,38 @@ pub fn user_error(error: Error) -> Result<UserError, ApiError> {
     })
 }
 
+/// A path into the input as a person says it: `items 3 quantity`. The amount of an amount of money is the amount.
+fn words(path: &str) -> String {
+    let mut parts: Vec<&str> = path.split('.').collect();
+    parts.dedup();
+    parts.join(" ")
+}
+
 /// A key that was used with different input before.
 pub fn idempotency_conflict(message: String) -> UserError {
     let field = Some(vec!["idempotencyKey".to_owned()]);
     IdempotencyConflictError { code: ErrorCode::IdempotencyConflict, message, field }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_says_the_name_of_a_field_twice() {
+        for (path, said) in [
+            ("amount", "amount"),
+            ("amount.amount", "amount"),
+            ("amount.currency", "amount currency"),
+            ("answer.price.total.amount", "answer price total amount"),
+            ("items.3.lines.3.quantity", "items 3 lines 3 quantity"),
+        ] {
+            assert_eq!(words(path), said);
+            let error = user_error(Error::invalid(path, "must be above zero")).ok().unwrap();
+            let UserError::Input(InputError { message, field, .. }) = error else { panic!("{path}") };
+            assert_eq!(message, format!("{said}: must be above zero."));
+            // The path itself stays whole, for programs.
+            assert_eq!(field.unwrap().join("."), path);
+        }
+    }
 }

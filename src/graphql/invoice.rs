@@ -16,6 +16,7 @@ use super::purchase::Purchase;
 use super::scalars::{DateTime, MoneyObject};
 use super::{Request, request, signed_in};
 use crate::auth::Authorized;
+use crate::billing;
 use crate::db::Tenant;
 use crate::error::Error;
 use crate::global_id;
@@ -32,7 +33,7 @@ pub enum InvoiceState {
     Paid,
     /// The day is over by which it was to be paid.
     Overdue,
-    /// It need not be paid any more: all of it was credited.
+    /// It need not be paid any more: all of it was credited, also what had been paid of it.
     Credited,
 }
 
@@ -138,10 +139,10 @@ impl Invoice {
 
     /// How much of it is still to be paid.
     async fn outstanding(&self) -> MoneyObject {
-        self.money(self.0.total.saturating_sub(self.0.credited).saturating_sub(self.0.paid).max(0))
+        self.money(billing::outstanding(&self.0))
     }
 
-    /// Until when it is to be paid.
+    /// Until when it is to be paid: the last instant of a day in the organization's time zone, as that was when it was issued.
     async fn due_at(&self) -> DateTime {
         DateTime(self.0.due_at)
     }

@@ -1,6 +1,6 @@
 //! Saying what documents say, on which terms an organization buys, and what was paid of invoices.
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use bursar_domain::permission::Action;
 use bursar_entity::organization as organizations;
 use rust_decimal::prelude::ToPrimitive;
@@ -46,16 +46,19 @@ pub struct SetBillingProfileInput {
     tax_lines: Option<Vec<TaxLineInput>>,
 }
 
-/// The terms that an organization is to buy on, instead of those that it had.
+/// The terms that an organization is to buy on. What is left out stays as it was.
 #[derive(InputObject)]
 pub struct SetPaymentTermsInput {
     /// Which organization.
     organization_id: ID,
     /// How it pays.
     terms: PaymentTerms,
-    /// What it may owe on invoice. Left out: as much as it likes. Fixes the currency of an organization that has none.
-    credit_limit: Option<MoneyInput>,
-    /// In how many days invoices are to be paid, at most 365. Left out: as before, or 30.
+    /// What it may owe on invoice. Left out: as before; null: as much as it likes. Fixes the currency of an organization
+    /// that has none.
+    credit_limit: MaybeUndefined<MoneyInput>,
+    /// In how many days invoices are to be paid, at most 365: by the end of the day that comes so many days after the one
+    /// on which they are issued, in the organization's time zone. 0: on receipt, by the end of that day itself. Left out:
+    /// as before, or 30.
     due_days: Option<i32>,
 }
 
@@ -66,7 +69,8 @@ pub struct RecordInvoicePaymentInput {
     invoice_id: ID,
     /// How much: all that is due, or a part of it.
     amount: MoneyInput,
-    /// When the money arrived. Left out: now.
+    /// When the money arrived: not in the future, and not before the day on which the invoice was issued, in the
+    /// organization's time zone. Left out: now.
     received_at: Option<DateTime>,
     /// The bank's own name of it.
     reference: Option<String>,
@@ -157,7 +161,11 @@ impl InvoiceMutation {
             let organization = whole(request, &input.organization_id, Action::SetPrices).await?;
             let terms = Terms {
                 terms: input.terms.into(),
-                credit_limit: input.credit_limit.map(|limit| limit.read("creditLimit")).transpose()?,
+                credit_limit: match input.credit_limit {
+                    MaybeUndefined::Undefined => None,
+                    MaybeUndefined::Null => Some(None),
+                    MaybeUndefined::Value(limit) => Some(Some(limit.read("creditLimit")?)),
+                },
                 due_days: input.due_days.map(i64::from),
             };
             billing::set_payment_terms(&request.services.context, &organization, terms).await
@@ -171,8 +179,8 @@ impl InvoiceMutation {
         })
     }
 
-    /// Records that money for an invoice has arrived: all that is due, or a part of it. With the rest the purchase is
-    /// complete. For the vendor's staff.
+    /// Records that money for an invoice has arrived, all that is due or a part of it, and issues its receipt. With the rest
+    /// the purchase is complete. For the vendor's staff.
     async fn record_invoice_payment(
         &self,
         ctx: &Context<'_>,

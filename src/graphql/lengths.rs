@@ -44,6 +44,8 @@ const LONG: &[(&str, &str, u64)] = &[
 const DEAR: &[(&str, &str, u64)] = &[
     // The charges of the month, and their purchases.
     ("AutoTopUp", "spentThisMonth", 4),
+    // The entry of its lot, and what that moved.
+    ("Purchase", "settledDebt", 4),
     // Some twenty lookups, one after another.
     ("CreditPool", "balanceAt", 20),
     // Half of what charging takes.

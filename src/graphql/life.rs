@@ -2,11 +2,13 @@
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use bursar_domain::permission::Action;
+use bursar_entity::organization as rows;
 
 use super::errors::{ApiError, UserError, user_error};
 use super::member::User;
 use super::organization::{self, Organization};
-use super::signed_in;
+use super::{Request, signed_in};
+use crate::auth::Authorized;
 use crate::error::Error;
 use crate::{organizations, people, purchases};
 
@@ -62,6 +64,23 @@ pub struct ErasePersonPayload {
     user_errors: Vec<UserError>,
 }
 
+/// The organization that is suspended or acts again, for whoever may decide that. What comes next is a write.
+async fn concerned<'c>(ctx: &Context<'c>, id: &str) -> Result<(&'c Request, Authorized<rows::Model>), Error> {
+    let request = signed_in(ctx)?;
+    let found = organization::authorized(request, id, Action::SuspendOrganization).await;
+    let found = found.map_err(|error| error.at("organizationId"))?;
+    request.snapshots.close().await;
+    Ok((request, found))
+}
+
+/// What is said of it: the organization, or why not.
+fn told(outcome: Result<rows::Model, Error>) -> Result<(Option<Organization>, Vec<UserError>), ApiError> {
+    match outcome {
+        Ok(row) => Ok((Some(Organization(row)), Vec::new())),
+        Err(error) => user_error(error).map(|error| (None, vec![error])),
+    }
+}
+
 /// The part of the root that is about organizations and people as a whole.
 #[derive(Default)]
 pub struct LifeMutation;
@@ -77,21 +96,11 @@ impl LifeMutation {
         #[graphql(desc = "Which one, and why.")] input: SuspendOrganizationInput,
     ) -> Option<Result<SuspendOrganizationPayload, ApiError>> {
         let outcome = Box::pin(async {
-            let request = signed_in(ctx)?;
-            let found =
-                organization::authorized(request, &input.organization_id, Action::SuspendOrganization).await;
-            let found = found.map_err(|error| error.at("organizationId"))?;
-            request.snapshots.close().await;
+            let (request, found) = concerned(ctx, &input.organization_id).await?;
             organizations::suspend(&request.services.context, &found, &input.reason).await
         });
-        Some(match outcome.await {
-            Ok(value) => Ok(SuspendOrganizationPayload {
-                organization: Some(Organization(value)),
-                user_errors: Vec::new(),
-            }),
-            Err(error) => user_error(error)
-                .map(|error| SuspendOrganizationPayload { organization: None, user_errors: vec![error] }),
-        })
+        let told = told(outcome.await);
+        Some(told.map(|(organization, user_errors)| SuspendOrganizationPayload { organization, user_errors }))
     }
 
     /// Lets an organization and its sandbox act again. What was paid for meanwhile comes in. For the operator.
@@ -101,21 +110,11 @@ impl LifeMutation {
         #[graphql(desc = "Which one, and why.")] input: ResumeOrganizationInput,
     ) -> Option<Result<ResumeOrganizationPayload, ApiError>> {
         let outcome = Box::pin(async {
-            let request = signed_in(ctx)?;
-            let found =
-                organization::authorized(request, &input.organization_id, Action::SuspendOrganization).await;
-            let found = found.map_err(|error| error.at("organizationId"))?;
-            request.snapshots.close().await;
+            let (request, found) = concerned(ctx, &input.organization_id).await?;
             purchases::resume(&request.services.ledger, &found, &input.reason).await
         });
-        Some(match outcome.await {
-            Ok(value) => Ok(ResumeOrganizationPayload {
-                organization: Some(Organization(value)),
-                user_errors: Vec::new(),
-            }),
-            Err(error) => user_error(error)
-                .map(|error| ResumeOrganizationPayload { organization: None, user_errors: vec![error] }),
-        })
+        let told = told(outcome.await);
+        Some(told.map(|(organization, user_errors)| ResumeOrganizationPayload { organization, user_errors }))
     }
 
     /// Forgets a person: who it was is emptied everywhere, memberships end, keys that the person has made are revoked.

@@ -68,6 +68,7 @@ mod price;
 mod price_root;
 mod purchase;
 mod purchase_mutation;
+mod purchase_refused;
 mod quote;
 mod quote_mutation;
 mod refill;
@@ -100,7 +101,7 @@ mod verification;
 mod viewer;
 mod views;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use async_graphql::{
     Context as Gql, MergedObject, ObjectType, SDLExportOptions, Schema, SchemaBuilder, ValidationMode,
@@ -335,16 +336,20 @@ const ALIASES: usize = 100;
 /// The most directives of a field.
 const DIRECTIVES: usize = 10;
 
-/// Builds the schema. With `suggestions` the errors of validation name what may have been meant.
+/// The schema. With `suggestions` the errors of validation name what may have been meant.
 pub fn schema(suggestions: bool) -> ApiSchema {
-    let builder = builder(SubgraphQuery::default());
-    if suggestions { builder.finish() } else { builder.disable_suggestions().finish() }
+    static PLAIN: LazyLock<ApiSchema> =
+        LazyLock::new(|| builder(SubgraphQuery::default()).disable_suggestions().finish());
+    static SUGGESTING: LazyLock<ApiSchema> = LazyLock::new(|| builder(SubgraphQuery::default()).finish());
+    if suggestions { SUGGESTING.clone() } else { PLAIN.clone() }
 }
 
-/// Builds the schema for documents that a strict one has validated before: only what depends on the
-/// variables is looked at again.
+/// The schema for documents that a strict one has validated before: only what depends on the variables is
+/// looked at again.
 fn schema_for_validated() -> ApiSchema {
-    builder(SubgraphQuery::default()).validation_mode(ValidationMode::Fast).finish()
+    static FAST: LazyLock<ApiSchema> =
+        LazyLock::new(|| builder(SubgraphQuery::default()).validation_mode(ValidationMode::Fast).finish());
+    FAST.clone()
 }
 
 fn builder<Q: ObjectType + 'static>(query: Q) -> SchemaBuilder<Q, Mutation, subscription::Subscription> {

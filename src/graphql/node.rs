@@ -6,6 +6,7 @@ use bursar_domain::id::{
     DepartmentId, DocumentId, HoldId, Id, InvitationId, InvoiceId, LotId, MembershipId, OrganizationId,
     PackageId, ParkedPaymentId, PaymentId, PoolId, PurchaseId, QuoteId, ReversalId, ServiceId, UserId,
 };
+use bursar_domain::permission::Action;
 
 use super::allocation::Allocation;
 use super::api_key::ApiKey;
@@ -34,6 +35,7 @@ use super::reversal::Reversal;
 use super::spending_cap::SpendingCap;
 use super::transfer::Transfer;
 use super::{Request, request};
+use crate::auth::{Authorized, OfPool};
 use crate::error::Error;
 use crate::global_id;
 
@@ -186,4 +188,13 @@ async fn find(request: &Request, id: &str) -> Result<Option<Node>, ApiError> {
 /// The id of a given type that a global id names; what is malformed is not found.
 pub fn decode<I: Id>(id: &str, what: &'static str) -> Result<I, Error> {
     global_id::decode(id).ok_or(Error::not_found(what))
+}
+
+/// What belongs to a pool and its purchases, by its global id, for an action on it.
+pub async fn authorized<R: OfPool + Send + Sync>(
+    request: &Request,
+    id: &str,
+    action: Action,
+) -> Result<Authorized<R>, Error> {
+    request.caller()?.of_pool(&request.snapshots, decode(id, R::WHAT)?, action).await
 }

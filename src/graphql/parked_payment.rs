@@ -6,16 +6,16 @@ use bursar_domain::Currency;
 use bursar_domain::id::{ParkedPaymentId, PurchaseId};
 use bursar_domain::permission::Action;
 use bursar_domain::purchase as states;
-use bursar_entity::parked_payment;
+use bursar_entity::{parked_payment, purchase};
 use rust_decimal::Decimal as RustDecimal;
 use sea_orm::{ColumnTrait, Order, QueryFilter};
 
 use super::connection::{NodeConnection, PageArgs, connection};
 use super::errors::{ApiError, UserError, user_error};
 use super::member::User;
-use super::node::{decode, found};
+use super::node::{authorized, decode, found};
 use super::payment::PaymentProvider;
-use super::purchase::{Purchase, authorized};
+use super::purchase::Purchase;
 use super::scalars::{DateTime, Decimal, IdempotencyKey};
 use super::{Request, request, signed_in};
 use crate::db::Tenant;
@@ -41,6 +41,11 @@ pub enum ParkedPaymentReason {
     PurchaseClosed,
     /// A refund or dispute is of no payment of ours, or says something that cannot be.
     ReversalMismatch,
+    /// It may have been taken: the provider that was asked to charge it is no longer set up. It is named by the id of the
+    /// payment. When it was taken, it is booked for the purchase that was charged; else it is dismissed.
+    ProviderGone,
+    /// It is said in a way that is not known: a state that is new, or something of another shape. The detail says what.
+    NotUnderstood,
 }
 
 /// What has become of money that could not be booked.
@@ -85,7 +90,8 @@ impl ParkedPayment {
         self.0.provider.into()
     }
 
-    /// The provider's own name of the payment; of a refund or a dispute: of that.
+    /// The provider's own name of the payment; of a refund or a dispute: of that. Behind the name of what is not
+    /// understood stands the state in which it is.
     async fn provider_reference(&self) -> &str {
         &self.0.provider_reference
     }
@@ -116,7 +122,7 @@ impl ParkedPayment {
         self.0.claimed_organization.as_deref()
     }
 
-    /// The payment that it names, as it does.
+    /// The payment that it names, as it does; or the one of ours that the provider's name of it is known by.
     async fn claimed_payment(&self) -> Option<&str> {
         self.0.claimed_payment.as_deref()
     }
@@ -252,7 +258,7 @@ async fn resolve(
     let id: ParkedPaymentId = id.map_err(|error: Error| error.at("parkedPaymentId"))?;
     let resolution = match input.resolution {
         ParkedPaymentResolution::PurchaseId(purchase) => {
-            let found = authorized(request, &purchase, Action::SettlePayments).await;
+            let found = authorized::<purchase::Model>(request, &purchase, Action::SettlePayments).await;
             let found = found.map_err(|error| error.at("resolution.purchaseId"))?;
             let (purchase, tenant): (PurchaseId, Tenant) = (found.id, found.tenant());
             Resolution::Apply { purchase, tenant }

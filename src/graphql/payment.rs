@@ -36,6 +36,9 @@ pub enum PaymentState {
     Open,
     /// The buyer has paid by a way that takes days; the money is not there yet.
     Pending,
+    /// Money has come for it that is not as agreed on, or comes too late: the vendor decides what becomes of that, and nobody
+    /// is to pay again.
+    Parked,
     /// The money is there.
     Paid,
     /// The provider reported a final failure.
@@ -104,7 +107,8 @@ impl Payment {
         self.0.paid_at.map(DateTime)
     }
 
-    /// Why it has failed, in the provider's word. Null when it has not.
+    /// Why it has failed, in the provider's word; `not_as_agreed` when the vendor has decided otherwise about its money. Null
+    /// when neither is so.
     async fn failure(&self) -> Option<&str> {
         self.0.failure.as_deref()
     }

@@ -61,11 +61,15 @@ pub struct PurchaseQuote {
     total: MoneyObject,
     /// For how many days they can be used once paid. Null: for ever.
     lifetime_days: Option<i64>,
-    /// Until when a purchase that is requested now has this price.
+    /// Until when it can be bought at this price: with `token`, or by `requestPurchase` in the same words now.
     valid_until: DateTime,
+    /// What `requestPurchase` takes as `quoteToken`: what is requested with it until `validUntil` costs this, whatever
+    /// prices do meanwhile. Null for what the vendor has answered: that is bought by `quoteId`.
+    token: Option<String>,
     /// Where the price comes from.
     basis: PriceBasis,
-    /// The package. Null when it is not a whole package that is bought at the package's price.
+    /// The package, also when another price makes it cheaper: its credits last at least as long as the package says. Null
+    /// when it is no whole package.
     package: Option<Package>,
     /// All prices that reach the quantity, the one that counts first.
     considered: Vec<PriceCandidate>,
@@ -89,8 +93,9 @@ impl PurchaseQuotePayload {
     }
 }
 
-impl From<Offer> for PurchaseQuotePayload {
-    fn from(offer: Offer) -> PurchaseQuotePayload {
+impl PurchaseQuotePayload {
+    /// What an offer says, with the token to buy with at its price.
+    pub fn of(offer: Offer, token: Option<String>) -> PurchaseQuotePayload {
         let (explanation, is_package) = (offer.explanation(), offer.is_package());
         let candidate = |(index, candidate): (usize, &Candidate)| PriceCandidate {
             basis: candidate.basis.into(),
@@ -106,6 +111,7 @@ impl From<Offer> for PurchaseQuotePayload {
             total: Money { minor: offer.total, currency: offer.currency }.into(),
             lifetime_days: offer.lifetime_days,
             valid_until: DateTime(offer.valid_until),
+            token,
             basis: offer.basis.into(),
             package: is_package.then_some(Package(offer.package)),
             considered,
@@ -185,7 +191,8 @@ impl ContractPrice {
         DateTime(self.0.effective_from)
     }
 
-    /// From when it holds no more. Null: it goes on.
+    /// From when it holds no more. Null: it goes on. As long as another one from the same quantity on holds that began
+    /// later, that one counts.
     async fn ends_at(&self) -> Option<DateTime> {
         self.0.ends_at.map(DateTime)
     }
@@ -229,7 +236,8 @@ impl OrganizationPrices {
         Some(list.await)
     }
 
-    /// Prices that were agreed on with it, newest first: those to come and those that have ended as well.
+    /// Prices that were agreed on with it, newest first: those to come and those that have ended as well. With a sandbox
+    /// nothing is agreed on: those of its organization hold there, as `quotePurchase` says.
     async fn contract_prices(
         &self,
         ctx: &Context<'_>,

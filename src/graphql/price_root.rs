@@ -46,7 +46,9 @@ pub fn buying(
             let id = decode(id, "quote").map_err(|error| error.at("quoteId"))?;
             Ok(Buying::Quote(id))
         }
-        _ => Err(Error::invalid("package", "exactly one of package, credits and quoteId has to be given")),
+        _ => {
+            Err(Error::invalid("package", "must be given, or else credits or quoteId, and only one of them"))
+        }
     }
 }
 
@@ -56,7 +58,9 @@ pub struct PriceQuery;
 
 #[Object]
 impl PriceQuery {
-    /// What credits would cost now, and why. Writes nothing: the price is pinned by requesting the purchase.
+    /// What credits would cost now, and why. Writes nothing; whoever requests the purchase with the quote's `token` has the
+    /// price until its `validUntil`. As long as the organization has no currency it can be asked in each; the first purchase
+    /// or quote request fixes the currency, and nothing is bought in another one from then on.
     async fn quote_purchase(
         &self,
         ctx: &Context<'_>,
@@ -64,7 +68,7 @@ impl PriceQuery {
     ) -> Option<Result<PurchaseQuotePayload, ApiError>> {
         let outcome = Box::pin(async { quoted(signed_in(ctx)?, input).await });
         Some(match outcome.await {
-            Ok(offer) => Ok(PurchaseQuotePayload::from(offer)),
+            Ok((offer, token)) => Ok(PurchaseQuotePayload::of(offer, token)),
             Err(error) => user_error(error).map(PurchaseQuotePayload::refused),
         })
     }
@@ -99,7 +103,7 @@ impl PriceQuery {
     }
 }
 
-async fn quoted(request: &Request, input: QuotePurchaseInput) -> Result<Offer, Error> {
+async fn quoted(request: &Request, input: QuotePurchaseInput) -> Result<(Offer, Option<String>), Error> {
     let pool = pool::authorized(request, &input.pool_id, Action::ReadPurchases).await;
     let pool = pool.map_err(|error| error.at("poolId"))?;
     let buying = buying(input.package, input.credits, input.quote_id.as_ref())?;
@@ -107,5 +111,8 @@ async fn quoted(request: &Request, input: QuotePurchaseInput) -> Result<Offer, E
     let snapshot = request.snapshots.open(tenant).await?;
     let organization = tenant.find::<organization::Entity>().one(&*snapshot).await?;
     let organization = organization.ok_or(Error::not_found("organization"))?;
-    catalog::preview(&snapshot, tenant, &organization, pool.id, &buying, wanted, request.now()).await
+    let now = request.now();
+    let offer = catalog::preview(&snapshot, tenant, &organization, pool.id, &buying, wanted, now).await?;
+    let token = offer.token(&request.services.keys, tenant)?;
+    Ok((offer, token))
 }

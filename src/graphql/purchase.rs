@@ -2,7 +2,6 @@
 
 use async_graphql::{Context, Enum, ID, Object};
 use bursar_domain::Money;
-use bursar_domain::id::PurchaseId;
 use bursar_domain::permission::Action;
 use bursar_domain::purchase as states;
 use bursar_entity::{lot, payment, purchase};
@@ -14,7 +13,7 @@ use super::errors::ApiError;
 use super::invoice::Invoice;
 use super::lot::Lot;
 use super::member::User;
-use super::node::{decode, found};
+use super::node::{authorized, found};
 use super::numbered_document::Document;
 use super::payment::Payment;
 use super::pool::{Pool, pool_of};
@@ -23,13 +22,12 @@ use super::quote::Quote;
 use super::reversal::Reversal;
 use super::scalars::{CreditsScalar, DateTime, MoneyObject, UnitPriceObject};
 use super::{Request, request, signed_in};
-use crate::auth::Authorized;
 use crate::db::Tenant;
 use crate::error::Error;
 use crate::{catalog, global_id, purchases};
 
 /// Where a purchase stands.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "states::PurchaseState")]
 pub enum PurchaseState {
     /// Waits for the people whom the approval policy names.
@@ -66,7 +64,7 @@ pub struct Purchase(pub purchase::Model);
 impl Purchase {
     /// The purchase with a global id, when the caller may see purchases of the pool.
     pub async fn find(request: &Request, id: &str) -> Result<Purchase, Error> {
-        Ok(Purchase(authorized(request, id, Action::ReadPurchases).await?.into_value()))
+        Ok(Purchase(authorized::<purchase::Model>(request, id, Action::ReadPurchases).await?.into_value()))
     }
 
     fn money(&self, minor: i64) -> MoneyObject {
@@ -77,16 +75,6 @@ impl Purchase {
         // Only purchases that the caller may see become objects.
         Tenant::vouched(self.0.organization_id)
     }
-}
-
-/// A purchase by its global id, for an action on it.
-pub async fn authorized(
-    request: &Request,
-    id: &str,
-    action: Action,
-) -> Result<Authorized<purchase::Model>, Error> {
-    let id: PurchaseId = decode(id, "purchase")?;
-    request.caller()?.purchase(&request.snapshots, id, action).await
 }
 
 /// A purchase of credits.
@@ -199,6 +187,17 @@ impl Purchase {
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let row = self.tenant().find::<lot::Entity>().filter(lot::Column::PurchaseId.eq(self.0.id));
             Ok(row.one(&*snapshot).await.map_err(Error::from)?.map(Lot))
+        });
+        find.await.transpose()
+    }
+
+    /// How many of the credits settled what the pool owed when they came in: those could never be used. Null as long as
+    /// none have come in.
+    async fn settled_debt(&self, ctx: &Context<'_>) -> Option<Result<CreditsScalar, ApiError>> {
+        let find = Box::pin(async {
+            let snapshot = request(ctx)?.snapshots.open(self.tenant()).await?;
+            let settled = purchases::settled_debt(&snapshot, self.tenant(), self.0.id).await?;
+            Ok(settled.map(CreditsScalar))
         });
         find.await.transpose()
     }

@@ -7,13 +7,14 @@ use bursar_entity::purchase;
 
 use super::errors::{ApiError, UserError, user_error};
 use super::invoice::Invoice;
-use super::node::decode;
+use super::money::MoneyInput;
+use super::node::{authorized, decode};
 use super::payment::Payment;
 use super::pool;
-use super::purchase::{Purchase, authorized};
+use super::purchase::Purchase;
 use super::scalars::{CreditsScalar, CurrencyCode, IdempotencyKey};
 use super::{Request, signed_in};
-use crate::auth::Authorized;
+use crate::auth::{Authorized, Keys};
 use crate::catalog::Buying;
 use crate::error::Error;
 use crate::purchases::{self, PurchaseRequest, Selling, StartCheckout, StartInvoice};
@@ -23,12 +24,18 @@ use crate::purchases::{self, PurchaseRequest, Selling, StartCheckout, StartInvoi
 pub struct RequestPurchaseInput {
     /// For which pool.
     pool_id: ID,
-    /// A package, by its code. Exactly one of this, `credits` and `quoteId` says what is bought.
+    /// A package, by its code. Exactly one of this, `credits`, `quoteId` and `quoteToken` says what is bought.
     package: Option<String>,
     /// So many credits.
     credits: Option<CreditsScalar>,
     /// What the vendor has answered a quote request with.
     quote_id: Option<ID>,
+    /// What `quotePurchase` has told the price of, at that price: its `token`. Refused with `QUOTE_EXPIRED` from its
+    /// `validUntil` on, and with `QUOTE_INVALID` when it was told to another organization or was changed.
+    quote_token: Option<String>,
+    /// What it is expected to cost. When it costs something else nothing is requested, and a `TotalChangedError` names
+    /// both. Left out: it is requested whatever it costs.
+    expected_total: Option<MoneyInput>,
     /// In which currency. Left out: the organization's; which is fixed by its first purchase or quote request.
     currency: Option<CurrencyCode>,
     /// Why it is wanted.
@@ -121,9 +128,12 @@ impl PurchaseMutation {
             let request = signed_in(ctx)?;
             let pool = pool::authorized(request, &input.pool_id, Action::ManagePurchases).await;
             let pool = pool.map_err(|error| error.at("poolId"))?;
+            let keys = &request.services.keys;
+            let expected = input.expected_total.map(|money| money.read("expectedTotal"));
             let wanted = PurchaseRequest {
-                buying: buying(input.package, input.credits, input.quote_id)?,
+                buying: buying(keys, (input.package, input.credits, input.quote_id, input.quote_token))?,
                 currency: input.currency.map(|currency| currency.0),
+                expected_total: expected.transpose()?,
                 note: input.note,
                 key: input.idempotency_key.0,
                 dry_run: input.dry_run,
@@ -189,21 +199,26 @@ async fn managed(request: &Request, id: &str) -> Result<Authorized<purchase::Mod
     Ok(purchase)
 }
 
-/// What is bought: exactly one of the three.
-fn buying(
-    package: Option<String>,
-    credits: Option<CreditsScalar>,
-    quote: Option<ID>,
-) -> Result<Buying, Error> {
-    match (package, credits, quote) {
-        (Some(code), None, None) => Ok(Buying::Package(code)),
-        (None, Some(credits), None) => Ok(Buying::Credits(credits.0)),
-        (None, None, Some(id)) => {
+/// The four ways to say what is bought: a package's code, so many credits, the vendor's answer, a quote token.
+type Ways = (Option<String>, Option<CreditsScalar>, Option<ID>, Option<String>);
+
+/// What is bought: exactly one of the four.
+fn buying(keys: &Keys, ways: Ways) -> Result<Buying, Error> {
+    match ways {
+        (Some(code), None, None, None) => Ok(Buying::Package(code)),
+        (None, Some(credits), None, None) => Ok(Buying::Credits(credits.0)),
+        (None, None, None, Some(token)) => Ok(Buying::quoted(keys, token)),
+        (None, None, Some(id), None) => {
             let id: Result<QuoteId, Error> = decode(&id, "quote");
             Ok(Buying::Quote(id.map_err(|error| error.at("quoteId"))?))
         }
-        (None, None, None) => Err(Error::invalid("package", "or credits or quoteId must be given")),
-        _ => Err(Error::invalid("package", "only one of package, credits and quoteId may be given")),
+        (None, None, None, None) => {
+            Err(Error::invalid("package", "must be given, or else credits, quoteId or quoteToken"))
+        }
+        _ => Err(Error::invalid(
+            "package",
+            "must not be given together with credits, quoteId or quoteToken, nor those together",
+        )),
     }
 }
 

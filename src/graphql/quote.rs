@@ -2,20 +2,19 @@
 
 use async_graphql::{Context, Enum, ID, Object};
 use bursar_domain::Money;
-use bursar_domain::id::QuoteId;
 use bursar_domain::permission::Action;
 use bursar_domain::pricing::QuoteState as State;
+use bursar_domain::purchase::PurchaseState;
 use bursar_entity::{purchase, quote};
 use sea_orm::{ColumnTrait, QueryFilter};
 
 use super::errors::ApiError;
 use super::member::{User, person};
-use super::node::decode;
+use super::node::authorized;
 use super::pool::{Pool, pool_of};
 use super::purchase::Purchase;
 use super::scalars::{CreditsScalar, DateTime, MoneyObject, UnitPriceObject};
 use super::{Request, request, signed_in};
-use crate::auth::Authorized;
 use crate::db::Tenant;
 use crate::error::Error;
 use crate::global_id;
@@ -30,8 +29,12 @@ pub enum QuoteState {
     Answered,
     /// The vendor does not sell so many.
     Declined,
-    /// It was bought.
+    /// It was bought, by a purchase that is paid or may still be.
     Used,
+    /// The organization wants none any longer.
+    Withdrawn,
+    /// Nobody has answered in time, or the price holds no more. The vendor may still answer.
+    Expired,
 }
 
 /// A price that the vendor was asked for.
@@ -40,23 +43,13 @@ pub struct Quote(pub quote::Model);
 impl Quote {
     /// The quote with a global id, when the caller may see purchases of the pool.
     pub async fn find(request: &Request, id: &str) -> Result<Quote, Error> {
-        Ok(Quote(authorized(request, id, Action::ReadPurchases).await?.into_value()))
+        Ok(Quote(authorized::<quote::Model>(request, id, Action::ReadPurchases).await?.into_value()))
     }
 
     fn tenant(&self) -> Tenant {
         // Only quotes that the caller may see become objects.
         Tenant::vouched(self.0.organization_id)
     }
-}
-
-/// A quote by its global id, for an action on it.
-pub async fn authorized(
-    request: &Request,
-    id: &str,
-    action: Action,
-) -> Result<Authorized<quote::Model>, Error> {
-    let id: QuoteId = decode(id, "quote")?;
-    request.caller()?.quote(&request.snapshots, id, action).await
 }
 
 /// A price of credits that the vendor was asked for, and the answer.
@@ -124,17 +117,26 @@ impl Quote {
         DateTime(self.0.created_at)
     }
 
-    /// When it was answered.
+    /// Until when it waits for an answer. Null: it was asked for before requests ran out.
+    async fn expires_at(&self) -> Option<DateTime> {
+        self.0.expires_at.map(DateTime)
+    }
+
+    /// When it was answered, last.
     async fn answered_at(&self) -> Option<DateTime> {
         self.0.answered_at.map(DateTime)
     }
 
-    /// The purchase that it was bought with.
+    /// The purchase that it was bought with, unless that was cancelled or has expired: then it can be bought again.
     async fn purchase(&self, ctx: &Context<'_>) -> Option<Result<Purchase, ApiError>> {
         let find = Box::pin(async {
             let snapshot = request(ctx)?.snapshots.open(self.tenant()).await?;
             let row = self.tenant().find::<purchase::Entity>();
-            let row = row.filter(purchase::Column::QuoteId.eq(self.0.id)).one(&*snapshot).await;
+            let row = row
+                .filter(purchase::Column::QuoteId.eq(self.0.id))
+                .filter(purchase::Column::State.is_not_in(PurchaseState::UNPAID_ENDS))
+                .one(&*snapshot)
+                .await;
             Ok(row.map_err(Error::from)?.map(Purchase))
         });
         find.await.transpose()

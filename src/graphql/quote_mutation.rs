@@ -5,7 +5,8 @@ use bursar_domain::permission::Action;
 
 use super::errors::{ApiError, UserError, user_error};
 use super::money::MoneyInput;
-use super::quote::{self, Quote};
+use super::node::authorized;
+use super::quote::Quote;
 use super::scalars::{CreditsScalar, CurrencyCode, DateTime, IdempotencyKey};
 use super::{pool, signed_in};
 use crate::catalog::{self, NewQuote, QuoteDecision, QuotePrice, Quoted};
@@ -88,13 +89,30 @@ pub struct AnswerQuotePayload {
     user_errors: Vec<UserError>,
 }
 
+/// A quote to be withdrawn.
+#[derive(InputObject)]
+pub struct WithdrawQuoteInput {
+    /// Which one.
+    quote_id: ID,
+}
+
+/// A quote that was withdrawn.
+#[derive(SimpleObject)]
+pub struct WithdrawQuotePayload {
+    /// The quote.
+    quote: Option<Quote>,
+    /// Why it was not withdrawn. Empty when it was.
+    user_errors: Vec<UserError>,
+}
+
 /// The part of the root that asks for prices, and answers.
 #[derive(Default)]
 pub struct QuoteMutation;
 
 #[Object]
 impl QuoteMutation {
-    /// Asks the vendor for a price of credits for a pool: for so many that they have no price in the catalog, say.
+    /// Asks the vendor for a price of credits for a pool: for so many that they have no price in the catalog, say. The
+    /// vendor's staff is told by mail. What nobody has answered runs out after 30 days.
     async fn request_quote(
         &self,
         ctx: &Context<'_>,
@@ -112,7 +130,8 @@ impl QuoteMutation {
                 dry_run: input.dry_run,
             };
             request.snapshots.close().await;
-            catalog::request_quote(&request.services.context, &pool, new).await
+            let alerts = request.services.selling.settings.alerts.as_deref();
+            catalog::request_quote(&request.services.context, alerts, &pool, new).await
         });
         Some(match outcome.await {
             Ok(Quoted { quote, replayed }) => {
@@ -123,7 +142,9 @@ impl QuoteMutation {
         })
     }
 
-    /// Answers a quote request, once: with a price, which can then be bought, or no. For the vendor's staff.
+    /// Answers a quote request: with a price, which can then be bought, or no. Answered again, as long as nobody has bought
+    /// or withdrawn it, only the last answer counts. Whoever asked is told by mail. A credit must not cost more than it costs
+    /// whoever buys fewer: `PriceRisesError`. For the vendor's staff.
     async fn answer_quote(
         &self,
         ctx: &Context<'_>,
@@ -131,7 +152,7 @@ impl QuoteMutation {
     ) -> Option<Result<AnswerQuotePayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let found = quote::authorized(request, &input.quote_id, Action::SetPrices).await;
+            let found = authorized(request, &input.quote_id, Action::SetPrices).await;
             let found = found.map_err(|error| error.at("quoteId"))?;
             let answer = catalog::QuoteAnswer {
                 decision: decision(input.answer)?,
@@ -148,6 +169,27 @@ impl QuoteMutation {
             }
             Err(error) => user_error(error)
                 .map(|error| AnswerQuotePayload { user_errors: vec![error], ..Default::default() }),
+        })
+    }
+
+    /// Withdraws a quote that has not been bought: nobody has to answer it, and its price cannot be bought any more.
+    async fn withdraw_quote(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which one.")] input: WithdrawQuoteInput,
+    ) -> Option<Result<WithdrawQuotePayload, ApiError>> {
+        let outcome = Box::pin(async {
+            let request = signed_in(ctx)?;
+            let found = authorized(request, &input.quote_id, Action::ManagePurchases).await;
+            let found = found.map_err(|error| error.at("quoteId"))?;
+            request.snapshots.close().await;
+            catalog::withdraw_quote(&request.services.context, &found).await
+        });
+        Some(match outcome.await {
+            Ok(row) => Ok(WithdrawQuotePayload { quote: Some(Quote(row)), user_errors: Vec::new() }),
+            Err(error) => {
+                user_error(error).map(|error| WithdrawQuotePayload { quote: None, user_errors: vec![error] })
+            }
         })
     }
 }

@@ -86,7 +86,11 @@ impl RefundMutation {
         Some(match outcome.await.and_then(|receipt| refunded(receipt, input.dry_run)) {
             Ok(payload) => Ok(payload),
             Err(error) => user_error(error).map(|error| {
-                let error = error.renamed(&[("poolId", "chargeId"), ("departmentId", "chargeId")]);
+                let error = error.renamed(&[
+                    ("poolId", "chargeId"),
+                    ("toPoolId", "chargeId"),
+                    ("departmentId", "chargeId"),
+                ]);
                 RefundChargePayload { user_errors: vec![error], ..Default::default() }
             }),
         })

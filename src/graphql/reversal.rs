@@ -152,7 +152,8 @@ impl Reversal {
         CreditsScalar(self.row.credits)
     }
 
-    /// How many credits the open dispute has found and holds.
+    /// How many credits the open dispute has found and holds; of a refund, how many were held for charges to come when it was
+    /// booked: they are taken back once they are let go, and owed once they are used.
     async fn held_credits(&self) -> CreditsScalar {
         CreditsScalar(self.row.held_credits)
     }
@@ -167,8 +168,8 @@ impl Reversal {
         DateTime(self.row.created_at)
     }
 
-    /// When its end was booked in the ledger. Null while it has none, or something stands in the way: a pool that is
-    /// closed, say.
+    /// When its end was booked in the ledger, all of it. Null while it has none, or something stands in the way of a part: a
+    /// pool that is closed, say, or an open dispute that holds what a refund would take.
     async fn booked_at(&self) -> Option<DateTime> {
         self.row.booked_at.map(DateTime)
     }

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_graphql::parser::parse_schema;
@@ -89,7 +89,7 @@ struct Parts {
     /// For documents that have been found valid before.
     schema_for_validated: ApiSchema,
     documents: Documents,
-    types: InputTypes,
+    types: Arc<InputTypes>,
     costs: Arc<Costs>,
     throttle: Throttle,
     views: Views,
@@ -97,13 +97,18 @@ struct Parts {
     services: Arc<Services>,
 }
 
+/// What the schema's own text says of its input types and of what fields cost. A process has one schema, so it is
+/// read once, however many servers there are in it.
+static DEFINITIONS: LazyLock<Result<(Arc<InputTypes>, Arc<Costs>), String>> = LazyLock::new(|| {
+    let definitions =
+        parse_schema(super::sdl()).map_err(|error| format!("the schema cannot be read: {error}"))?;
+    Ok((Arc::new(InputTypes::read(&definitions)), Arc::new(Costs::read(&definitions))))
+});
+
 impl Server {
     /// A server of the API. Reads the manifest of trusted documents, when the settings name one.
     pub async fn new(services: Arc<Services>) -> Result<Server, Error> {
-        let definitions = parse_schema(super::sdl())
-            .map_err(|error| Error::internal(format!("the schema cannot be read: {error}")))?;
-        let types = InputTypes::read(&definitions);
-        let costs = Arc::new(Costs::read(&definitions));
+        let (types, costs) = DEFINITIONS.clone().map_err(Error::internal)?;
         let config = &services.config;
         let schema = super::schema(config.suggestions);
         let schema_for_validated = super::schema_for_validated();

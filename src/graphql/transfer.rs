@@ -63,6 +63,10 @@ pub enum TransferKind {
     Dispute,
     /// Not a movement of its own: the dispute was won, and what was held for it is free again.
     Reinstate,
+    /// What was owed where credits were used that were to be taken back is owed by the pool of their purchase.
+    Assign,
+    /// Given back, because the money of a payment that was returned did not reach the buyer.
+    Restore,
 }
 
 /// What an account is for.

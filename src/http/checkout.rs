@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use bursar_domain::invoice::DocumentKind;
 use bursar_domain::organization::OrganizationState;
-use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseState};
+use bursar_domain::purchase::{NOT_AS_AGREED, PaymentProvider, PaymentState, PurchaseState};
 use bursar_domain::{Currency, Timestamp};
 use rust_decimal::Decimal;
 
@@ -50,6 +50,8 @@ struct CheckoutPage {
     failure: Option<String>,
     /// Where its receipt is.
     receipt: Option<String>,
+    /// What has become of credits that settled what the pool owed; none: there was nothing to settle.
+    settled: Option<String>,
     /// Whether it is paid and the credits wait for the pool to be opened, or for the organization to act again.
     waiting: bool,
     /// Whether they wait for the organization.
@@ -67,6 +69,12 @@ enum Status {
     Confirming,
     /// It has been paid by a way that takes days.
     Pending,
+    /// The same, and nobody waits for the money: it was cancelled or has expired, or is paid in another way.
+    Unwanted,
+    /// Money has come that is not as agreed on, or comes too late: the vendor decides about it.
+    Parked,
+    /// The vendor has decided about it.
+    DealtWith,
     /// It has just been paid.
     Paid,
     /// It had been paid before.
@@ -146,7 +154,10 @@ pub async fn pay(
             show_page(selling, &link, &settled.checkout, status).await
         }
         // The page itself says best why it cannot be paid.
-        Err(Error::Conflict { kind: Conflict::State | Conflict::QuoteExpired, .. }) => {
+        Err(Error::Conflict {
+            kind: Conflict::State | Conflict::Purchase(_) | Conflict::QuoteExpired,
+            ..
+        }) => {
             let parts = (link.organization, link.payment, link.token);
             let mut response = show(Shared(Arc::clone(&state)), Ok(Path(parts))).await;
             *response.status_mut() = StatusCode::CONFLICT;
@@ -191,8 +202,11 @@ fn status(checkout: &Checkout, taker: PaymentProvider, now: Timestamp) -> Status
     match payment.state {
         PaymentState::Paid if purchase.state == PurchaseState::Refunded => Status::Returned,
         PaymentState::Paid => Status::AlreadyPaid,
+        PaymentState::Pending if purchase.state.is_final() || purchase.invoiced => Status::Unwanted,
         PaymentState::Pending => Status::Pending,
+        PaymentState::Parked => Status::Parked,
         PaymentState::Failed => Status::Failed,
+        PaymentState::Cancelled if payment.failure.as_deref() == Some(NOT_AS_AGREED) => Status::DealtWith,
         PaymentState::Open if checkout.is_payable(now) && !purchase.invoiced => payable(checkout, taker),
         PaymentState::Open | PaymentState::Cancelled => match purchase.state {
             PurchaseState::AwaitingPayment if purchase.invoiced => Status::Invoiced,
@@ -241,7 +255,8 @@ async fn show_page(selling: &Selling, link: &CheckoutLink, checkout: &Checkout, 
         elsewhere: payment.provider_url.clone(),
         failure: payment.failure.clone(),
         receipt,
-        waiting: !checkout.credited,
+        settled: settled(checkout),
+        waiting: checkout.settled.is_none(),
         suspended: checkout.organization.state == OrganizationState::Suspended,
     };
     page::render(StatusCode::OK, &page)
@@ -253,8 +268,18 @@ async fn receipt(selling: &Selling, checkout: &Checkout) -> Result<Option<String
     // The checkout was found by an address that Bursar made for this organization.
     let tenant = Tenant::vouched(purchase.organization_id);
     let snapshot = selling.context().db.read(tenant).await?;
-    let found = billing::document_of(&snapshot, tenant, purchase.id, &[DocumentKind::Receipt]).await?;
+    let found = billing::document_of(&snapshot, tenant, purchase.id, DocumentKind::Receipt).await?;
     Ok(found.map(|document| DocumentLink::new(&selling.keys, &document).path()))
+}
+
+/// What is to be said of credits that settled what the pool owed: they cannot be used.
+fn settled(checkout: &Checkout) -> Option<String> {
+    let (all, settled) = (checkout.purchase.credits, checkout.settled.filter(|some| !some.is_zero())?);
+    let left = all.saturating_sub(settled);
+    Some(match left.is_zero() {
+        true => format!("All of the {all} credits settled what the pool owed. None of them can be used."),
+        false => format!("{settled} of the {all} credits settled what the pool owed. {left} can be used."),
+    })
 }
 
 fn money(minor: i64, currency: Currency) -> String {

@@ -34,6 +34,8 @@ struct ConsentPage {
     sandbox: bool,
     /// Where the way of paying is given; empty: not yet, or nowhere.
     continue_at: String,
+    /// Whether a wrong code was given.
+    wrong_code: bool,
 }
 
 /// What the page says.
@@ -80,6 +82,12 @@ impl Choice {
     }
 }
 
+/// The code that was typed in; empty: none was.
+fn code(body: &[u8]) -> String {
+    let code = url::form_urlencoded::parse(body).find(|(name, _)| name == "code");
+    code.map(|(_, code)| code.into_owned()).unwrap_or_default()
+}
+
 /// The three parts of the address.
 type Parts = Result<Path<(String, String, String)>, PathRejection>;
 
@@ -93,7 +101,7 @@ fn link(parts: Parts) -> ConsentLink {
 pub async fn show(Shared(state): Shared<Arc<State>>, parts: Parts) -> Response {
     let link = link(parts);
     match purchases::find_consent(&state.server.services().selling, &link).await {
-        Ok(consent) => show_page(StatusCode::OK, &link, &consent, None),
+        Ok(consent) => show_page(StatusCode::OK, &link, &consent, (None, false)),
         Err(error) => failed(&error),
     }
 }
@@ -116,9 +124,11 @@ pub async fn answer(
     }
     let link = link(parts);
     let selling = &state.server.services().selling;
-    let choice = body::read(&headers, body).await.ok().and_then(|body| Choice::read(&body));
+    let body = body::read(&headers, body).await.ok();
+    let choice = body.as_ref().and_then(|body| Choice::read(body));
+    let code = body.as_ref().map(|body| code(body)).unwrap_or_default();
     let answered = match choice {
-        Some(Choice::Agree(chosen)) => purchases::agree(selling, &link, chosen, Some(origin))
+        Some(Choice::Agree(chosen)) => purchases::agree(selling, &link, (chosen, &code), Some(origin))
             .await
             .map(|agreed| (agreed.consent, agreed.continue_at)),
         Some(Choice::Withdraw) => {
@@ -128,11 +138,13 @@ pub async fn answer(
         None => purchases::find_consent(selling, &link).await.map(|consent| (consent, None)),
     };
     match answered {
-        Ok((consent, continue_at)) => show_page(StatusCode::OK, &link, &consent, continue_at),
+        Ok((consent, continue_at)) => show_page(StatusCode::OK, &link, &consent, (continue_at, false)),
         // The page itself says best why not.
-        Err(Error::Conflict { kind: Conflict::State, .. }) => {
+        Err(error @ (Error::Conflict { kind: Conflict::State, .. } | Error::Invalid { .. })) => {
+            let wrong_code = matches!(error, Error::Invalid { .. });
+            let status = if wrong_code { StatusCode::FORBIDDEN } else { StatusCode::CONFLICT };
             match purchases::find_consent(selling, &link).await {
-                Ok(consent) => show_page(StatusCode::CONFLICT, &link, &consent, None),
+                Ok(consent) => show_page(status, &link, &consent, (None, wrong_code)),
                 Err(error) => failed(&error),
             }
         }
@@ -144,7 +156,7 @@ fn show_page(
     code: StatusCode,
     link: &ConsentLink,
     consent: &Consent,
-    continue_at: Option<String>,
+    (continue_at, wrong_code): (Option<String>, bool),
 ) -> Response {
     let status = if continue_at.is_some() { Status::Continue } else { Status::of(consent) };
     let page = ConsentPage {
@@ -157,6 +169,7 @@ fn show_page(
         status,
         sandbox: consent.method.provider == PaymentProvider::Sandbox,
         continue_at: continue_at.unwrap_or_default(),
+        wrong_code,
     };
     page::render(code, &page)
 }

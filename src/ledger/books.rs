@@ -19,7 +19,7 @@ use sea_orm::EntityTrait;
 
 use super::load::Margin;
 use super::load_pools::Needed;
-use crate::db::{Tenant, Txn};
+use crate::db::{self, Tenant, Txn};
 use crate::error::Result;
 
 /// The most departments of a pool whose accounts are kept.
@@ -37,7 +37,7 @@ pub(super) struct Books {
     /// The revision that `departments` belongs to.
     pub organization_revision: i64,
     pub departments: BTreeMap<DepartmentId, Department>,
-    /// What services cost the organization itself, of the same revision; none: not read yet.
+    /// What services cost the organization itself (a sandbox: its organization), of the same revision; none: not read yet.
     pub own_prices: Option<Vec<organization_price::Model>>,
     pub pools: BTreeMap<PoolId, Kept>,
 }
@@ -71,7 +71,8 @@ impl Books {
         at: Timestamp,
     ) -> Result<ByCode> {
         if self.own_prices.is_none() {
-            self.own_prices = Some(tenant.find::<organization_price::Entity>().all(txn).await?);
+            let priced = db::priced_as(txn, tenant).await?;
+            self.own_prices = Some(priced.find::<organization_price::Entity>().all(txn).await?);
         }
         let rows = self.own_prices.iter().flatten();
         let mut own = versions_at(rows, |row| row.service_id, |row| row.effective_from, at);

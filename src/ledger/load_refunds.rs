@@ -48,6 +48,12 @@ pub(super) async fn load_refunds(
             Instruction::Dispute(dispute) | Instruction::Reinstate(dispute) => {
                 lots.insert(dispute.lot);
             }
+            Instruction::Restore(restore) => {
+                lots.insert(restore.lot);
+            }
+            Instruction::Assign(assign) => {
+                lots.insert(assign.lot);
+            }
             _ => {}
         }
     }
@@ -110,7 +116,12 @@ pub(super) async fn load_guarantees(
     Ok(())
 }
 
-async fn load_charges(txn: &Txn, tenant: Tenant, ids: BTreeSet<ChargeId>, state: &mut State) -> Result<()> {
+pub(super) async fn load_charges(
+    txn: &Txn,
+    tenant: Tenant,
+    ids: BTreeSet<ChargeId>,
+    state: &mut State,
+) -> Result<()> {
     let rows = tenant
         .lookup_along::<charge::Entity, _>(txn, (charge::Column::Id, Index::Alone), ids.iter().copied())
         .await?;
@@ -164,6 +175,44 @@ fn charged(
     })
 }
 
+/// The lots that go on for the same ones as some do, all of them, each with the first of its own: that is the one that came
+/// with a payment, if any did.
+pub(super) async fn families(
+    txn: &Txn,
+    tenant: Tenant,
+    lots: &[lot::Model],
+) -> Result<BTreeMap<LotId, LotId>> {
+    let mut before: BTreeMap<LotId, Option<LotId>> = lots.iter().map(|row| (row.id, row.replaces)).collect();
+    loop {
+        let unknown = before.values().flatten().filter(|lot| !before.contains_key(*lot));
+        let unknown: BTreeSet<LotId> = unknown.copied().collect();
+        if unknown.is_empty() {
+            break;
+        }
+        // A lot goes on for older ones, so this comes to an end.
+        let rows = lots_by_id(txn, tenant, unknown).await?;
+        before.extend(rows.into_values().map(|row| (row.id, row.replaces)));
+    }
+    let mut origins: BTreeMap<LotId, LotId> = BTreeMap::new();
+    for lot in before.keys() {
+        let mut origin = *lot;
+        while let Some(older) = before.get(&origin).copied().flatten() {
+            origin = older;
+        }
+        origins.insert(*lot, origin);
+    }
+    let mut newest: Vec<LotId> = origins.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    while !newest.is_empty() {
+        let rows = tenant.lookup::<lot::Entity, _>(txn, lot::Column::Replaces, newest).await?;
+        newest = rows.iter().map(|row| row.id).collect();
+        for row in rows {
+            let origin = row.replaces.and_then(|older| origins.get(&older).copied()).unwrap_or(row.id);
+            origins.insert(row.id, origin);
+        }
+    }
+    Ok(origins)
+}
+
 /// The terms of lots and, where they have lapsed, of those that they were extended by.
 async fn load_lots(
     txn: &Txn,
@@ -172,11 +221,13 @@ async fn load_lots(
     latest: Timestamp,
     state: &mut State,
 ) -> Result<()> {
-    // The index on what was taken back: kinds REVOKE and OWE.
-    let of = (journal_entry::Column::LotId, Index::Where("kind IN (14, 15)"));
-    let revoked = tenant.lookup_along::<journal_entry::Entity, _>(txn, of, ids.iter().copied());
-    let reversed: BTreeSet<LotId> = revoked.await?.iter().filter_map(|row| row.lot_id).collect();
     let mut next: Vec<lot::Model> = lots_by_id(txn, tenant, ids).await?.into_values().collect();
+    let origins = families(txn, tenant, &next).await?;
+    // The index on what was taken back: kinds REVOKE and OWE. It may have been taken from any lot of a family.
+    let of = (journal_entry::Column::LotId, Index::Where("kind IN (14, 15)"));
+    let revoked = tenant.lookup_along::<journal_entry::Entity, _>(txn, of, origins.keys().copied()).await?;
+    let origin_of = |lot: LotId| origins.get(&lot).copied().unwrap_or(lot);
+    let reversed: BTreeSet<LotId> = revoked.iter().filter_map(|row| row.lot_id).map(origin_of).collect();
     for _ in 0..MAX_EXTENSIONS {
         let mut lapsed = Vec::new();
         for row in next {
@@ -185,7 +236,8 @@ async fn load_lots(
                 source: row.source,
                 class: row.class,
                 currency: row.currency,
-                reversed: reversed.contains(&row.id),
+                origin: origin_of(row.id),
+                reversed: reversed.contains(&origin_of(row.id)),
                 successor: None,
             };
             if terms.burn.has_lapsed(latest) && !state.lots.contains_key(&row.id) {

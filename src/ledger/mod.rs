@@ -21,6 +21,7 @@ mod books;
 mod caps;
 mod check;
 mod digest;
+mod give_back;
 mod headroom;
 mod lanes;
 mod load;
@@ -54,7 +55,7 @@ pub use caps::{CapCount, count_cap, open_cap};
 pub use digest::{Line, of_pool};
 pub use headroom::cap_limit;
 pub use read::{charge_transfers, decode_lines, head, transfers_after};
-pub use write::{BOOK_DUE, REFILL, open_pool, set_allocation};
+pub use write::{BOOK_DUE, DEBT_HOME, REFILL, open_pool, set_allocation};
 
 /// A command with what it carries but does not decide by.
 #[derive(Clone, Debug)]

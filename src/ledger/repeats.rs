@@ -95,7 +95,8 @@ pub(super) async fn complete(txn: &Txn, tenant: Tenant, outcomes: &mut [Outcomes
     let rows = by_versions(txn, tenant, wanted).await?;
     // The other halves of movements to other pools name their versions.
     let mut halves: BTreeMap<PoolId, BTreeSet<i64>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.kind == TransferKind::Move) {
+    let between_pools = [TransferKind::Move, TransferKind::Assign];
+    for row in rows.iter().filter(|row| between_pools.contains(&row.kind)) {
         if let (Some(pool), Some(version)) = (row.counterpart_pool_id, row.counterpart_version) {
             halves.entry(pool).or_default().insert(version);
         }

@@ -323,6 +323,8 @@ fn kind(instruction: &Instruction) -> Result<TransferKind> {
         Instruction::Revoke(_) => TransferKind::Revoke,
         Instruction::Dispute(_) => TransferKind::Dispute,
         Instruction::Reinstate(_) => TransferKind::Reinstate,
+        Instruction::Restore(_) => TransferKind::Restore,
+        Instruction::Assign(_) => TransferKind::Assign,
         Instruction::Charge(_) | Instruction::Hold(_) | Instruction::Capture(_) | Instruction::BookDue => {
             return Err(Error::internal("a journal entry's id on another command"));
         }
@@ -380,6 +382,8 @@ fn entry_row(
         Instruction::Extend(extend) => row.lot_id = Some(extend.lot),
         Instruction::Revoke(revoke) => row.lot_id = Some(revoke.lot),
         Instruction::Dispute(dispute) | Instruction::Reinstate(dispute) => row.lot_id = Some(dispute.lot),
+        Instruction::Restore(restore) => row.lot_id = Some(restore.lot),
+        Instruction::Assign(assign) => row.lot_id = Some(assign.lot),
         _ => {}
     }
     let seal = Some(digest::of_entry(&row).to_vec());

@@ -1,9 +1,11 @@
 //! Phase three: the rows of a decided batch, many at once (see `db::Rows`). The only file that writes
 //! ledger tables.
 
+use std::collections::BTreeSet;
+
 use bursar_domain::id::{AccountId, Id, PoolId, ServiceId};
 use bursar_domain::ledger::chain::ORIGIN;
-use bursar_domain::ledger::{Account, Pool};
+use bursar_domain::ledger::{Account, Pool, TransferKind};
 use bursar_domain::period::Period;
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{
@@ -23,6 +25,8 @@ use crate::error::{Error, Result};
 pub const BOOK_DUE: &str = "BOOK_DUE";
 /// The timed work that refills an allocation.
 pub const REFILL: &str = "REFILL";
+/// The timed work that makes a debt that of the pool of purchase. The subject is the charge that made it.
+pub const DEBT_HOME: &str = "DEBT_HOME";
 /// When nothing is to be done.
 const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
 
@@ -139,13 +143,28 @@ struct Changed {
 }
 
 impl Booked {
+    /// Captures that have used what was to be taken back. Whose purchase that was is looked up later: a capture waits for
+    /// no other pool.
+    fn debts(&self) -> Vec<timed_task::Model> {
+        let owed = self.transfers.iter().filter(|row| row.kind == TransferKind::Owe);
+        let owed: BTreeSet<(PoolId, i64)> = owed.map(|row| (row.pool_id, row.version)).collect();
+        let owes = |row: &&charge::Model| {
+            // What is owed stands right behind what was captured.
+            row.hold_id.is_some() && owed.contains(&(row.pool_id, row.version + 1))
+        };
+        let due = |row: &charge::Model| {
+            task(Tenant::vouched(row.organization_id), DEBT_HOME, row.id, row.created_at)
+        };
+        self.charges.iter().filter(owes).map(due).collect()
+    }
+
     /// Writes everything: new rows, and the new balances of what the state has changed.
     pub async fn write<'l>(
         self,
         txn: &Txn,
         loaded: impl Iterator<Item = (Tenant, &'l mut Loaded)>,
     ) -> Result<()> {
-        let mut changed = Changed::default();
+        let mut changed = Changed { tasks: self.debts(), ..Changed::default() };
         for (tenant, loaded) in loaded {
             changed.add(tenant, loaded)?;
         }

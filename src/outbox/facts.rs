@@ -18,6 +18,12 @@ pub enum Facts {
     Invitation(InvitationFacts),
     /// Of money that could not be booked.
     Parked(ParkedFacts),
+    /// Of a price that is asked for.
+    QuoteRequested(QuoteRequestedFacts),
+    /// Of the answer to that.
+    QuoteAnswered(QuoteAnsweredFacts),
+    /// Of an agreement that is asked for.
+    Consent(ConsentFacts),
     /// Of a link to sign in with.
     SignIn(SignInFacts),
 }
@@ -52,6 +58,55 @@ pub struct ParkedFacts {
     pub money: String,
 }
 
+/// What a mail about a price that is asked for says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct QuoteRequestedFacts {
+    /// The global id of the quote.
+    pub id: String,
+    /// The name of the organization that asks.
+    pub organization: String,
+    /// The name of whoever asks; empty when that cannot be seen.
+    pub requester: String,
+    /// The name of the pool that the credits are for.
+    pub pool: String,
+    /// How many credits.
+    pub credits: i64,
+    /// In which currency.
+    pub currency: String,
+    /// Why they are wanted.
+    pub note: Option<String>,
+}
+
+/// What a mail about an answer to a quote request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuoteAnsweredFacts {
+    /// The global id of the quote.
+    pub id: String,
+    /// The name of the organization that asked.
+    pub organization: String,
+    /// How many credits.
+    pub credits: i64,
+    /// What they cost together, with the currency; none: the answer is no.
+    pub total: Option<String>,
+    /// Until when the price holds.
+    pub valid_until: Option<Timestamp>,
+    /// What the vendor says with it.
+    pub answer: Option<String>,
+}
+
+/// What a mail about an agreement to be charged says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConsentFacts {
+    /// The name of the organization.
+    pub organization: String,
+    /// The name of the pool.
+    pub pool: String,
+    /// What is agreed to, word for word.
+    pub words: String,
+}
+
 /// What a mail with a link to sign in with says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInFacts {
@@ -81,6 +136,17 @@ struct StoredParked {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StoredAnswer {
+    id: String,
+    organization: String,
+    credits: i64,
+    total: Option<String>,
+    valid_until: Option<i64>,
+    answer: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StoredSignIn {
     expires_at: i64,
 }
@@ -106,6 +172,39 @@ impl From<ParkedFacts> for Value {
             "detail": facts.detail,
             "money": facts.money,
         })
+    }
+}
+
+impl From<QuoteRequestedFacts> for Value {
+    fn from(facts: QuoteRequestedFacts) -> Value {
+        json!({
+            "id": facts.id,
+            "organization": facts.organization,
+            "requester": facts.requester,
+            "pool": facts.pool,
+            "credits": facts.credits,
+            "currency": facts.currency,
+            "note": facts.note,
+        })
+    }
+}
+
+impl From<QuoteAnsweredFacts> for Value {
+    fn from(facts: QuoteAnsweredFacts) -> Value {
+        json!({
+            "id": facts.id,
+            "organization": facts.organization,
+            "credits": facts.credits,
+            "total": facts.total,
+            "validUntil": facts.valid_until.map(Timestamp::micros),
+            "answer": facts.answer,
+        })
+    }
+}
+
+impl From<ConsentFacts> for Value {
+    fn from(facts: ConsentFacts) -> Value {
+        json!({ "organization": facts.organization, "pool": facts.pool, "words": facts.words })
     }
 }
 
@@ -142,6 +241,19 @@ impl Facts {
                     money: stored.money,
                 }))
             }
+            Template::TopUpConsent => ConsentFacts::deserialize(stored).map(Facts::Consent),
+            Template::QuoteRequested => QuoteRequestedFacts::deserialize(stored).map(Facts::QuoteRequested),
+            Template::QuoteAnswered => {
+                let stored = StoredAnswer::deserialize(stored)?;
+                Ok(Facts::QuoteAnswered(QuoteAnsweredFacts {
+                    id: stored.id,
+                    organization: stored.organization,
+                    credits: stored.credits,
+                    total: stored.total,
+                    valid_until: stored.valid_until.map(Timestamp::from_micros),
+                    answer: stored.answer,
+                }))
+            }
             Template::SignInLink => {
                 let stored = StoredSignIn::deserialize(stored)?;
                 Ok(Facts::SignIn(SignInFacts { expires_at: Timestamp::from_micros(stored.expires_at) }))
@@ -155,8 +267,12 @@ impl Facts {
     pub fn expires_at(&self) -> Timestamp {
         match self {
             Facts::Invitation(facts) => facts.expires_at,
-            // It leads nowhere: what it says is true however late it comes.
-            Facts::Parked(_) => Timestamp::from_micros(i64::MAX),
+            // They lead nowhere: what they say is true however late they come.
+            Facts::Parked(_) | Facts::QuoteRequested(_) | Facts::QuoteAnswered(_) => {
+                Timestamp::from_micros(i64::MAX)
+            }
+            // The page itself says when nothing can be agreed to any more.
+            Facts::Consent(_) => Timestamp::from_micros(i64::MAX),
             Facts::SignIn(facts) => facts.expires_at,
         }
     }
@@ -197,6 +313,28 @@ mod tests {
         assert_eq!(Facts::read(Template::PaymentParked, &stored).unwrap(), Facts::Parked(parked));
         stored["reason"] = json!("BECAUSE");
         assert!(Facts::read(Template::PaymentParked, &stored).is_err());
+        let asked = QuoteRequestedFacts {
+            id: "quote_1".to_owned(),
+            organization: "A".to_owned(),
+            requester: "Ada".to_owned(),
+            pool: "Pool".to_owned(),
+            credits: 2_000,
+            currency: "USD".to_owned(),
+            note: None,
+        };
+        let stored = Value::from(asked.clone());
+        assert_eq!(Facts::read(Template::QuoteRequested, &stored).unwrap(), Facts::QuoteRequested(asked));
+        assert!(Facts::read(Template::QuoteAnswered, &stored).is_err());
+        let answered = QuoteAnsweredFacts {
+            id: "quote_1".to_owned(),
+            organization: "A".to_owned(),
+            credits: 2_000,
+            total: Some("USD 3000.00".to_owned()),
+            valid_until: Some(expires_at),
+            answer: Some("Welcome".to_owned()),
+        };
+        let stored = Value::from(answered.clone());
+        assert_eq!(Facts::read(Template::QuoteAnswered, &stored).unwrap(), Facts::QuoteAnswered(answered));
         let bad = json!({ "organization": "A", "inviter": "B", "role": "KING", "expiresAt": 7 });
         assert!(Facts::read(Template::Invitation, &bad).is_err());
     }

@@ -105,11 +105,36 @@ pub struct Setup {
     pub label: String,
 }
 
+/// Something that a provider tells, and that is not understood: a state that is new, or an object of another shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotUnderstood {
+    /// The provider's own name of what it is about, with the state in which that is; else of the message.
+    pub reference: String,
+    /// Why it is not understood, and what is known of it. Bounded, and without anything about people.
+    pub detail: String,
+    /// Over how much it is, in minor units, as far as that can be read.
+    pub amount: i64,
+    /// The currency, in capitals when it is one of ours.
+    pub currency: String,
+    /// The organization that it names.
+    pub organization: Option<String>,
+    /// The reversal or payment of ours that it names.
+    pub ours: Option<String>,
+}
+
 /// What a provider tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProviderEvent {
     /// About a payment.
     Payment(ProviderPayment),
+    /// That money came at a checkout of a kind that Bursar does not open, a subscription's for one. The payment may be
+    /// known to the bill only that the provider has made of it: then it has to be asked for.
+    Foreign {
+        /// What the checkout tells.
+        told: ProviderPayment,
+        /// The provider's own name of the bill.
+        invoice: Option<String>,
+    },
     /// About a refund.
     Refund(ProviderRefund),
     /// That something of a payment was returned, without saying what: its refunds have to be asked for.
@@ -130,6 +155,8 @@ pub enum ProviderEvent {
         /// The provider's own name of what was set up.
         intent: String,
     },
+    /// Something that may matter to us, and is not understood.
+    NotUnderstood(NotUnderstood),
     /// Something that does not matter to us.
     Other,
 }

@@ -10,10 +10,11 @@ mod sandbox;
 mod stripe;
 
 pub use event::{
-    EventError, PaidState, ProviderDispute, ProviderEvent, ProviderPayment, ProviderRefund, Setup,
+    EventError, NotUnderstood, PaidState, ProviderDispute, ProviderEvent, ProviderPayment, ProviderRefund,
+    Setup,
 };
 pub use provider::{
-    Answer, Customer, OffSession, OpenedCheckout, Order, Page, Provider, ProviderError, RefundOrder,
+    Answer, Customer, OffSession, OpenedCheckout, Order, Page, Provider, ProviderError, REUSED, RefundOrder,
     SetupOrder,
 };
 pub use sandbox::{ASKS, DECLINES, Sandbox};

@@ -4,10 +4,15 @@ use bursar_domain::purchase::PaymentProvider;
 use bursar_domain::{Credits, Money, Timestamp};
 use futures_util::future::BoxFuture;
 
-use super::{EventError, ProviderDispute, ProviderEvent, ProviderPayment, ProviderRefund, Setup};
+use super::{
+    EventError, NotUnderstood, ProviderDispute, ProviderEvent, ProviderPayment, ProviderRefund, Setup,
+};
 
 /// What a provider answers, later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, ProviderError>>;
+
+/// A provider's word for a key that came with something else before.
+pub const REUSED: &str = "idempotency_error";
 
 /// Why a provider did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,11 +118,13 @@ pub struct OffSession {
     pub customer: Customer,
 }
 
-/// A part of a long list.
+/// A part of a long list, or all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
+    /// What else is on it, and is not understood.
+    pub odd: Vec<NotUnderstood>,
     /// Where the next part begins; none: that was all.
     pub next: Option<String>,
 }
@@ -129,6 +136,10 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Opens a checkout.
     fn open_checkout<'a>(&'a self, order: &'a Order) -> Answer<'a, OpenedCheckout>;
+
+    /// Opens a checkout whose key came with something else before ([`REUSED`]). What was opened then is gone on with, or
+    /// is closed before another one is opened: no more than one can be paid.
+    fn reopen_checkout<'a>(&'a self, order: &'a Order) -> Answer<'a, OpenedCheckout>;
 
     /// Closes a checkout, so that it can no longer be paid. One that is closed or paid stays so.
     fn close_checkout<'a>(&'a self, session: &'a str) -> Answer<'a, ()>;
@@ -148,8 +159,21 @@ pub trait Provider: Send + Sync + 'static {
     /// A payment, by the provider's own name of it.
     fn find_payment<'a>(&'a self, payment: &'a str) -> Answer<'a, ProviderPayment>;
 
-    /// The refunds of a payment.
-    fn refunds_of<'a>(&'a self, payment: &'a str) -> Answer<'a, Vec<ProviderRefund>>;
+    /// The payment as its checkout tells of it, with the names of ours that travel with that; none: it was made at no
+    /// checkout.
+    fn checkout_of<'a>(&'a self, payment: &'a str) -> Answer<'a, Option<ProviderPayment>>;
+
+    /// The provider's own name of the payment that has paid a bill of its own; none: no payment has.
+    fn payer_of<'a>(&'a self, invoice: &'a str) -> Answer<'a, Option<String>>;
+
+    /// All refunds of a payment.
+    fn refunds_of<'a>(&'a self, payment: &'a str) -> Answer<'a, Page<ProviderRefund>>;
+
+    /// A refund, by the provider's own name of it.
+    fn find_refund<'a>(&'a self, refund: &'a str) -> Answer<'a, Page<ProviderRefund>>;
+
+    /// A dispute, by the provider's own name of it; nothing: no money is in question.
+    fn find_dispute<'a>(&'a self, dispute: &'a str) -> Answer<'a, Page<ProviderDispute>>;
 
     /// Payments since an instant, the newest first, from `after` on: for the comparison of the books.
     fn payments_since<'a>(

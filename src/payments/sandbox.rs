@@ -24,6 +24,11 @@ fn at_once<'a, T: Send + 'a>(answer: Result<T, ProviderError>) -> Answer<'a, T> 
     Box::pin(ready(answer))
 }
 
+/// An empty list.
+fn nothing<T>() -> Page<T> {
+    Page { items: Vec::new(), odd: Vec::new(), next: None }
+}
+
 impl Provider for Sandbox {
     fn kind(&self) -> PaymentProvider {
         PaymentProvider::Sandbox
@@ -31,6 +36,10 @@ impl Provider for Sandbox {
 
     fn open_checkout<'a>(&'a self, order: &'a Order) -> Answer<'a, OpenedCheckout> {
         at_once(Ok(OpenedCheckout { session: None, url: order.page.clone() }))
+    }
+
+    fn reopen_checkout<'a>(&'a self, order: &'a Order) -> Answer<'a, OpenedCheckout> {
+        self.open_checkout(order)
     }
 
     fn close_checkout<'a>(&'a self, _session: &'a str) -> Answer<'a, ()> {
@@ -80,8 +89,24 @@ impl Provider for Sandbox {
         at_once(Err(ProviderError::NotFound))
     }
 
-    fn refunds_of<'a>(&'a self, _payment: &'a str) -> Answer<'a, Vec<ProviderRefund>> {
-        at_once(Ok(Vec::new()))
+    fn checkout_of<'a>(&'a self, _payment: &'a str) -> Answer<'a, Option<ProviderPayment>> {
+        at_once(Ok(None))
+    }
+
+    fn payer_of<'a>(&'a self, _invoice: &'a str) -> Answer<'a, Option<String>> {
+        at_once(Ok(None))
+    }
+
+    fn refunds_of<'a>(&'a self, _payment: &'a str) -> Answer<'a, Page<ProviderRefund>> {
+        at_once(Ok(nothing()))
+    }
+
+    fn find_refund<'a>(&'a self, _refund: &'a str) -> Answer<'a, Page<ProviderRefund>> {
+        at_once(Err(ProviderError::NotFound))
+    }
+
+    fn find_dispute<'a>(&'a self, _dispute: &'a str) -> Answer<'a, Page<ProviderDispute>> {
+        at_once(Err(ProviderError::NotFound))
     }
 
     fn payments_since<'a>(
@@ -89,7 +114,7 @@ impl Provider for Sandbox {
         _since: Timestamp,
         _after: Option<&'a str>,
     ) -> Answer<'a, Page<ProviderPayment>> {
-        at_once(Ok(Page { items: Vec::new(), next: None }))
+        at_once(Ok(nothing()))
     }
 
     fn refunds_since<'a>(
@@ -97,7 +122,7 @@ impl Provider for Sandbox {
         _since: Timestamp,
         _after: Option<&'a str>,
     ) -> Answer<'a, Page<ProviderRefund>> {
-        at_once(Ok(Page { items: Vec::new(), next: None }))
+        at_once(Ok(nothing()))
     }
 
     fn disputes_since<'a>(
@@ -105,7 +130,7 @@ impl Provider for Sandbox {
         _since: Timestamp,
         _after: Option<&'a str>,
     ) -> Answer<'a, Page<ProviderDispute>> {
-        at_once(Ok(Page { items: Vec::new(), next: None }))
+        at_once(Ok(nothing()))
     }
 
     fn verify_event(

@@ -3,111 +3,129 @@
 //! Money that arrives for a pool that is frozen, or in an organization that is suspended, is taken all the same. Its
 //! lot is issued in the transaction that lifts what stands in the way (see `waiting`).
 
+use bursar_domain::Credits;
 use bursar_domain::id::{EntryId, LotId, PaymentId, PurchaseId};
-use bursar_domain::invoice::DocumentKind;
 use bursar_domain::ledger::chain::Canonical;
-use bursar_domain::ledger::{Command, CommandId, Instruction, IssueCredits, LotClass, LotSource};
-use bursar_domain::purchase::{PaymentState, PurchaseEvent, apply};
-use bursar_entity::{payment, purchase};
+use bursar_domain::ledger::{
+    Command, CommandId, Instruction, IssueCredits, LotClass, LotSource, TransferKind,
+};
+use bursar_domain::purchase::{Effect, PaymentState, PurchaseEvent, apply};
+use bursar_entity::{journal_entry, payment, purchase};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::json;
 
-use super::checkout::title;
-use super::invoice::invoice_paid_in;
+use super::closing::close_checkouts;
+use super::documents::{issue_invoice_receipt, issue_receipt};
 use super::top_up::{Ended, ended_in};
 use super::waiting::{is_for_later, lock_head};
 use super::{Selling, refused, write_payment, write_purchase};
 use crate::auth::{Actor, Standing};
-use crate::billing::{Issue, issue_document};
+use crate::billing::Instalment;
 use crate::changes::{Change, Subject};
 use crate::db::{Tenant, Txn};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::idempotency::Idempotency;
-use crate::ledger::{Ledger, Submission};
+use crate::ledger::{Ledger, Submission, transfers_after};
 use crate::pools::PAID_PRIORITY;
-use crate::{audit, catalog, global_id};
+use crate::{audit, global_id};
 
 /// The most characters that are kept of a provider's word for a failure.
 const MOST_OF_REASON: usize = 255;
 
-/// Books a payment that has arrived: payment, purchase, receipt and, unless something stands in the way, lot. The
-/// purchase is locked. `provider_payment` is the provider's own name of the payment. Answers what is to be announced.
+/// How the money of a payment came in.
+#[derive(Clone, Copy)]
+pub(super) enum Came<'m> {
+    /// A provider took all of it. This is its own name of the payment.
+    Taken(&'m str),
+    /// It came for an invoice: this much in the end, and what came before has its receipts. The invoice is locked and
+    /// written.
+    ForInvoice(i64, Instalment<'m>),
+}
+
+/// What a payment that was booked leaves to be done after the commit.
+#[derive(Debug)]
+pub(super) struct Booked {
+    /// What is to be announced.
+    pub changes: Vec<Change>,
+    /// The checkouts that were closed, since nobody is to pay again.
+    pub closed: Vec<String>,
+}
+
+/// Books a payment that has arrived: payment, purchase, receipt, other checkouts and, unless something stands in the way,
+/// lot. The purchase is locked.
 ///
 /// # Errors
-/// [`Conflict::State`](crate::error::Conflict::State) when the purchase cannot be paid any more; what the ledger refuses
-/// for good; what the database answers.
+/// [`Conflict::Purchase`](crate::error::Conflict::Purchase) when the purchase cannot be paid any more; what the ledger
+/// refuses for good; what the database answers.
 pub(super) async fn book_payment(
     txn: &Txn,
     selling: &Selling,
     tenant: Tenant,
     (purchase, payment): (purchase::Model, payment::Model),
-    provider_payment: &str,
+    came: Came<'_>,
     actor: &Actor,
-) -> Result<Vec<Change>> {
+) -> Result<Booked> {
     let clock = &selling.context().clock;
     let now = clock.now();
-    let paid = apply(purchase.state, purchase.invoiced, PurchaseEvent::Paid);
-    let state = paid.map_err(|refusal| refused(refusal, None))?.to;
+    let moved = apply(purchase.state, purchase.invoiced, PurchaseEvent::Paid);
+    let moved = moved.map_err(|refusal| refused(refusal, None))?;
+    let state = moved.to;
+    let name = match came {
+        Came::Taken(name) => name,
+        Came::ForInvoice(_, instalment) => instalment.document.written_number.as_str(),
+    };
     let paid = payment::Model {
         state: PaymentState::Paid,
-        provider_payment: Some(provider_payment.to_owned()),
+        provider_payment: Some(name.to_owned()),
         paid_at: Some(now),
         failure: None,
         ..payment
     };
     write_payment(txn, &paid).await?;
+    let closed = close_checkouts(txn, tenant, clock, purchase.id, moved.effect).await?;
     let after = purchase::Model { state, completed_at: Some(now), ..purchase.clone() };
     write_purchase(txn, &after).await?;
-    // Their rows are locked before a pool's head.
-    if after.invoiced {
-        invoice_paid_in(txn, tenant, after.id).await?;
-    }
+    // Its row is locked before a pool's head.
     ended_in(txn, tenant, clock, after.id, Ended::Paid).await?;
-    // Before the ledger looks at the organization: it does so in one statement, as of the instant at which that began
-    // to wait for the head, and somebody who lets the organization act again may hold it just now.
-    lock_head(txn, tenant, after.pool_id).await?;
-    let issued = issue(txn, &selling.ledger, tenant, (&after, paid.id), actor).await;
-    let mut committed = match issued {
-        // The refusal has left no trace: what has been written above stands.
-        Err(error) if is_for_later(&error) => Vec::new(),
-        issued => issued?,
+    let mut changes = issue_as_asked(txn, selling, tenant, (&after, paid.id, moved.effect), actor).await?;
+    match came {
+        Came::Taken(_) => issue_receipt(txn, selling, tenant, (&after, &paid)).await?,
+        Came::ForInvoice(amount, instalment) => {
+            issue_invoice_receipt(txn, selling, tenant, &after, (amount, instalment)).await?
+        }
     };
-    // What is bought on invoice has its document already.
-    if !after.invoiced {
-        receipt(txn, selling, tenant, (&after, &paid)).await?;
-    }
     // Last, because the log's head is locked after everything else.
     let was = json!({ "state": purchase.state.as_str() });
-    let is = json!({ "state": state.as_str(), "paidPayment": global_id::encode(paid.id) });
+    let mut is = json!({ "state": state.as_str(), "paidPayment": global_id::encode(paid.id) });
+    if !closed.is_empty() {
+        is["closedPayments"] = json!(closed);
+    }
     let change = audit::Change::updated("payPurchase", after.id, was, is);
     audit::record(txn, tenant, clock, actor, change).await?;
-    committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(after.id) });
-    Ok(committed)
+    changes.push(Change { organization: tenant.id(), subject: Subject::Purchase(after.id) });
+    Ok(Booked { changes, closed })
 }
 
-/// Issues the receipt of a payment.
-async fn receipt(
+/// Issues the lot of a purchase when what has become of it asks for that and nothing stands in the way. The purchase is
+/// locked, and what else is written of it has been written before. Answers what is to be announced.
+pub(super) async fn issue_as_asked(
     txn: &Txn,
     selling: &Selling,
     tenant: Tenant,
-    (purchase, payment): (&purchase::Model, &payment::Model),
-) -> Result<()> {
-    let package = catalog::package_of_version(txn, purchase.package_version_id).await?;
-    let package = package.ok_or_else(|| Error::internal("a purchase without its package"))?;
-    let title = title(purchase, &package);
-    let receipt = Issue {
-        kind: DocumentKind::Receipt,
-        purchase,
-        title: &title,
-        total: payment.amount,
-        corrects: None,
-        purchase_order: None,
-        due_at: None,
-        note: None,
-    };
-    let clock = &selling.context().clock;
-    issue_document(txn, (tenant, &selling.settings.seller), clock, receipt).await?;
-    Ok(())
+    (purchase, payment, effect): (&purchase::Model, PaymentId, Effect),
+    actor: &Actor,
+) -> Result<Vec<Change>> {
+    if !effect.issues() {
+        return Ok(Vec::new());
+    }
+    // Before the ledger looks at the organization: it does so in one statement, as of the instant at which that began
+    // to wait for the head, and somebody who lets the organization act again may hold it just now.
+    lock_head(txn, tenant, purchase.pool_id).await?;
+    match issue(txn, &selling.ledger, tenant, (purchase, payment), actor).await {
+        // The refusal has left no trace: the lot comes in when nothing stands in the way any more.
+        Err(error) if is_for_later(&error) => Ok(Vec::new()),
+        issued => issued,
+    }
 }
 
 /// Books that a payment has failed: the purchase can be paid by another one, unless that is under way already. The
@@ -143,13 +161,33 @@ pub(super) async fn book_failure(
     audit::record(txn, tenant, clock, actor, change).await
 }
 
-/// Whether another payment of a purchase is open or under way.
-async fn is_paid_otherwise(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<bool> {
-    let others = tenant
-        .find::<payment::Entity>()
-        .filter(payment::Column::PurchaseId.eq(purchase))
-        .filter(payment::Column::State.is_in([PaymentState::Open, PaymentState::Pending]));
+/// Whether another payment of a purchase is open, under way or parked.
+pub(super) async fn is_paid_otherwise(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<bool> {
+    let others = tenant.find::<payment::Entity>().filter(payment::Column::PurchaseId.eq(purchase)).filter(
+        payment::Column::State.is_in([PaymentState::Open, PaymentState::Pending, PaymentState::Parked]),
+    );
     Ok(others.one(txn).await?.is_some())
+}
+
+/// The key of a purchase's lot: there is one for each purchase, so the purchase is the key.
+fn lot_key(purchase: PurchaseId, form: &Canonical) -> Idempotency {
+    Idempotency::new("issuePurchasedCredits", &global_id::encode(purchase), form)
+}
+
+/// How many of the credits of a purchase settled what its pool owed when they came in: those could never be used. None:
+/// they have not come in.
+///
+/// # Errors
+/// What the database answers.
+pub async fn settled_debt(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<Option<Credits>> {
+    let key = lot_key(purchase, &Canonical::of("issue")).key;
+    let entry = tenant.find::<journal_entry::Entity>();
+    let entry = entry.filter(journal_entry::Column::IdempotencyKey.eq(key)).one(txn).await?;
+    let Some(entry) = entry else { return Ok(None) };
+    let (before, slices) = (entry.version - entry.slices, u64::try_from(entry.slices).unwrap_or(0));
+    let transfers = transfers_after(txn, tenant, entry.pool_id, before, slices).await?;
+    let settled = transfers.iter().filter(|row| row.kind == TransferKind::Settle);
+    Ok(Some(settled.fold(Credits::ZERO, |sum, row| sum.saturating_add(row.credits))))
 }
 
 /// Issues the lot of a purchase that is paid.
@@ -164,8 +202,7 @@ pub(super) async fn issue(
     let now = clock.now();
     let mut form = Canonical::of("issue");
     form.id(purchase.id).id(payment);
-    // One lot for each purchase: the purchase is the key.
-    let idempotency = Idempotency::new("issuePurchasedCredits", &global_id::encode(purchase.id), &form);
+    let idempotency = lot_key(purchase.id, &form);
     let issue = IssueCredits {
         lot: clock.new_id::<LotId>(),
         source: LotSource::Purchase,

@@ -4,39 +4,44 @@ use bursar_domain::purchase::{PurchaseEvent, PurchaseState, apply};
 use bursar_entity::purchase;
 use serde_json::json;
 
-use super::checkout::close_sessions;
+use super::closing::{close_checkouts, close_sessions};
 use super::top_up::{Ended, ended_in};
-use super::{Selling, close_open_payments, lock, nothing_under_way, refused, write_purchase};
+use super::{Selling, give_quote_back, lock, nothing_under_way, refused, write_purchase};
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
-use crate::db;
 use crate::error::Result;
+use crate::{catalog, db};
 
-/// Withdraws a purchase; its open checkout is closed. One that is withdrawn already stays so.
+/// Withdraws a purchase; its open checkout is closed, and what was quoted can be bought again. One that is withdrawn
+/// already stays so.
 ///
 /// # Errors
-/// [`Conflict::State`](crate::error::Conflict::State) when it cannot be withdrawn any more, or its payment is under way;
-/// what the database answers.
+/// [`Conflict::Purchase`](crate::error::Conflict::Purchase) when it cannot be withdrawn any more, or its payment is under
+/// way; what the database answers.
 pub async fn cancel(selling: &Selling, purchase: &Authorized<purchase::Model>) -> Result<purchase::Model> {
     let context = selling.context();
     let (tenant, actor, clock) = (purchase.tenant(), purchase.actor().clone(), context.clock.clone());
-    let id = purchase.id;
+    // Which quote it was made by never changes.
+    let (id, quote) = (purchase.id, purchase.quote_id);
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            catalog::lock_quote(txn, tenant, quote).await?;
             let before = lock(txn, tenant, id).await?;
             if before.state == PurchaseState::Cancelled {
                 return Ok((before, Vec::new()));
             }
             let withdrawn = apply(before.state, before.invoiced, PurchaseEvent::Cancelled);
-            let state = withdrawn.map_err(|refusal| refused(refusal, "purchaseId"))?.to;
-            nothing_under_way(txn, tenant, id).await?;
-            let closed = close_open_payments(txn, tenant, id).await?;
+            let withdrawn = withdrawn.map_err(|refusal| refused(refusal, "purchaseId"))?;
+            nothing_under_way(txn, tenant, &before).await?;
+            let closed = close_checkouts(txn, tenant, &clock, id, withdrawn.effect).await?;
+            let state = withdrawn.to;
             let after = purchase::Model { state, ..before.clone() };
             write_purchase(txn, &after).await?;
             ended_in(txn, tenant, &clock, id, Ended::Closed).await?;
             let was = json!({ "state": before.state.as_str() });
-            let is = json!({ "state": state.as_str(), "closedPayments": closed });
+            let mut is = json!({ "state": state.as_str(), "closedPayments": closed });
+            give_quote_back(txn, tenant, &after, &mut is).await?;
             audit::record(txn, tenant, &clock, &actor, Change::updated("cancelPurchase", id, was, is))
                 .await?;
             Ok((after, closed))

@@ -1,14 +1,15 @@
 //! Checkouts: the page where a purchase is paid. Its address is its proof: whoever has it may pay or
 //! give up, as with the hosted checkouts of payment providers.
 
-use bursar_domain::Money;
 use bursar_domain::id::{OrganizationId, PaymentId};
-use bursar_domain::pricing::PriceBasis;
 use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, PurchaseState, apply};
-use bursar_entity::{lot, organization, payment, pool, purchase};
+use bursar_domain::{Credits, Money};
+use bursar_entity::{organization, payment, pool, purchase};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::json;
 
+use super::book::settled_debt;
+use super::closing::{be_closed, close_sessions};
 use super::{Selling, lock, write_payment, write_purchase};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Keys};
@@ -20,9 +21,9 @@ use crate::error::{Error, Result};
 use crate::global_id;
 use crate::payments::Order;
 
-/// Whether a whole package is bought: then it has that package's price. Else the package only says which is nearest.
+/// Whether a whole package is bought, at whatever price. Else the package only says which is nearest.
 pub fn is_package(purchase: &purchase::Model, package: &Package) -> bool {
-    purchase.price_basis == PriceBasis::Package && purchase.credits == package.version.credits
+    package.is_bought(purchase.price_basis, purchase.credits, purchase.lifetime_days)
 }
 
 /// What is bought, in words.
@@ -35,7 +36,8 @@ pub fn title(purchase: &purchase::Model, package: &Package) -> String {
 }
 
 /// What a payment provider is asked to take. The same for a payment whenever it is made, so that the provider sees that
-/// it is asked for the same again.
+/// it is asked for the same again: in the words that were written with the payment, or else in `title`. Only other
+/// settings of this server make another one of it.
 pub(super) fn order(
     selling: &Selling,
     organization: &organization::Model,
@@ -47,7 +49,7 @@ pub(super) fn order(
         payment: global_id::encode(payment.id),
         purchase: global_id::encode(purchase.id),
         organization: global_id::encode(organization.id),
-        description: title.to_owned(),
+        description: payment.title.clone().unwrap_or_else(|| title.to_owned()),
         credits: purchase.credits,
         price: Money { minor: payment.amount, currency: payment.currency },
         page: page(selling, payment),
@@ -124,8 +126,9 @@ pub struct Checkout {
     pub organization: organization::Model,
     /// For which pool.
     pub pool: pool::Model,
-    /// Whether the credits are in it. Those that were paid for while it was frozen come in when it is opened.
-    pub credited: bool,
+    /// Whether the credits are in it: how many of them settled what it owed. None: those that were paid for while it was
+    /// frozen come in when it is opened.
+    pub settled: Option<Credits>,
 }
 
 impl Checkout {
@@ -155,11 +158,10 @@ pub(super) async fn read(txn: &Txn, tenant: Tenant, id: PaymentId) -> Result<Che
     let organization = tenant.find::<organization::Entity>().one(txn).await?.ok_or_else(missing)?;
     let pool = tenant.find::<pool::Entity>().filter(pool::Column::Id.eq(purchase.pool_id)).one(txn).await?;
     let pool = pool.ok_or_else(missing)?;
-    let lot = tenant.find::<lot::Entity>().filter(lot::Column::PurchaseId.eq(purchase.id));
-    let credited = lot.one(txn).await?.is_some();
+    let settled = settled_debt(txn, tenant, purchase.id).await?;
     let title = title(&purchase, &package);
     let package = Some(package).filter(|package| is_package(&purchase, package));
-    Ok(Checkout { payment, purchase, title, package, organization, pool, credited })
+    Ok(Checkout { payment, purchase, title, package, organization, pool, settled })
 }
 
 /// Locks the purchase of a payment and answers both, as they are with the lock.
@@ -194,6 +196,7 @@ pub async fn cancel_checkout(
             let (purchase, payment) = lock_checkout(txn, tenant, id).await?;
             let open = is_open_checkout(&payment);
             if open {
+                be_closed(txn, tenant, &clock, &payment).await?;
                 give_up_in(txn, (tenant, &actor), &clock, (purchase, payment)).await?;
             }
             Ok((read(txn, tenant, id).await?, open))
@@ -231,39 +234,4 @@ pub(super) async fn give_up_in(
     let change = Change::updated("cancelCheckout", purchase.id, was, is);
     write_purchase(txn, &purchase::Model { state, ..purchase }).await?;
     audit::record(txn, tenant, clock, actor, change).await
-}
-
-/// Closes checkouts at the providers where they were opened, so that nobody pays there for nothing. As far as that goes:
-/// one that is paid all the same is told of, and then counts or is parked.
-pub(super) async fn close_sessions(selling: &Selling, tenant: Tenant, payments: &[String]) {
-    if let Err(error) = close_known_sessions(selling, tenant, payments).await {
-        tracing::warn!(%error, "checkouts that are closed cannot be looked up");
-    }
-}
-
-async fn close_known_sessions(selling: &Selling, tenant: Tenant, payments: &[String]) -> Result<()> {
-    let ids: Vec<PaymentId> = payments.iter().filter_map(|id| global_id::decode(id)).collect();
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let snapshot = selling.context().db.read(tenant).await?;
-    let rows = tenant.find::<payment::Entity>().filter(payment::Column::Id.is_in(ids)).all(&snapshot).await?;
-    drop(snapshot);
-    for row in rows {
-        close_session(selling, &row).await;
-    }
-    Ok(())
-}
-
-/// Closes one checkout at its provider.
-pub(super) async fn close_session(selling: &Selling, payment: &payment::Model) {
-    let (Some(session), Some(provider)) =
-        (payment.provider_session.as_deref(), selling.payments.of(payment.provider))
-    else {
-        return;
-    };
-    if let Err(error) = provider.close_checkout(session).await {
-        let payment = global_id::encode(payment.id);
-        tracing::warn!(%error, %payment, "a checkout cannot be closed at the provider");
-    }
 }

@@ -7,16 +7,17 @@ use bursar_entity::purchase;
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use serde_json::json;
 
-use super::checkout::close_sessions;
+use super::closing::{close_checkouts, close_sessions};
 use super::top_up::{Ended, ended_in};
-use super::{Selling, close_open_payments, is_under_way, write_purchase};
+use super::{Selling, give_quote_back, has_parked, is_under_way, write_purchase};
 use crate::audit::{self, Change};
 use crate::auth::Actor;
+use crate::catalog;
 use crate::clock::Clock;
 use crate::db::{self, Tenant, Txn};
 use crate::error::Result;
 
-/// In how many seconds a purchase is looked at again whose payment is under way.
+/// In how many seconds a purchase is looked at again whose payment is under way or parked.
 const AGAIN_SECONDS: i64 = 3_600;
 
 /// What has become of a purchase that was looked at.
@@ -52,8 +53,11 @@ pub async fn expire(selling: &Selling, tenant: Tenant, id: PurchaseId) -> Result
 }
 
 async fn look(txn: &Txn, tenant: Tenant, clock: &Clock, id: PurchaseId) -> Result<Looked> {
-    let row = tenant.find::<purchase::Entity>().filter(purchase::Column::Id.eq(id));
-    let Some(before) = row.lock_exclusive().one(txn).await? else { return Ok(Looked::Nothing) };
+    let find = || tenant.find::<purchase::Entity>().filter(purchase::Column::Id.eq(id));
+    // Its quote is locked before it. Which one that is never changes.
+    let Some(row) = find().one(txn).await? else { return Ok(Looked::Nothing) };
+    catalog::lock_quote(txn, tenant, row.quote_id).await?;
+    let Some(before) = find().lock_exclusive().one(txn).await? else { return Ok(Looked::Nothing) };
     // What was paid, bought on invoice or given up has no price that could run out.
     let Ok(expired) = apply(before.state, before.invoiced, PurchaseEvent::Expired) else {
         return Ok(Looked::Nothing);
@@ -62,15 +66,18 @@ async fn look(txn: &Txn, tenant: Tenant, clock: &Clock, id: PurchaseId) -> Resul
     if now < before.valid_until {
         return Ok(Looked::Again(before.valid_until));
     }
-    if is_under_way(txn, tenant, id).await? {
+    // Who has paid is not told that it has run out before it is known what becomes of the money.
+    if is_under_way(txn, tenant, id).await? || has_parked(txn, tenant, id).await? {
         return Ok(Looked::Again(now.plus_seconds(AGAIN_SECONDS)));
     }
     let state = expired.to;
-    let closed = close_open_payments(txn, tenant, id).await?;
-    write_purchase(txn, &purchase::Model { state, ..before.clone() }).await?;
+    let closed = close_checkouts(txn, tenant, clock, id, expired.effect).await?;
+    let after = purchase::Model { state, ..before.clone() };
+    write_purchase(txn, &after).await?;
     ended_in(txn, tenant, clock, id, Ended::Closed).await?;
     let was = json!({ "state": before.state.as_str() });
-    let is = json!({ "state": state.as_str(), "closedPayments": closed });
+    let mut is = json!({ "state": state.as_str(), "closedPayments": closed });
+    give_quote_back(txn, tenant, &after, &mut is).await?;
     let change = Change::updated("expirePurchase", id, was, is);
     audit::record(txn, tenant, clock, &Actor::system(None), change).await?;
     Ok(Looked::Expired(closed))

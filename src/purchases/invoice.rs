@@ -3,25 +3,25 @@
 //! The organization is locked first: what it owes cannot change before the commit but to less.
 
 use bursar_domain::id::{InvoiceId, PaymentId, PurchaseId};
-use bursar_domain::invoice::{CreditRefusal, DocumentKind, InvoiceState, admit, state};
+use bursar_domain::invoice::{CreditRefusal, InvoiceState, admit, state};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::organization::PaymentTerms;
 use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, apply};
 use bursar_domain::{Currency, Money, Timestamp};
-use bursar_entity::{billing_profile, invoice, payment, purchase};
+use bursar_entity::{invoice, payment, purchase};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, Set, Unchanged};
 use serde_json::json;
 
-use super::book::issue;
+use super::book::issue_as_asked;
+use super::closing::{close_checkouts, close_sessions};
+use super::documents::issue_invoice;
+use super::start::{repriced, told_price};
 use super::timed::{INVOICE_DUE, be_due};
-use super::waiting::{is_for_later, lock_head};
-use super::{
-    Selling, checkout, close_open_payments, lock, nothing_under_way, refused, write_payment, write_purchase,
-};
+use super::waiting::is_for_later;
+use super::{Selling, lock, nothing_under_way, refused, write_payment, write_purchase};
 use crate::audit;
 use crate::auth::{Actor, Authorized};
-use crate::billing::{self, DUE_DAYS, Issue, issue_document};
-use crate::catalog;
+use crate::billing;
 use crate::changes::{Change, Subject};
 use crate::clock::Clock;
 use crate::db::{self, Fault, Tenant, Txn, fault};
@@ -57,7 +57,8 @@ pub struct Invoiced {
     pub replayed: bool,
 }
 
-/// Issues an invoice for a purchase, and its credits. Checkouts that are open are closed.
+/// Issues an invoice for a purchase, and its credits. Checkouts that are open are closed. When the price has fallen since it
+/// was requested, it costs what it costs now.
 ///
 /// # Errors
 /// The organization pays first, has an invoice that is overdue, or would owe too much; the purchase is not to be paid.
@@ -90,7 +91,7 @@ pub async fn start_invoice(
     }?;
     context.changes.announce(&committed);
     // Else it could still be paid there, for what the invoice asks for.
-    checkout::close_sessions(selling, tenant, &closed).await;
+    close_sessions(selling, tenant, &closed).await;
     Ok(invoiced)
 }
 
@@ -110,17 +111,20 @@ async fn start(
         return Err(refused_credit(CreditRefusal::Prepaid, before.currency));
     }
     let invoiced = apply(before.state, before.invoiced, PurchaseEvent::Invoiced);
-    let state = invoiced.map_err(|refusal| refused(refusal, "purchaseId"))?.to;
-    nothing_under_way(txn, tenant, before.id).await?;
+    let invoiced = invoiced.map_err(|refusal| refused(refusal, "purchaseId"))?;
+    let state = invoiced.to;
+    nothing_under_way(txn, tenant, &before).await?;
     let now = clock.now();
     if before.valid_until <= now {
-        let reason = "The price was valid until then only; request the purchase again.";
+        let reason = "The price is no longer valid; request the purchase again.";
         return Err(Error::conflict(Conflict::QuoteExpired, "purchaseId", reason));
     }
     let owed = billing::owed(txn, tenant, now).await?;
-    admit(owed.minor, before.total, organization.credit_limit, owed.overdue)
+    // As at a checkout: only a lower price goes on, and it is that which is owed.
+    let priced = repriced(txn, (tenant, &organization), clock, &before).await?;
+    admit(owed.minor, priced.total, organization.credit_limit, owed.overdue)
         .map_err(|refusal| refused_credit(refusal, before.currency))?;
-    let closed = close_open_payments(txn, tenant, before.id).await?;
+    let closed = close_checkouts(txn, tenant, clock, before.id, invoiced.effect).await?;
     let payment = payment::Model {
         organization_id: tenant.id(),
         id: clock.new_id::<PaymentId>(),
@@ -128,8 +132,8 @@ async fn start(
         provider: PaymentProvider::Invoice,
         provider_payment: None,
         state: PaymentState::Open,
-        amount: before.total,
-        currency: before.currency,
+        amount: priced.total,
+        currency: priced.currency,
         idempotency_key: idempotency.key,
         request_hash: idempotency.request,
         created_at: now,
@@ -138,18 +142,16 @@ async fn start(
         provider_url: None,
         payment_method_id: None,
         failure: None,
+        title: None,
     };
     payment::Entity::insert(payment.clone().into_active_model()).exec_without_returning(txn).await?;
-    let after = purchase::Model { state, invoiced: true, ..before.clone() };
+    let after = purchase::Model { state, invoiced: true, ..priced };
     write_purchase(txn, &after).await?;
-    lock_head(txn, tenant, after.pool_id).await?;
-    let mut committed = match issue(txn, &selling.ledger, tenant, (&after, payment.id), actor).await {
-        // The refusal has left no trace: the lot comes in when nothing stands in the way any more.
-        Err(error) if is_for_later(&error) => Vec::new(),
-        issued => issued?,
-    };
-    let invoice = write_up(txn, selling, (tenant, clock), (&after, payment.id), order).await?;
-    be_due(txn, tenant, INVOICE_DUE, invoice.id, invoice.due_at).await?;
+    let issued = issue_as_asked(txn, selling, tenant, (&after, payment.id, invoiced.effect), actor);
+    let mut committed = issued.await?;
+    let due_at = billing::due_at(txn, tenant, &organization, now).await?;
+    let invoice = write_up(txn, selling, tenant, (&after, payment.id), (order, now, due_at)).await?;
+    be_due(txn, tenant, INVOICE_DUE, invoice.id, billing::overdue_from(&invoice)).await?;
     let was = json!({ "state": before.state.as_str() });
     let is = json!({
         "state": state.as_str(),
@@ -159,6 +161,7 @@ async fn start(
         "totalMinor": invoice.total,
         "currency": invoice.currency.code(),
     });
+    let (was, is) = told_price(&before, &after, (was, is));
     let change = audit::Change::updated("startCheckout", before.id, was, is);
     audit::record(txn, tenant, clock, actor, change).await?;
     committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(after.id) });
@@ -189,29 +192,14 @@ async fn replay(
 async fn write_up(
     txn: &Txn,
     selling: &Selling,
-    (tenant, clock): (Tenant, &Clock),
+    tenant: Tenant,
     (purchase, payment): (&purchase::Model, PaymentId),
-    order: &str,
+    (order, now, due_at): (&str, Timestamp, Timestamp),
 ) -> Result<invoice::Model> {
-    let profile = tenant.find::<billing_profile::Entity>().one(txn).await?;
-    let due_at = clock.now().plus_days(profile.map_or(DUE_DAYS, |row| row.due_days));
-    let package = catalog::package_of_version(txn, purchase.package_version_id).await?;
-    let package = package.ok_or_else(|| Error::internal("a purchase without its package"))?;
-    let title = checkout::title(purchase, &package);
-    let issue = Issue {
-        kind: DocumentKind::Invoice,
-        purchase,
-        title: &title,
-        total: purchase.total,
-        corrects: None,
-        purchase_order: Some(order),
-        due_at: Some(due_at),
-        note: None,
-    };
-    let document = issue_document(txn, (tenant, &selling.settings.seller), clock, issue).await?;
+    let document = issue_invoice(txn, selling, tenant, purchase, (order, now, due_at)).await?;
     let row = invoice::Model {
         organization_id: tenant.id(),
-        id: clock.new_id::<InvoiceId>(),
+        id: selling.context().clock.new_id::<InvoiceId>(),
         purchase_id: purchase.id,
         payment_id: payment,
         document_id: document.id,
@@ -233,11 +221,11 @@ fn refused_credit(refusal: CreditRefusal, currency: Currency) -> Error {
     match refusal {
         CreditRefusal::Prepaid => {
             let reason = "The organization pays before it gets credits: nothing can be bought on invoice.";
-            Error::conflict(Conflict::State, FIELD, reason)
+            Error::conflict(Conflict::Prepaid, FIELD, reason)
         }
         CreditRefusal::Overdue => {
             let reason = "An invoice is overdue: nothing more can be bought on invoice before it is paid.";
-            Error::conflict(Conflict::State, FIELD, reason)
+            Error::conflict(Conflict::InvoiceOverdue, FIELD, reason)
         }
         CreditRefusal::OverLimit { available } => {
             let kind = Conflict::CreditLimit { available: Money { minor: available, currency } };
@@ -270,16 +258,9 @@ pub(super) async fn write_invoice(txn: &Txn, row: &invoice::Model) -> Result<()>
     Ok(())
 }
 
-/// The payment of a purchase is booked: its invoice, when there is one, asks for nothing more. The purchase is locked.
-pub(super) async fn invoice_paid_in(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<()> {
-    let Some(row) = lock_invoice(txn, tenant, purchase).await? else { return Ok(()) };
-    let paid = row.paid.max(row.total.saturating_sub(row.credited));
-    let state = state(row.total, row.credited, paid, false);
-    write_invoice(txn, &invoice::Model { paid, state, ..row }).await
-}
-
-/// So much of the invoice of a purchase need not be paid. When what was paid of it before is all that is left, the
-/// purchase is paid. The purchase is locked, and what else is written of it has been written before.
+/// So much of the invoice of a purchase need not be paid. When nothing is left to be paid, its payment ends: with the money
+/// that came before it is paid, without any it is cancelled. When that money is all that the purchase costs now, the
+/// purchase is paid as well. The purchase is locked, and what else is written of it has been written before.
 pub(super) async fn invoice_credited_in(
     txn: &Txn,
     tenant: Tenant,
@@ -290,22 +271,22 @@ pub(super) async fn invoice_credited_in(
     let Some(row) = lock_invoice(txn, tenant, purchase).await? else { return Ok(()) };
     let now = clock.now();
     let credited = row.credited.saturating_add(amount).min(row.total);
-    let state = state(row.total, credited, row.paid, row.due_at <= now);
+    let state = state(row.total, credited, row.paid, billing::overdue_from(&row) <= now);
     let after = invoice::Model { credited, state, ..row };
     write_invoice(txn, &after).await?;
     let payment = tenant.find::<payment::Entity>().filter(payment::Column::Id.eq(after.payment_id));
     let payment = payment.one(txn).await?.ok_or_else(|| Error::internal("an invoice without its payment"))?;
     match state {
         InvoiceState::Open | InvoiceState::PartlyPaid | InvoiceState::Overdue => Ok(()),
-        InvoiceState::Credited => {
+        InvoiceState::Credited if after.paid == 0 => {
             write_payment(txn, &payment::Model { state: PaymentState::Cancelled, ..payment }).await
         }
-        InvoiceState::Paid => {
+        InvoiceState::Credited | InvoiceState::Paid => {
+            let (state, paid_at) = (PaymentState::Paid, Some(now));
+            write_payment(txn, &payment::Model { state, paid_at, ..payment }).await?;
             let bought = lock(txn, tenant, purchase).await?;
             // One that was returned as a whole stays so.
             let Ok(paid) = apply(bought.state, bought.invoiced, PurchaseEvent::Paid) else { return Ok(()) };
-            let (state, paid_at) = (PaymentState::Paid, Some(now));
-            write_payment(txn, &payment::Model { state, paid_at, ..payment }).await?;
             write_purchase(txn, &purchase::Model { state: paid.to, completed_at: Some(now), ..bought }).await
         }
     }
@@ -326,8 +307,9 @@ pub async fn invoice_due(selling: &Selling, tenant: Tenant, id: InvoiceId) -> Re
             if !open {
                 return Ok((None, None));
             }
-            if before.due_at > clock.now() {
-                return Ok((Some(before.due_at), None));
+            let overdue_from = billing::overdue_from(&before);
+            if overdue_from > clock.now() {
+                return Ok((Some(overdue_from), None));
             }
             let after = invoice::Model { state: InvoiceState::Overdue, ..before.clone() };
             write_invoice(txn, &after).await?;

@@ -3,22 +3,25 @@
 use bursar_domain::id::InvoicePaymentId;
 use bursar_domain::invoice::{InvoiceState, state};
 use bursar_domain::ledger::chain::Canonical;
+use bursar_domain::purchase::{PurchaseEvent, PurchaseState, apply};
 use bursar_domain::{Money, Timestamp};
-use bursar_entity::{document, invoice, invoice_payment, payment, purchase};
+use bursar_entity::{document, invoice, invoice_payment, organization, payment, purchase};
 use rust_decimal::Decimal;
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::json;
 
-use super::book::book_payment;
+use super::book::{Came, book_payment};
+use super::documents::issue_invoice_receipt;
 use super::invoice::{lock_invoice, write_invoice};
-use super::{Selling, lock};
+use super::{Selling, lock, refused};
 use crate::audit;
-use crate::auth::{Actor, Authorized};
+use crate::auth::Authorized;
+use crate::billing::{Instalment, outstanding, overdue_from};
 use crate::changes::{Change, Subject};
-use crate::db::{self, Fault, Tenant, Txn, fault};
+use crate::db::{self, Fault, Txn, fault};
 use crate::error::{Error, Result};
 use crate::idempotency::Idempotency;
-use crate::text;
+use crate::{periods, text};
 
 /// What was paid of an invoice.
 #[derive(Clone, Debug)]
@@ -46,8 +49,8 @@ pub struct Recorded {
     pub replayed: bool,
 }
 
-/// Records that money for an invoice has arrived: all that is due, or a part of it. With the rest the purchase is
-/// complete.
+/// Records that money for an invoice has arrived, all that is due or a part of it, and issues its receipt. With the rest the
+/// purchase is complete.
 ///
 /// # Errors
 /// It is more than is due, or in another currency; what the database answers.
@@ -99,33 +102,66 @@ async fn record(
         if known.request_hash != idempotency.request {
             return Err(Error::IdempotencyConflict);
         }
-        return Ok((Recorded { invoice: before, purchase, replayed: true }, Vec::new()));
+        return Ok((as_recorded(&known, before, purchase), Vec::new()));
     }
     let now = clock.now();
-    check(&before, paid, now)?;
+    let received_at = paid.received_at.unwrap_or(now);
+    check(&before, paid)?;
+    if let Some(at) = paid.received_at {
+        let organization = tenant.find::<organization::Entity>().one(txn).await?;
+        let organization = organization.ok_or(Error::not_found("organization"))?;
+        let issued = periods::day(&organization.time_zone, before.created_at)?.start;
+        check_received(at, issued, now)?;
+    }
+    let sum = before.paid.saturating_add(paid.amount.minor);
+    let state = state(before.total, before.credited, sum, overdue_from(&before) <= now);
+    let after = invoice::Model { paid: sum, state, ..before.clone() };
+    let purchase_state = match state {
+        InvoiceState::Paid => {
+            let paid = apply(purchase.state, purchase.invoiced, PurchaseEvent::Paid);
+            paid.map_err(|refusal| refused(refusal, "invoiceId"))?.to
+        }
+        _ => purchase.state,
+    };
     let row = invoice_payment::Model {
         organization_id: tenant.id(),
         id: clock.new_id::<InvoicePaymentId>(),
         invoice_id: before.id,
         amount: paid.amount.minor,
-        received_at: paid.received_at.unwrap_or(now),
+        received_at,
         reference: paid.reference.clone(),
         recorded_by: actor.answerable(),
         idempotency_key: idempotency.key,
         request_hash: idempotency.request,
         created_at: now,
+        state_after: Some(after.state),
+        paid_after: Some(after.paid),
+        credited_after: Some(after.credited),
+        purchase_state_after: Some(purchase_state),
     };
     invoice_payment::Entity::insert(row.into_active_model()).exec_without_returning(txn).await?;
-    let sum = before.paid.saturating_add(paid.amount.minor);
-    let state = state(before.total, before.credited, sum, before.due_at <= now);
-    let after = invoice::Model { paid: sum, state, ..before.clone() };
     write_invoice(txn, &after).await?;
-    let mut committed = Vec::new();
+    let missing = || Error::internal("an invoice without its payment or document");
+    let document = tenant.find::<document::Entity>().filter(document::Column::Id.eq(after.document_id));
+    let document = document.one(txn).await?.ok_or_else(missing)?;
+    let received = (paid.amount.minor, Instalment { invoice: &after, document: &document, received_at });
     let mut bought = purchase;
-    if state == InvoiceState::Paid {
-        committed = complete(txn, selling, (tenant, actor), (bought.clone(), &after)).await?;
-        bought = lock(txn, tenant, bought.id).await?;
-    }
+    let mut committed = match state {
+        // With the rest everything is booked, the receipt among it.
+        InvoiceState::Paid => {
+            let payment = tenant.find::<payment::Entity>().filter(payment::Column::Id.eq(after.payment_id));
+            let payment = payment.one(txn).await?.ok_or_else(missing)?;
+            let (rows, came) = ((bought.clone(), payment), Came::ForInvoice(received.0, received.1));
+            // There are no checkouts beside an invoice.
+            let booked = book_payment(txn, selling, tenant, rows, came, actor).await?;
+            bought = lock(txn, tenant, bought.id).await?;
+            booked.changes
+        }
+        _ => {
+            issue_invoice_receipt(txn, selling, tenant, &bought, received).await?;
+            Vec::new()
+        }
+    };
     // The head of the log is locked already when the purchase has been completed.
     let facts = |row: &invoice::Model| {
         let (state, currency) = (row.state.as_str(), row.currency.code());
@@ -137,23 +173,28 @@ async fn record(
     Ok((Recorded { invoice: after, purchase: bought, replayed: false }, committed))
 }
 
-/// Books the payment that an invoice asked for.
-async fn complete(
-    txn: &Txn,
-    selling: &Selling,
-    (tenant, actor): (Tenant, &Actor),
-    (purchase, invoice): (purchase::Model, &invoice::Model),
-) -> Result<Vec<Change>> {
-    let missing = || Error::internal("an invoice without its payment or document");
-    let payment = tenant.find::<payment::Entity>().filter(payment::Column::Id.eq(invoice.payment_id));
-    let payment = payment.one(txn).await?.ok_or_else(missing)?;
-    let document = tenant.find::<document::Entity>().filter(document::Column::Id.eq(invoice.document_id));
-    let document = document.one(txn).await?.ok_or_else(missing)?;
-    book_payment(txn, selling, tenant, (purchase, payment), &document.written_number, actor).await
+/// What was answered when a payment was recorded. Of one from before that was kept: what is there now.
+fn as_recorded(
+    known: &invoice_payment::Model,
+    invoice: invoice::Model,
+    purchase: purchase::Model,
+) -> Recorded {
+    let of_invoice = (known.state_after, known.paid_after, known.credited_after);
+    let ((Some(state), Some(paid), Some(credited)), Some(bought)) = (of_invoice, known.purchase_state_after)
+    else {
+        return Recorded { invoice, purchase, replayed: true };
+    };
+    let completed_at = purchase.completed_at.filter(|_| bought == PurchaseState::Completed);
+    Recorded {
+        invoice: invoice::Model { state, paid, credited, ..invoice },
+        // What an invoice does not ask for any more is all that can have been returned while it asks for something.
+        purchase: purchase::Model { state: bought, completed_at, returned: credited, ..purchase },
+        replayed: true,
+    }
 }
 
 /// Refuses what cannot have been paid of an invoice.
-fn check(invoice: &invoice::Model, paid: &InvoicePaid, now: Timestamp) -> Result<()> {
+fn check(invoice: &invoice::Model, paid: &InvoicePaid) -> Result<()> {
     let Money { minor, currency } = paid.amount;
     if currency != invoice.currency {
         return Err(Error::invalid("amount.currency", format!("must be {}", invoice.currency)));
@@ -161,16 +202,26 @@ fn check(invoice: &invoice::Model, paid: &InvoicePaid, now: Timestamp) -> Result
     if minor <= 0 {
         return Err(Error::invalid("amount.amount", "must be above zero"));
     }
-    let due = invoice.total.saturating_sub(invoice.credited).saturating_sub(invoice.paid).max(0);
+    let due = outstanding(invoice);
     if minor > due {
         let due = Decimal::new(due, currency.exponent());
         return Err(Error::invalid(
             "amount.amount",
-            format!("must be at most what is due: {currency} {due}"),
+            format!("must not be more than is due, {currency} {due}"),
         ));
     }
-    if paid.received_at.is_some_and(|at| at > now) {
+    Ok(())
+}
+
+/// Refuses an instant at which nothing of an invoice can have been paid: one that has not come yet, or of before the day
+/// that it was issued on, `issued`. Banks often say the day only, so all of that day is good.
+fn check_received(at: Timestamp, issued: Timestamp, now: Timestamp) -> Result<()> {
+    if at > now {
         return Err(Error::invalid("receivedAt", "must not be in the future"));
+    }
+    if at < issued {
+        let reason = "must not be before the day on which the invoice was issued";
+        return Err(Error::invalid("receivedAt", reason));
     }
     Ok(())
 }

@@ -9,19 +9,29 @@
 //! call goes the same way again. What providers tell comes in by `settle`, the one place where a payment becomes
 //! credits.
 
+mod agreed;
 mod answer;
+mod awaited;
 mod book;
 mod cancel;
 mod checkout;
+mod claimed;
+mod closing;
+mod consent_code;
+mod debts;
 mod disputes;
+mod documents;
 mod expire;
+mod foreign;
 mod invoice;
 mod invoice_payment;
 mod parked;
 mod payment_methods;
 mod reconcile;
 mod refund;
+mod refund_order;
 mod request;
+mod resolve_parked;
 mod resume;
 mod reversals;
 mod sandbox;
@@ -34,22 +44,26 @@ mod unfreeze;
 mod waiting;
 
 pub use answer::{Answer, Given, Resolution, Resolved, resolve_credit_request};
+pub use book::settled_debt;
 pub use cancel::cancel;
 pub use checkout::{Checkout, CheckoutLink, cancel_checkout, find_checkout, is_package, title};
+pub use closing::close_checkout;
+pub use debts::bring_debt_home;
 pub use expire::expire;
 pub use invoice::{Invoiced, StartInvoice, invoice_due, start_invoice};
 pub use invoice_payment::{InvoicePaid, Recorded, record_invoice_payment};
-pub use parked::{ParkedResolution, ParkedResolved, ResolveParked, resolve_parked};
 pub use payment_methods::{Agreed, Consent, ConsentLink, SandboxMethod, agree, find_consent, withdraw};
-pub use reconcile::{Difference, reconcile};
+pub use reconcile::{Compared, Difference, Reconciled, Told, reconcile};
 pub use refund::{RefundRequest, Reversed, refund_purchase};
+pub use refund_order::refund_due;
 pub use request::{PurchaseRequest, Requested, request};
+pub use resolve_parked::{ParkedResolution, ParkedResolved, ResolveParked, resolve_parked};
 pub use resume::resume;
-pub use reversals::reconciliation;
+pub use reversals::{reconciliation, reversal_due};
 pub use sandbox::{Settled, pay_sandbox};
 pub use settle::{Outcome, settle};
 pub use start::{StartCheckout, Started, start_checkout};
-pub use timed::{INVOICE_DUE, PURCHASE_DUE, TOP_UP};
+pub use timed::{CLOSE_CHECKOUT, INVOICE_DUE, PURCHASE_DUE, REFUND_DUE, REVERSAL_DUE, TOP_UP};
 pub use top_up::{Ended, spent_by_top_up, top_up};
 pub use top_up_settings::{AutoTopUp, TopUpSet, find_top_up, set_auto_top_up};
 pub use unfreeze::unfreeze;
@@ -71,9 +85,9 @@ use crate::config::PaymentSettings;
 use crate::context::Context;
 use crate::db::{Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
-use crate::global_id;
 use crate::ledger::Ledger;
 use crate::payments::{Payments, Provider, Sandbox};
+use crate::{catalog, global_id};
 
 /// What selling takes: the books, who takes the money, and how our own pages are found. Cheap to clone.
 #[derive(Clone)]
@@ -127,7 +141,7 @@ async fn lock(txn: &Txn, tenant: Tenant, id: PurchaseId) -> Result<purchase::Mod
 
 /// A refusal of the state machine as an error of the field that named the purchase.
 fn refused(refusal: PurchaseRefusal, field: impl Into<Option<&'static str>>) -> Error {
-    Error::conflict(Conflict::State, field, refusal.to_string())
+    Error::conflict(Conflict::Purchase(refusal), field, refusal.to_string())
 }
 
 /// Writes what can change of a purchase.
@@ -166,27 +180,50 @@ async fn write_payment(txn: &Txn, row: &payment::Model) -> Result<()> {
     Ok(())
 }
 
-/// Closes all checkouts of a purchase that are still open, and answers which. The purchase is locked.
-async fn close_open_payments(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<Vec<String>> {
-    let open = tenant
+/// Gives back what was quoted for a purchase that has ended without having been paid, and adds that to what the audit log
+/// says of it. Quote and purchase are locked.
+async fn give_quote_back(
+    txn: &Txn,
+    tenant: Tenant,
+    purchase: &purchase::Model,
+    facts: &mut serde_json::Value,
+) -> Result<()> {
+    let Some(quote) = purchase.quote_id else { return Ok(()) };
+    catalog::release_quote(txn, tenant, quote).await?;
+    facts["releasedQuote"] = global_id::encode(quote).into();
+    Ok(())
+}
+
+/// Refuses what must not happen to a purchase while its buyer's money is under way or parked. The purchase is locked.
+async fn nothing_under_way(txn: &Txn, tenant: Tenant, purchase: &purchase::Model) -> Result<()> {
+    nothing_parked(txn, tenant, purchase).await?;
+    nothing_pending(txn, tenant, purchase).await
+}
+
+/// Refuses what must not happen to a purchase while the vendor has not decided about money that has come for it. The
+/// purchase is locked.
+async fn nothing_parked(txn: &Txn, tenant: Tenant, purchase: &purchase::Model) -> Result<()> {
+    if !has_parked(txn, tenant, purchase.id).await? {
+        return Ok(());
+    }
+    Err(refused(PurchaseRefusal::Parked { state: purchase.state }, "purchaseId"))
+}
+
+/// Whether money has come for a purchase that could not be booked, and nobody has decided about it. The purchase is locked.
+async fn has_parked(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<bool> {
+    let parked = tenant
         .find::<payment::Entity>()
         .filter(payment::Column::PurchaseId.eq(purchase))
-        .filter(payment::Column::State.eq(PaymentState::Open));
-    let mut closed = Vec::new();
-    for row in open.all(txn).await? {
-        closed.push(global_id::encode(row.id));
-        write_payment(txn, &payment::Model { state: PaymentState::Cancelled, ..row }).await?;
-    }
-    Ok(closed)
+        .filter(payment::Column::State.eq(PaymentState::Parked));
+    Ok(parked.one(txn).await?.is_some())
 }
 
 /// Refuses what must not happen to a purchase while its buyer's money is under way. The purchase is locked.
-async fn nothing_under_way(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<()> {
-    if !is_under_way(txn, tenant, purchase).await? {
+async fn nothing_pending(txn: &Txn, tenant: Tenant, purchase: &purchase::Model) -> Result<()> {
+    if !is_under_way(txn, tenant, purchase.id).await? {
         return Ok(());
     }
-    let reason = "A payment of this purchase is under way. It takes until its bank says yes or no.";
-    Err(Error::conflict(Conflict::State, "purchaseId", reason))
+    Err(refused(PurchaseRefusal::UnderWay { state: purchase.state }, "purchaseId"))
 }
 
 /// Whether the buyer has paid by a way that takes days and the money is not there yet, or a way of paying that is kept is

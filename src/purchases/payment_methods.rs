@@ -1,22 +1,24 @@
 //! Ways of paying that are used without anybody being there, and the consent that this takes.
 //!
-//! Somebody who may set the automatic top-up gets the address of our page, as with a checkout. The page shows what is
-//! agreed to, word for word; agreeing is a POST. In the sandbox that is all; elsewhere it leads on to the provider, where
-//! the way of paying is given, and counts from when the provider tells ([`method_told`]). One that was withdrawn, or
-//! replaced by another, is never charged again.
+//! Somebody who may set the automatic top-up gets the address of our page, as with a checkout, and a mail with a code. The
+//! page shows what is agreed to, word for word; agreeing is a POST with that code, so that it is they who agree (see
+//! `consent_code`). In the sandbox that is all; elsewhere it leads on to the provider, where the way of paying is given, and
+//! counts from when the provider tells ([`method_told`]). One that was withdrawn, or replaced by another, is never charged
+//! again.
 //!
 //! # Order of locks
-//! The row of the top-up, then its ways of paying.
+//! The row of the top-up, then its ways of paying by their ids, whoever writes one ([`lock_methods`]).
 
 use bursar_domain::Timestamp;
 use bursar_domain::id::{OrganizationId, PaymentMethodId};
 use bursar_domain::ledger::Refusal;
 use bursar_domain::purchase::PaymentProvider;
 use bursar_entity::{auto_top_up, organization, payment_method, pool};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set, Unchanged};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, Unchanged};
 use serde_json::json;
 
 use super::Selling;
+use super::consent_code::{WRONG_CODES, show_code};
 use super::settle::Outcome;
 use super::timed::{TOP_UP, be_due};
 use super::top_up_settings::{find_top_up, lock_top_up, with_consent, write_top_up};
@@ -77,7 +79,8 @@ impl ConsentLink {
     }
 }
 
-fn about(organization: &str, method: &str) -> String {
+/// What an address is about: its proof, and the code of its mail, are made of that.
+pub(super) fn about(organization: &str, method: &str) -> String {
     format!("consent {organization} {method}")
 }
 
@@ -99,7 +102,9 @@ pub struct Consent {
 impl Consent {
     /// Whether it can be agreed to.
     pub fn is_open(&self) -> bool {
-        let asked = self.method.consented_at.is_none() && self.method.removed_at.is_none();
+        let asked = self.method.consented_at.is_none()
+            && self.method.removed_at.is_none()
+            && self.method.wrong_codes < WRONG_CODES;
         asked && self.top_up.payment_method_id == Some(self.method.id) && self.current_provider
     }
 }
@@ -154,17 +159,50 @@ pub(super) async fn find_method(
     Ok(row.one(txn).await?)
 }
 
+/// A way of paying that is to be written, with what has to be locked for that, in this order: the row of the top-up, then
+/// the ways of paying of its pool by their ids. Those that nobody may use any more are left out, but for the one itself.
+struct LockedMethods {
+    top_up: auto_top_up::Model,
+    method: payment_method::Model,
+    /// The others of the pool that may still be used.
+    others: Vec<payment_method::Model>,
+}
+
+async fn lock_methods(txn: &Txn, tenant: Tenant, id: PaymentMethodId) -> Result<LockedMethods> {
+    let missing = || Error::not_found("agreement");
+    // Of which pool it is never changes; everything else is read with the locks.
+    let pool = find_method(txn, tenant, id).await?.ok_or_else(missing)?.pool_id;
+    let top_up = lock_top_up(txn, tenant, pool).await?.ok_or_else(missing)?;
+    let of_use = Condition::any()
+        .add(payment_method::Column::RemovedAt.is_null())
+        .add(payment_method::Column::Id.eq(id));
+    let rows = tenant
+        .find::<payment_method::Entity>()
+        .filter(payment_method::Column::PoolId.eq(pool))
+        .filter(of_use)
+        .order_by_asc(payment_method::Column::Id)
+        .lock_exclusive();
+    let (own, others) = rows.all(txn).await?.into_iter().partition::<Vec<_>, _>(|row| row.id == id);
+    let method = own.into_iter().next().ok_or_else(missing)?;
+    Ok(LockedMethods { top_up, method, others })
+}
+
+/// What is said when a way of paying has been agreed to, withdrawn or replaced meanwhile.
+fn closed() -> Error {
+    Error::conflict(Conflict::State, None, "Nothing can be agreed to here any more.")
+}
+
 /// Whether it may be charged: somebody has agreed, and nobody has withdrawn that.
 pub(super) fn is_usable(method: &payment_method::Model) -> bool {
     method.consented_at.is_some() && method.removed_at.is_none()
 }
 
-/// Does not let it be used any more.
+/// Does not let it be used any more. The row of its top-up is locked.
 pub(super) async fn remove(txn: &Txn, method: &payment_method::Model, now: Timestamp) -> Result<()> {
     write(txn, &payment_method::Model { removed_at: Some(now), ..method.clone() }).await
 }
 
-/// Writes what can change of a way of paying.
+/// Writes what can change of a way of paying. The row of its top-up is locked.
 async fn write(txn: &Txn, row: &payment_method::Model) -> Result<()> {
     let row = payment_method::ActiveModel {
         organization_id: Unchanged(row.organization_id),
@@ -199,16 +237,17 @@ async fn read(txn: &Txn, selling: &Selling, tenant: Tenant, id: PaymentMethodId)
     Ok(Consent { method, top_up, pool, organization, current_provider })
 }
 
-/// Agrees. `chosen` is the way of paying of the sandbox; elsewhere the provider asks for one. Agreeing again, from another
-/// tab or by a reload, finds it done.
+/// Agrees. `chosen` is the way of paying of the sandbox; elsewhere the provider asks for one. `code` is the one of the mail
+/// to whoever was asked. Agreeing again, from another tab or by a reload, finds it done.
 ///
 /// # Errors
-/// [`Error::NotFound`] for an address that Bursar did not make, [`Error::Conflict`] when it cannot be agreed to any more,
-/// [`Error::Unavailable`] when the provider cannot be asked; what the database answers.
+/// [`Error::Invalid`] at `code` when it is wrong, [`Error::NotFound`] for an address that Bursar did not make,
+/// [`Error::Conflict`] when it cannot be agreed to any more, [`Error::Unavailable`] when the provider cannot be asked; what
+/// the database answers.
 pub async fn agree(
     selling: &Selling,
     link: &ConsentLink,
-    chosen: SandboxMethod,
+    (chosen, code): (SandboxMethod, &str),
     origin: Option<String>,
 ) -> Result<Agreed> {
     let (tenant, id) = link.resolve(&selling.keys)?;
@@ -217,8 +256,9 @@ pub async fn agree(
         return Ok(Agreed { consent, continue_at: None });
     }
     if !consent.is_open() {
-        return Err(Error::conflict(Conflict::State, None, "Nothing can be agreed to here any more."));
+        return Err(closed());
     }
+    show_code(selling, link, (tenant, id), code, origin.clone()).await?;
     if consent.method.provider == PaymentProvider::Sandbox {
         let (method, label) = chosen.named();
         let (customer, method, label) = (SANDBOX.to_owned(), method.to_owned(), label.to_owned());
@@ -237,12 +277,20 @@ pub async fn agree(
     let work = db::work(move |txn| {
         let session = session.clone();
         Box::pin(async move {
-            let method = find_method(txn, tenant, id).await?.ok_or(Error::not_found("agreement"))?;
-            write(txn, &payment_method::Model { session, ..method }).await
+            let LockedMethods { top_up, method, .. } = lock_methods(txn, tenant, id).await?;
+            if method.consented_at.is_some() {
+                // By another tab, while the provider was asked.
+                return Ok(false);
+            }
+            if method.removed_at.is_some() || top_up.payment_method_id != Some(id) {
+                return Err(closed());
+            }
+            write(txn, &payment_method::Model { session, ..method }).await?;
+            Ok(true)
         })
     });
-    selling.context().db.write(tenant, work).await?;
-    Ok(Agreed { consent: find_consent(selling, link).await?, continue_at: Some(opened.url) })
+    let asks = selling.context().db.write(tenant, work).await?;
+    Ok(Agreed { consent: find_consent(selling, link).await?, continue_at: asks.then_some(opened.url) })
 }
 
 /// Withdraws what was agreed to, or says no: the way of paying is not charged any more. Doing it again changes nothing.
@@ -252,12 +300,8 @@ pub async fn withdraw(selling: &Selling, link: &ConsentLink, origin: Option<Stri
     let work = db::work(move |txn| {
         let (clock, actor) = (clock.clone(), Actor::system(origin.clone()));
         Box::pin(async move {
-            let missing = || Error::not_found("agreement");
             let now = clock.now();
-            let pool = find_method(txn, tenant, id).await?.ok_or_else(missing)?.pool_id;
-            let top_up = lock_top_up(txn, tenant, pool).await?.ok_or_else(missing)?;
-            // As it is with the lock.
-            let method = find_method(txn, tenant, id).await?.ok_or_else(missing)?;
+            let LockedMethods { top_up, method, .. } = lock_methods(txn, tenant, id).await?;
             if method.removed_at.is_some() {
                 return Ok(());
             }
@@ -347,25 +391,17 @@ async fn give_in(
     let clock = &selling.context().clock;
     let organization = tenant.find::<organization::Entity>().one(txn).await?;
     let taker = selling.taker(&organization.ok_or(Error::not_found("organization"))?);
-    let missing = || Error::not_found("agreement");
     let now = clock.now();
-    let pool = find_method(txn, tenant, id).await?.ok_or_else(missing)?.pool_id;
-    let top_up = lock_top_up(txn, tenant, pool).await?.ok_or_else(missing)?;
-    // As it is with the lock.
-    let before = find_method(txn, tenant, id).await?.ok_or_else(missing)?;
+    let LockedMethods { top_up, method: before, others } = lock_methods(txn, tenant, id).await?;
+    let pool = before.pool_id;
     if before.consented_at.is_some() {
         return Ok(false);
     }
     if before.removed_at.is_some() || before.provider != taker || top_up.payment_method_id != Some(id) {
-        return Err(Error::conflict(Conflict::State, None, "Nothing can be agreed to here any more."));
+        return Err(closed());
     }
-    let others = tenant
-        .find::<payment_method::Entity>()
-        .filter(payment_method::Column::PoolId.eq(pool))
-        .filter(payment_method::Column::RemovedAt.is_null())
-        .filter(payment_method::Column::Id.ne(id));
-    for other in others.all(txn).await? {
-        remove(txn, &other, now).await?;
+    for other in &others {
+        remove(txn, other, now).await?;
     }
     let Given { customer, method, label, session } = given;
     let by = before.consented_by;

@@ -3,135 +3,43 @@
 //! Each of its messages is enough to book what it tells of, and it sends them again until they are taken. This finds what
 //! never came, and what was taken and stands in the books otherwise.
 
+mod compared;
+mod difference;
+mod lots;
+mod returns;
+
+pub use compared::{Compared, Told};
+pub use difference::Difference;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use bursar_domain::Timestamp;
-use bursar_domain::id::{OrganizationId, PaymentId, PurchaseId};
-use bursar_domain::organization::OrganizationState;
-use bursar_domain::purchase::{ParkedReason, ParkedState, PaymentProvider, PaymentState, PurchaseState};
-use bursar_domain::reversal::{ReversalState, advance};
-use bursar_entity::{lot, organization, parked_payment, payment, pool, purchase, reversal};
+use bursar_domain::purchase::{ParkedState, PaymentProvider, PaymentState};
+use bursar_entity::{parked_payment, payment};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::Selling;
 use super::settle::{Outcome, settle};
-use crate::db::scope::{find_across, find_organizations};
+use crate::db::scope::find_across;
 use crate::db::{Scope, Txn};
 use crate::error::{Error, Result};
-use crate::global_id;
-use crate::payments::{
-    PaidState, Provider, ProviderDispute, ProviderError, ProviderEvent, ProviderPayment, ProviderRefund,
-};
+use crate::payments::{NotUnderstood, PaidState, Provider, ProviderError, ProviderEvent, ProviderPayment};
 
 /// How many names are looked up in one statement.
 const AT_ONCE: usize = 500;
 
-/// Something that the books and the provider say otherwise.
+/// What has come of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Difference {
-    /// It was paid there, and here it was not.
-    PaidThere {
-        /// The provider's own name of the payment.
-        reference: String,
-        /// How much, as the provider says.
-        amount: i64,
-        /// The currency.
-        currency: String,
-        /// The payment of ours that it names.
-        ours: Option<String>,
-    },
-    /// It was paid here, and the provider knows nothing of it.
-    PaidHereOnly {
-        /// Whose it is.
-        organization: OrganizationId,
-        /// The payment.
-        payment: PaymentId,
-    },
-    /// It was returned there, or stands otherwise there than here.
-    RefundThere {
-        /// The provider's own name of the refund.
-        reference: String,
-        /// The provider's own name of the payment.
-        payment: String,
-        /// How much, as the provider says.
-        amount: i64,
-        /// The currency.
-        currency: String,
-    },
-    /// It is disputed there, or stands otherwise there than here.
-    DisputeThere {
-        /// The provider's own name of the dispute.
-        reference: String,
-        /// The provider's own name of the payment.
-        payment: String,
-        /// How much, as the provider says.
-        amount: i64,
-        /// The currency.
-        currency: String,
-    },
-    /// Both know of it, and another amount was paid there.
-    Amount {
-        /// Whose it is.
-        organization: OrganizationId,
-        /// The payment.
-        payment: PaymentId,
-        /// What is in the books.
-        here: String,
-        /// What the provider says.
-        there: String,
-    },
-    /// It is paid, its credits did not come in, and nothing stands in their way.
-    NoLot {
-        /// Whose it is.
-        organization: OrganizationId,
-        /// The purchase.
-        purchase: PurchaseId,
-    },
-    /// It could not be booked, and nobody has decided yet.
-    Parked {
-        /// The provider's own name.
-        reference: String,
-        /// Why it could not be booked.
-        reason: ParkedReason,
-    },
+pub struct Reconciled {
+    /// What was compared, for each provider.
+    pub compared: Vec<Compared>,
+    /// How many differences are left.
+    pub left: usize,
 }
 
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Difference::PaidThere { reference, amount, currency, ours } => {
-                let ours = ours.as_deref().unwrap_or("no payment of ours");
-                write!(f, "{reference}: {amount} {currency} were paid for {ours}, and are not in the books")
-            }
-            Difference::PaidHereOnly { organization, payment } => {
-                let (organization, payment) = (global_id::encode(*organization), global_id::encode(*payment));
-                write!(f, "{payment} of {organization}: is paid here, and the provider does not say so")
-            }
-            Difference::RefundThere { reference, payment, amount, currency } => {
-                write!(f, "{reference}: a refund of {amount} {currency} of {payment} is not in the books")
-            }
-            Difference::DisputeThere { reference, payment, amount, currency } => {
-                write!(f, "{reference}: a dispute over {amount} {currency} of {payment} is not in the books")
-            }
-            Difference::Amount { organization, payment, here, there } => {
-                let (organization, payment) = (global_id::encode(*organization), global_id::encode(*payment));
-                write!(f, "{payment} of {organization}: {here} in the books, {there} at the provider")
-            }
-            Difference::NoLot { organization, purchase } => {
-                let organization = global_id::encode(*organization);
-                let purchase = global_id::encode(*purchase);
-                write!(f, "{purchase} of {organization}: is paid, and its credits have not come in")
-            }
-            Difference::Parked { reference, reason } => {
-                write!(f, "{reference}: is parked ({reason}), and nobody has decided")
-            }
-        }
-    }
-}
-
-/// Compares all that there is since an instant with the provider of the settings, says each difference, and answers how
-/// many are left. With `repair` what the provider tells of and the books lack is booked as its messages would have been.
+/// Compares all that there is since an instant with the provider of the settings, says each difference, and answers what
+/// was compared and how many are left. With `repair` what the provider tells of and the books lack is booked as its
+/// messages would have been.
 ///
 /// It may run beside the server: what is being paid just then may be told of as a difference, and is none the next time.
 ///
@@ -142,12 +50,12 @@ pub async fn reconcile(
     since: Timestamp,
     repair: bool,
     mut said: impl FnMut(&Difference) + Send,
-) -> Result<usize> {
+) -> Result<Reconciled> {
     let run = Run { selling, provider: selling.payments.active(), kind: selling.payments.kind(), since };
     let mut left = 0;
-    let mut found = run.payments().await?;
-    found.extend(run.refunds().await?);
-    found.extend(run.disputes().await?);
+    let (payments, mut found) = run.payments().await?;
+    let ((refunds, disputes), of_returns) = run.returns().await?;
+    found.extend(of_returns);
     for (difference, event) in found {
         said(&difference);
         let mended = match (event, repair) {
@@ -157,11 +65,14 @@ pub async fn reconcile(
         left += usize::from(!mended);
     }
     let snapshot = selling.context().db.read(Scope::Operator).await?;
-    for difference in [run.without_lot(&snapshot).await?, run.parked(&snapshot).await?].concat() {
+    let (lots, unbooked) = (run.lots(&snapshot).await?, run.unbooked(&snapshot).await?);
+    for difference in [lots, unbooked, run.parked(&snapshot).await?].concat() {
         said(&difference);
         left += 1;
     }
-    Ok(left)
+    let told = Told { payments, refunds, disputes };
+    let compared = compared::compared(&snapshot, (run.kind, told), since).await?;
+    Ok(Reconciled { compared, left })
 }
 
 /// A difference, and the message that would have told of it.
@@ -176,15 +87,15 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Books what the provider tells of; whether it is in the books then. What could not be booked is parked, and told of
-    /// as that.
+    /// Books what the provider tells of; whether that has changed something. What could not be booked is parked, and told
+    /// of as that.
     async fn book(&self, event: ProviderEvent) -> Result<bool> {
         let outcome = settle(self.selling, self.kind, event, None).await?;
-        Ok(!matches!(outcome, Outcome::Ignored))
+        Ok(!matches!(outcome, Outcome::Ignored | Outcome::Already))
     }
 
-    /// Payments, both ways.
-    async fn payments(&self) -> Result<Vec<Found>> {
+    /// Payments, both ways; and how many the provider has told of.
+    async fn payments(&self) -> Result<(usize, Vec<Found>)> {
         let (mut found, mut seen, mut after) = (Vec::new(), BTreeSet::new(), None::<String>);
         loop {
             let page = self.provider.payments_since(self.since, after.as_deref()).await;
@@ -203,11 +114,13 @@ impl Run<'_> {
                     known.map_or_else(|| Some(paid_there(payment.clone())), |row| amount(row, &payment)),
                 );
             }
+            found.extend(self.odd(page.odd).await?);
             after = page.next;
             if after.is_none() {
                 break;
             }
         }
+        let told = seen.len();
         for row in self.paid_here().await? {
             let name = row.provider_payment.as_deref().unwrap_or_default();
             if seen.contains(name) {
@@ -227,7 +140,7 @@ impl Run<'_> {
                 }
             });
         }
-        Ok(found)
+        Ok((told, found))
     }
 
     /// Our payments that are paid, by the provider's names.
@@ -272,92 +185,12 @@ impl Run<'_> {
         Ok(rows.all(&snapshot).await?)
     }
 
-    /// Where our reversals stand, by the provider's names.
-    async fn reversals(&self, names: &[String]) -> Result<BTreeMap<String, ReversalState>> {
-        let snapshot = self.selling.context().db.read(Scope::Operator).await?;
-        let mut known = BTreeMap::new();
-        for some in names.chunks(AT_ONCE) {
-            let rows = find_across::<reversal::Entity>()
-                .filter(reversal::Column::ProviderReference.is_in(some.iter().cloned()));
-            let rows = rows.all(&snapshot).await?.into_iter();
-            known.extend(rows.filter_map(|row| Some((row.provider_reference?, row.state))));
-        }
-        Ok(known)
-    }
-
-    /// Refunds that the books lack.
-    async fn refunds(&self) -> Result<Vec<Found>> {
-        let (mut found, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let page = self.provider.refunds_since(self.since, after.as_deref()).await;
-            let page = page.map_err(unanswered)?;
-            let names: Vec<String> = page.items.iter().map(|refund| refund.refund.clone()).collect();
-            let (known, parked) = (self.reversals(&names).await?, self.parked_names(&names).await?);
-            let lacking = |refund: &ProviderRefund| {
-                let known = known.get(&refund.refund).copied();
-                // What was never booked and never carried out is nothing.
-                let nothing = known.is_none() && refund.state == ReversalState::Failed;
-                !nothing && !parked.contains(&refund.refund) && advance(known, refund.state).is_some()
-            };
-            found.extend(page.items.into_iter().filter(lacking).map(refund_there));
-            after = page.next;
-            if after.is_none() {
-                // The oldest first, as they were told of.
-                found.reverse();
-                return Ok(found);
-            }
-        }
-    }
-
-    /// Disputes that the books lack.
-    async fn disputes(&self) -> Result<Vec<Found>> {
-        let (mut found, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let page = self.provider.disputes_since(self.since, after.as_deref()).await;
-            let page = page.map_err(unanswered)?;
-            let names: Vec<String> = page.items.iter().map(|dispute| dispute.dispute.clone()).collect();
-            let (known, parked) = (self.reversals(&names).await?, self.parked_names(&names).await?);
-            let lacking = |dispute: &ProviderDispute| {
-                let known = known.get(&dispute.dispute).copied();
-                !parked.contains(&dispute.dispute) && advance(known, dispute.state).is_some()
-            };
-            found.extend(page.items.into_iter().filter(lacking).map(dispute_there));
-            after = page.next;
-            if after.is_none() {
-                found.reverse();
-                return Ok(found);
-            }
-        }
-    }
-
-    /// Purchases that are paid and have no credits though nothing stands in their way.
-    async fn without_lot(&self, snapshot: &Txn) -> Result<Vec<Difference>> {
-        let completed = find_across::<purchase::Entity>()
-            .filter(purchase::Column::State.eq(PurchaseState::Completed))
-            .filter(purchase::Column::CompletedAt.gte(self.since))
-            .order_by_asc(purchase::Column::Id);
-        let mut lacking = Vec::new();
-        for some in completed.all(snapshot).await?.chunks(AT_ONCE) {
-            let lots = find_across::<lot::Entity>()
-                .filter(lot::Column::PurchaseId.is_in(some.iter().map(|row| row.id)));
-            let lots: BTreeSet<Option<PurchaseId>> =
-                lots.all(snapshot).await?.into_iter().map(|row| row.purchase_id).collect();
-            lacking.extend(some.iter().filter(|row| !lots.contains(&Some(row.id))).cloned());
-        }
-        let mut found = Vec::new();
-        for row in lacking {
-            let pool = find_across::<pool::Entity>()
-                .filter(pool::Column::OrganizationId.eq(row.organization_id))
-                .filter(pool::Column::Id.eq(row.pool_id));
-            let frozen = pool.one(snapshot).await?.is_some_and(|pool| pool.frozen_at.is_some());
-            let organization = find_organizations(vec![row.organization_id]);
-            let organization: Option<organization::Model> = organization.one(snapshot).await?;
-            let acts = organization.is_some_and(|row| row.state == OrganizationState::Active);
-            if acts && !frozen {
-                found.push(Difference::NoLot { organization: row.organization_id, purchase: row.id });
-            }
-        }
-        Ok(found)
+    /// What the provider says in a way that is not known, unless it is parked as that.
+    async fn odd(&self, odd: Vec<NotUnderstood>) -> Result<Vec<Found>> {
+        let names: Vec<String> = odd.iter().map(|odd| odd.reference.clone()).collect();
+        let parked = self.parked_names(&names).await?;
+        let unknown = odd.into_iter().filter(|odd| !parked.contains(&odd.reference));
+        Ok(unknown.map(not_understood).collect())
     }
 
     /// What could not be booked, and nobody has decided about.
@@ -403,22 +236,7 @@ fn amount(row: &payment::Model, payment: &ProviderPayment) -> Option<Found> {
     Some((difference, None))
 }
 
-fn refund_there(refund: ProviderRefund) -> Found {
-    let difference = Difference::RefundThere {
-        reference: refund.refund.clone(),
-        payment: refund.payment.clone(),
-        amount: refund.amount,
-        currency: refund.currency.clone(),
-    };
-    (difference, Some(ProviderEvent::Refund(refund)))
-}
-
-fn dispute_there(dispute: ProviderDispute) -> Found {
-    let difference = Difference::DisputeThere {
-        reference: dispute.dispute.clone(),
-        payment: dispute.payment.clone(),
-        amount: dispute.amount,
-        currency: dispute.currency.clone(),
-    };
-    (difference, Some(ProviderEvent::Dispute(dispute)))
+fn not_understood(odd: NotUnderstood) -> Found {
+    let (reference, detail) = (odd.reference.clone(), odd.detail.clone());
+    (Difference::NotUnderstood { reference, detail }, Some(ProviderEvent::NotUnderstood(odd)))
 }

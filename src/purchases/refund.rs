@@ -1,22 +1,26 @@
 //! Refunds: the vendor gives a payment back, in whole or in part, by a mutation or at the provider itself.
 //!
-//! A refund that is asked for is written first. Then the provider is asked, with the reversal as the key, and what it
-//! answers is taken like what it tells later. Whoever repeats the call goes the same way again.
+//! A refund that is asked for is written first. Then the provider is asked (see [`super::refund_order`]), and what it answers is
+//! taken like what it tells later. Whoever repeats the call goes the same way again, and so does timed work that is written with
+//! the refund.
 
 use bursar_domain::id::{PaymentId, PurchaseId, ReversalId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{Instruction, RevokeLot};
+use bursar_domain::money::cost_share;
 use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, PurchaseRefusal, apply};
-use bursar_domain::reversal::{ReversalKind, ReversalState, spread};
+use bursar_domain::reversal::{ReversalKind, ReversalState, from_holds, spread, waiting};
 use bursar_domain::{Credits, Money};
 use bursar_entity::{journal_entry, lot, payment, purchase, reversal, transfer};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
+use super::refund_order::{ASK_AGAIN_SECONDS, is_to_be_asked, order};
 use super::reversals::{
-    Desk, Places, Told, carry_on, hear, is_returned, is_void, keep_organization, key_of, lock_places,
-    lots_of, of_purchase, post, share_of,
+    Desk, LOOK_AGAIN_SECONDS, Places, Told, carry_on, hear, is_to_be_undone, is_void, keep_organization,
+    key_of, lock_places, lots_of, of_purchase, post, share_of,
 };
 use super::settle::Outcome;
+use super::timed::{REFUND_DUE, REVERSAL_DUE, be_due};
 use super::{Selling, lock, refused};
 use crate::auth::{Actor, Authorized};
 use crate::changes::Change;
@@ -24,8 +28,11 @@ use crate::db::{self, Fault, Tenant, Txn, fault};
 use crate::error::{Conflict, Error, Result};
 use crate::idempotency::Idempotency;
 use crate::ledger;
-use crate::payments::{Provider, ProviderError, ProviderRefund, RefundOrder, Sandbox};
-use crate::{global_id, text};
+use crate::payments::ProviderRefund;
+use crate::text;
+
+/// What is done to a lot in a pool for a reversal, in the key of the first part of it.
+const REVERSE: &str = "reversePayment";
 
 /// Books what a provider tells of a refund of a payment that has been booked. News that is old, or comes again, changes
 /// nothing; what cannot be is parked.
@@ -39,7 +46,8 @@ pub(super) async fn refund_told(
     hear(selling, (tenant, payment), told(refund), Actor::system(origin)).await
 }
 
-fn told(refund: &ProviderRefund) -> Told {
+/// A refund as what is told of it.
+pub(super) fn told(refund: &ProviderRefund) -> Told {
     Told {
         kind: ReversalKind::Refund,
         reference: refund.refund.clone(),
@@ -51,7 +59,8 @@ fn told(refund: &ProviderRefund) -> Told {
 }
 
 /// Takes credits back for money that is back at the buyer's: what a dispute holds of them, what is free, what holds keep
-/// once they let it go; what has been used becomes debt of the purchase's pool. None: it cannot be done now.
+/// once they let it go; what has been used becomes debt of the purchase's pool. Of a refund, what could only be taken from
+/// what an open dispute holds waits for its end. None: nothing can be done now.
 pub(super) async fn take_back(
     desk: Desk<'_>,
     (purchase, places): (&purchase::Model, &Places),
@@ -60,28 +69,76 @@ pub(super) async fn take_back(
 ) -> Result<Option<(reversal::Model, Vec<Change>)>> {
     let Some(home) = places.home else { return Ok(None) };
     let disputed = row.kind == ReversalKind::Dispute;
-    if !disputed && rows.iter().any(|other| other.state == ReversalState::Open) {
+    // What an open dispute is going to hold is not known before it does.
+    if !disputed && rows.iter().any(|other| other.state == ReversalState::Open && other.held_at.is_none()) {
         return Ok(None);
     }
-    let booked = rows.iter().filter(|other| other.id != row.id && is_returned(other));
-    let booked = booked.filter(|other| other.booked_at.is_some()).map(|other| other.amount);
-    // Never more than was paid.
-    let value =
-        booked.fold(purchase.total, |left, amount| left.saturating_sub(amount).max(0)).min(row.amount);
-    let credits = share_of(purchase, rows, row.id, value);
+    // What is still to be given back counts as taken.
+    if rows.iter().any(is_to_be_undone) {
+        return Ok(None);
+    }
+    let taken = row.taken_credits;
+    let (credits, value) = worth(purchase, rows, &row);
+    let left = credits.saturating_sub(taken);
     let lying = if disputed { places.disputed() } else { places.unclaimed() };
-    let shares = spread(&lying, home, credits, value);
+    let may_come_free = !disputed && rows.iter().any(may_let_go);
+    let waits = if may_come_free { waiting(&lying, left, places.in_dispute()) } else { Credits::ZERO };
+    let now = left.saturating_sub(waits);
+    if now.is_zero() && !waits.is_zero() {
+        be_due(desk.txn, desk.tenant, REVERSAL_DUE, row.id, desk.now.plus_seconds(LOOK_AGAIN_SECONDS))
+            .await?;
+        return Ok(None);
+    }
+    let part = match waits.is_zero() {
+        true => value - row.taken_value,
+        false => cost_share(value - row.taken_value, now.get(), left.get()),
+    };
+    let shares = spread(&lying, home, now, part);
     if !places.are_open(shares.iter().map(|share| share.pool)) {
         return Ok(None);
     }
+    // Each part is done once.
+    let what = match taken.is_zero() {
+        true => REVERSE.to_owned(),
+        false => format!("{REVERSE} {taken}"),
+    };
     let mut committed = Vec::new();
     for share in shares {
-        let key = key_of("reversePayment", row.id, (share.pool, share.lot));
+        let key = key_of(&what, row.id, (share.pool, share.lot));
         let revoke = RevokeLot { lot: share.lot, credits: share.credits, value: share.value, disputed };
         committed.extend(post(desk, &row, (share.pool, key), Instruction::Revoke(revoke)).await?);
     }
-    let row = reversal::Model { credits, booked_at: Some(desk.now), ..row };
+    let held = if disputed { Credits::ZERO } else { from_holds(&lying, now) };
+    let row = reversal::Model {
+        credits,
+        held_credits: row.held_credits.saturating_add(held),
+        booked_at: waits.is_zero().then_some(desk.now),
+        taken_credits: taken.saturating_add(now),
+        taken_value: row.taken_value + part,
+        // All credits have been taken: none are left that the money could go with.
+        for_nothing: row.for_nothing + if now.is_zero() { part } else { 0 },
+        ..row
+    };
+    if row.booked_at.is_none() {
+        // What comes free meanwhile by other ways than the dispute's end need not wait for that.
+        be_due(desk.txn, desk.tenant, REVERSAL_DUE, row.id, desk.now.plus_seconds(LOOK_AGAIN_SECONDS))
+            .await?;
+    }
     Ok(Some((row, committed)))
+}
+
+/// Whether a reversal is a dispute that may let go of what it holds, or has been won and has not yet.
+fn may_let_go(row: &reversal::Model) -> bool {
+    row.booked_at.is_none() && matches!(row.state, ReversalState::Open | ReversalState::Won)
+}
+
+/// How many credits a reversal takes back in all, and how much money goes with them: never more than was paid, and not less
+/// than has been booked of it.
+fn worth(purchase: &purchase::Model, rows: &[reversal::Model], row: &reversal::Model) -> (Credits, i64) {
+    let others = rows.iter().filter(|other| other.id != row.id);
+    let left = others.fold(purchase.total, |left, other| left.saturating_sub(other.taken_value).max(0));
+    let value = left.min(row.amount).max(row.taken_value);
+    (share_of(purchase, rows, row.id, value).max(row.taken_credits), value)
 }
 
 /// A payment to be given back.
@@ -161,76 +218,16 @@ pub async fn refund_purchase(
     }?;
     context.changes.announce(&begun.committed);
     let Begun { reversal, payment, replayed, .. } = begun;
-    if reversal.state != ReversalState::Pending || reversal.provider_reference.is_some() {
+    if !is_to_be_asked(&reversal) {
         return Ok(answered);
     }
-    let (refund, refusal) = match ask(selling, &payment, &reversal, replayed).await? {
-        Ok(refund) => (told(&refund), None),
-        Err(code) => {
-            // It has no name at the provider.
-            let ours = Some(global_id::encode(reversal.id));
-            let failed = Told {
-                kind: ReversalKind::Refund,
-                reference: format!("refused {}", global_id::encode(reversal.id)),
-                state: ReversalState::Failed,
-                amount: reversal.amount,
-                currency: reversal.currency.code().to_owned(),
-                ours,
-            };
-            (failed, Some(code))
-        }
-    };
-    hear(selling, (tenant, payment.id), refund, actor).await?;
+    let refusal = order(selling, (tenant, &payment), (&reversal, replayed), actor).await?;
     if let Some(code) = refusal {
         let reason = format!("The payment provider refused: {code}");
         return Err(Error::conflict(Conflict::State, "purchaseId", reason));
     }
     let snapshot = context.db.read(tenant).await?;
     answer(&snapshot, selling, tenant, reversal.id, replayed).await
-}
-
-/// Asks the provider for a refund. Inside: what it refused with. `again`: it may have been asked before. Providers forget
-/// keys after a day, so what came of that is looked for first: else the money could go back a second time.
-async fn ask(
-    selling: &Selling,
-    payment: &payment::Model,
-    reversal: &reversal::Model,
-    again: bool,
-) -> Result<std::result::Result<ProviderRefund, String>> {
-    let provider: &dyn Provider = match payment.provider {
-        // It moves no money, whoever takes that of others.
-        PaymentProvider::Sandbox => &Sandbox,
-        kind => selling.payments.of(kind).ok_or_else(|| {
-            let reason = "The payment was taken by a provider that is not set up any more.";
-            Error::conflict(Conflict::State, "purchaseId", reason)
-        })?,
-    };
-    let named = payment.provider_payment.clone();
-    let order = RefundOrder {
-        reversal: global_id::encode(reversal.id),
-        payment: named.ok_or_else(|| Error::internal("a payment without its provider's name"))?,
-        amount: Money { minor: reversal.amount, currency: reversal.currency },
-    };
-    let unreachable = |reason: String| {
-        tracing::warn!(%reason, "a refund was not answered");
-        Error::Unavailable("The payment provider cannot be reached.")
-    };
-    let made = if again { provider.refunds_of(&order.payment).await } else { Ok(Vec::new()) };
-    let made = match made {
-        Ok(made) => made.into_iter().find(|refund| refund.ours.as_ref() == Some(&order.reversal)),
-        Err(ProviderError::Unreachable(reason)) => return Err(unreachable(reason)),
-        // What it says to the refund itself says more.
-        Err(_) => None,
-    };
-    if let Some(refund) = made {
-        return Ok(Ok(refund));
-    }
-    match provider.refund(&order).await {
-        Ok(refund) => Ok(Ok(refund)),
-        Err(ProviderError::Unreachable(reason)) => Err(unreachable(reason)),
-        Err(ProviderError::Refused { code } | ProviderError::Declined { code, .. }) => Ok(Err(code)),
-        Err(ProviderError::NotFound) => Ok(Err("there is no such payment".to_owned())),
-    }
 }
 
 /// Writes a refund down that is asked for; one that no provider has to be asked for is carried out at once. A rehearsal
@@ -301,6 +298,9 @@ async fn begin(
         held_credits: Credits::ZERO,
         held_at: None,
         booked_at: None,
+        taken_credits: Credits::ZERO,
+        taken_value: 0,
+        for_nothing: 0,
         reason: Some(reason.to_owned()),
         idempotency_key: Some(key.key),
         request_hash: Some(key.request),
@@ -309,6 +309,11 @@ async fn begin(
     let at_once = rehearsed || payment.provider == PaymentProvider::Invoice;
     let state = if at_once { ReversalState::Succeeded } else { ReversalState::Pending };
     let reversal = reversal::Model { state, ..reversal };
+    if is_to_be_asked(&reversal) {
+        // Should nobody be left to ask the provider, this is.
+        let at = desk.now.plus_seconds(ASK_AGAIN_SECONDS);
+        be_due(txn, tenant, REFUND_DUE, reversal_id, at).await?;
+    }
     let (reversal, committed) = carry_on(desk, selling, (purchase, &payment), (None, reversal)).await?;
     Ok(Begun { reversal, payment, replayed: false, committed })
 }
@@ -341,7 +346,7 @@ async fn last_transfer(
     purchase: &purchase::Model,
 ) -> Result<Option<transfer::Model>> {
     let lots = lots_of(txn, tenant, purchase.id).await?;
-    let key = |lot: lot::Model| key_of("reversePayment", reversal.id, (purchase.pool_id, lot.id)).key;
+    let key = |lot: lot::Model| key_of(REVERSE, reversal.id, (purchase.pool_id, lot.id)).key;
     let keys: Vec<_> = lots.into_iter().map(key).collect();
     if keys.is_empty() {
         return Ok(None);

@@ -3,12 +3,12 @@
 //! The organization is locked first, then the quote when one is bought, then the pool's head. [`request_in`] does it
 //! inside a transaction that has locked the organization, and what comes between the two, before.
 
-use bursar_domain::Currency;
 use bursar_domain::id::{CreditRequestId, PoolId, PurchaseId};
 use bursar_domain::ledger::Refusal;
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::organization::OrganizationState;
 use bursar_domain::purchase::{ApprovalBasis, PurchaseEvent, PurchaseState, apply};
+use bursar_domain::{Currency, Money};
 use bursar_entity::{organization, pool, pool_head, purchase};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 use serde_json::json;
@@ -32,6 +32,8 @@ pub struct PurchaseRequest {
     pub buying: Buying,
     /// In which currency; none: the organization's.
     pub currency: Option<Currency>,
+    /// What the buyer expects it to cost; none: whatever it does.
+    pub expected_total: Option<Money>,
     /// Why it is wanted.
     pub note: Option<String>,
     /// The client's idempotency key.
@@ -54,15 +56,17 @@ pub struct Requested {
 ///
 /// # Errors
 /// What is wrong with the request, by its field; [`Conflict::PriceNotAvailable`], [`Conflict::QuoteRequired`] and
-/// [`Conflict::QuoteExpired`] when there is no price; [`Error::IdempotencyConflict`]; what the database answers.
+/// [`Conflict::QuoteExpired`] when there is no price; [`Conflict::QuoteInvalid`] when the quote token is none of the
+/// organization's; [`Conflict::TotalChanged`] when it does not cost what is expected; [`Error::IdempotencyConflict`]; what
+/// the database answers.
 pub async fn request(
     context: &Context,
     pool: &Authorized<pool::Model>,
     request: PurchaseRequest,
 ) -> Result<Requested> {
-    let PurchaseRequest { buying, currency, note, key, dry_run } = request;
+    let PurchaseRequest { buying, currency, expected_total: expected, note, key, dry_run } = request;
     let note = text::optional_note("note", note.as_deref())?;
-    let form = form(pool.id, &buying, currency, note.as_deref());
+    let form = form(pool.id, &buying, (currency, expected), note.as_deref());
     let idempotency = Idempotency::new("requestPurchase", &key, &form);
     let (tenant, clock) = (pool.tenant(), context.clock.clone());
     let field = buying.field();
@@ -70,7 +74,11 @@ pub async fn request(
     let actor = pool.actor().clone();
     let work = db::work(move |txn| {
         let (clock, actor, wanted) = (clock.clone(), actor.clone(), wanted.clone());
-        Box::pin(async move { request_in(txn, (tenant, &actor), &clock, wanted).await })
+        Box::pin(async move {
+            let requested = request_in(txn, (tenant, &actor), &clock, wanted).await?;
+            as_expected(&requested, expected)?;
+            Ok(requested)
+        })
     });
     if dry_run {
         return context.db.rehearse(tenant, work).await;
@@ -84,19 +92,41 @@ pub async fn request(
     }
 }
 
+/// Refuses what does not cost what the buyer expects. What was requested before has cost that then, and may cost less now.
+fn as_expected(requested: &Requested, expected: Option<Money>) -> Result<()> {
+    let purchase = &requested.purchase;
+    let total = Money { minor: purchase.total, currency: purchase.currency };
+    match expected {
+        Some(expected) if expected != total && !requested.replayed => {
+            let reason = format!("It costs {total}, and {expected} was expected.");
+            Err(Error::conflict(Conflict::TotalChanged { expected, total }, "expectedTotal", reason))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What was asked for, in canonical form.
-fn form(pool: PoolId, buying: &Buying, currency: Option<Currency>, note: Option<&str>) -> Canonical {
+fn form(
+    pool: PoolId,
+    buying: &Buying,
+    (currency, expected): (Option<Currency>, Option<Money>),
+    note: Option<&str>,
+) -> Canonical {
     let mut form = Canonical::of("purchase");
     form.id(pool);
     match buying {
         Buying::Package(code) => _ = form.text(code),
         Buying::Credits(credits) => _ = form.text("credits").number(credits.get()),
         Buying::Quote(quote) => _ = form.text("quote").id(*quote),
+        Buying::Quoted { token, .. } => _ = form.text("token").text(token),
     }
     form.option(note, |form, note| _ = form.text(note));
     // Left out it has left no trace in requests of earlier versions, which may be repeated.
     if let Some(currency) = currency {
         form.text(currency.code());
+    }
+    if let Some(expected) = expected {
+        form.text("expected total").number(expected.minor).text(expected.currency.code());
     }
     form
 }
@@ -211,7 +241,7 @@ fn facts(purchase: &purchase::Model, offer: &Offer) -> serde_json::Value {
 /// An error about what is bought, with the name of the field that says so in the input at hand.
 fn named(error: Error, name: &'static str) -> Error {
     fn is_own(field: &str) -> bool {
-        matches!(field, "package" | "credits" | "quoteId")
+        matches!(field, "package" | "credits" | "quoteId" | "quoteToken")
     }
     match error {
         Error::Invalid { field, reason } if is_own(&field) => Error::Invalid { field: name.into(), reason },

@@ -2,19 +2,22 @@
 //!
 //! A reversal is written when it is asked for or told of. From then on the purchase and its documents say so. What it
 //! takes back is booked in the same transaction, unless something stands in the way: a pool is closed, the organization
-//! is suspended, the credits have not come in yet, or a dispute of the same payment is open. Then it waits, and whoever
-//! lifts what stands in the way books it (see [`book_waiting`]).
+//! is suspended, the credits have not come in yet. Then it waits, and whoever lifts what stands in the way books it (see
+//! [`book_waiting`]). Of a refund only as much waits for an open dispute of the same payment as nothing but what the
+//! dispute holds could be taken for: the rest is booked at once.
 //!
 //! Credits of one purchase may lie in several pools and in several lots: they are moved, and go on in new lots. The
-//! heads of all pools where some lie are locked before anything of a reversal is read that decides what is booked.
+//! heads of the organization's pools are locked, in order, before anything of a reversal is read that decides what is booked.
 
 mod money;
 mod places;
 mod told;
+mod undone;
 
 pub use money::reconciliation;
-pub(super) use places::{Places, Spot, lock_places, lots_of};
+pub(super) use places::{Places, Spot, lock_places, lots_of, reaches};
 pub(super) use told::{Told, hear};
+pub(super) use undone::is_to_be_undone;
 
 pub(super) use super::disputes::dispute_told;
 pub(super) use super::refund::refund_told;
@@ -22,7 +25,6 @@ pub(super) use super::refund::refund_told;
 use std::collections::BTreeSet;
 
 use bursar_domain::id::{EntryId, PaymentId, PoolId, PurchaseId, ReversalId};
-use bursar_domain::invoice::DocumentKind;
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{Command, CommandId, Instruction};
 use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, apply};
@@ -36,15 +38,13 @@ use sea_orm::{
 };
 use serde_json::{Value, json};
 
-use self::places::reaches;
+use super::documents::issue_credit_note;
 use super::invoice::invoice_credited_in;
-use super::{Selling, disputes, lock, refund, refused, title, write_purchase};
+use super::{Selling, disputes, lock, refund, refused, write_purchase};
 use crate::audit;
 use crate::auth::{Actor, Standing};
-use crate::billing::{Issue, document_of, issue_document};
-use crate::catalog;
 use crate::changes::{Change, Subject};
-use crate::db::{Tenant, Txn};
+use crate::db::{self, Tenant, Txn};
 use crate::error::{Error, Result};
 use crate::global_id;
 use crate::idempotency::Idempotency;
@@ -97,12 +97,26 @@ pub(super) fn share_of(
 }
 
 /// Whether something of a reversal is still to be booked.
-fn is_waiting(row: &reversal::Model) -> bool {
+pub(super) fn is_waiting(row: &reversal::Model) -> bool {
     match row.state {
         ReversalState::Open => row.held_at.is_none(),
         ReversalState::Succeeded | ReversalState::Lost | ReversalState::Won => row.booked_at.is_none(),
-        ReversalState::Pending | ReversalState::Failed => false,
+        ReversalState::Failed => is_to_be_undone(row),
+        ReversalState::Pending => false,
     }
+}
+
+/// The same, of all reversals, in the database.
+pub(super) fn all_waiting() -> Condition {
+    let state = reversal::Column::State;
+    let open = state.eq(ReversalState::Open).and(reversal::Column::HeldAt.is_null());
+    let ended = [ReversalState::Succeeded, ReversalState::Lost, ReversalState::Won];
+    let ended = state.is_in(ended).and(reversal::Column::BookedAt.is_null());
+    let taken = Condition::any()
+        .add(reversal::Column::TakenCredits.gt(0_i64))
+        .add(reversal::Column::TakenValue.gt(0_i64));
+    let failed = Condition::all().add(state.eq(ReversalState::Failed)).add(taken);
+    Condition::any().add(open).add(ended).add(failed)
 }
 
 /// Books what is to be booked of a purchase's reversals, as far as nothing stands in the way. Answers all of them as
@@ -114,9 +128,12 @@ pub(super) async fn book(
     let mut rows = of_purchase(desk.txn, desk.tenant, purchase.id).await?;
     let (mut tried, mut committed) = (BTreeSet::new(), Vec::new());
     loop {
-        // Disputes come first: a refund waits for their end.
+        // What is undone comes first, then disputes: a refund leaves them what they hold.
         let next = rows.iter().filter(|row| is_waiting(row) && !tried.contains(&row.id));
-        let next = next.min_by_key(|row| (row.kind == ReversalKind::Refund, row.id)).cloned();
+        let rank = |row: &&reversal::Model| {
+            (row.state != ReversalState::Failed, row.kind == ReversalKind::Refund, row.id)
+        };
+        let next = next.min_by_key(rank).cloned();
         let Some(next) = next else { break };
         let (id, closing) = (next.id, matches!(next.state, ReversalState::Won | ReversalState::Lost));
         tried.insert(id);
@@ -125,12 +142,22 @@ pub(super) async fn book(
             ReversalState::Open => disputes::hold(desk, (purchase, &places), &rows, next).await?,
             _ if closing && !places.are_open(places.claimed().map(|(pool, ..)| pool)) => None,
             ReversalState::Won => Some((reversal::Model { booked_at: Some(desk.now), ..next }, Vec::new())),
+            ReversalState::Failed => undone::give_again(desk, (purchase, &places), next).await?,
             _ => refund::take_back(desk, (purchase, &places), &rows, next).await?,
         };
         let Some((booked, changes)) = booked else { continue };
         write_reversal(desk.txn, &booked).await?;
         committed.extend(changes);
         rows.iter_mut().filter(|row| row.id == id).for_each(|row| *row = booked.clone());
+        if booked.state == ReversalState::Failed {
+            // No more counts of the others than was paid. Now more of them does.
+            let capped = |row: &&mut reversal::Model| is_returned(row) && row.taken_value < row.amount;
+            for other in rows.iter_mut().filter(capped) {
+                other.booked_at = None;
+                write_reversal(desk.txn, other).await?;
+                tried.remove(&other.id);
+            }
+        }
         if closing {
             let changes = disputes::let_go(desk, purchase, &booked).await?;
             if changes.is_empty() {
@@ -201,11 +228,19 @@ pub(super) async fn carry_on(
         }
     }
     let was = json!({ "state": before.map(|row| row.state.as_str()), "purchase": purchase.state.as_str() });
-    let purchase = match is_returned(&after) {
-        true => return_money(desk, selling, (purchase, payment), &after).await?,
-        false => purchase,
+    let undone = before.is_some_and(is_returned) && after.state == ReversalState::Failed;
+    let mut committed = Vec::new();
+    let purchase = match (is_returned(&after), undone) {
+        (true, _) => return_money(desk, selling, (purchase, payment), &after).await?,
+        (false, true) => {
+            let (purchase, changes) = undone::take_money(desk, selling, (purchase, payment), &after).await?;
+            committed.extend(changes);
+            purchase
+        }
+        (false, false) => purchase,
     };
-    let (rows, mut committed) = book(desk, &purchase).await?;
+    let (rows, changes) = book(desk, &purchase).await?;
+    committed.extend(changes);
     let after = rows.into_iter().find(|row| row.id == after.id).unwrap_or(after);
     let action = match after.kind {
         ReversalKind::Refund => "refundPurchase",
@@ -263,24 +298,8 @@ async fn return_money(
     if payment.provider == PaymentProvider::Invoice && payment.state != PaymentState::Paid {
         invoice_credited_in(txn, tenant, clock, purchase.id, more).await?;
     }
-    let package = catalog::package_of_version(txn, purchase.package_version_id).await?;
-    let package = package.ok_or_else(|| Error::internal("a purchase of no package"))?;
-    let corrects =
-        document_of(txn, tenant, purchase.id, &[DocumentKind::Receipt, DocumentKind::Invoice]).await?;
-    // By its id the note is found again.
-    let named = global_id::encode(row.id);
-    let note = row.reason.as_ref().map_or_else(|| named.clone(), |reason| format!("{named}: {reason}"));
-    let issue = Issue {
-        kind: DocumentKind::CreditNote,
-        purchase: &purchase,
-        title: &title(&purchase, &package),
-        total: more,
-        corrects: corrects.as_ref(),
-        purchase_order: None,
-        due_at: None,
-        note: Some(&note),
-    };
-    issue_document(txn, (tenant, &selling.settings.seller), clock, issue).await?;
+    let credits = share_of(&purchase, &rows, row.id, more);
+    issue_credit_note(txn, selling, tenant, (&purchase, row), (more, credits)).await?;
     Ok(purchase)
 }
 
@@ -295,6 +314,9 @@ pub(super) async fn write_reversal(txn: &Txn, row: &reversal::Model) -> Result<(
         held_credits: Set(row.held_credits),
         held_at: Set(row.held_at),
         booked_at: Set(row.booked_at),
+        taken_credits: Set(row.taken_credits),
+        taken_value: Set(row.taken_value),
+        for_nothing: Set(row.for_nothing),
         ..Default::default()
     };
     reversal::Entity::update(row).exec_without_returning(txn).await?;
@@ -322,6 +344,37 @@ pub(super) async fn keep_organization(txn: &Txn, tenant: Tenant) -> Result<()> {
     row.map(|_| ()).ok_or(Error::not_found("organization"))
 }
 
+/// In how many seconds a refund of which a part waits for a dispute is looked at again.
+pub(super) const LOOK_AGAIN_SECONDS: i64 = 60;
+
+/// Books what can be booked now of a refund of which a part waits for a dispute: credits may have come free by other ways
+/// than its end. Answers when to look again; none: nothing waits any more.
+///
+/// # Errors
+/// What the database answers.
+pub async fn reversal_due(selling: &Selling, tenant: Tenant, id: ReversalId) -> Result<Option<Timestamp>> {
+    let own = selling.clone();
+    let work = db::work(move |txn| {
+        let own = own.clone();
+        Box::pin(async move {
+            let row = tenant.find::<reversal::Entity>().filter(reversal::Column::Id.eq(id)).one(txn).await?;
+            let Some(row) = row.filter(is_waiting) else { return Ok((None, Vec::new())) };
+            let (purchase, _) = lock_payment(txn, tenant, row.payment_id).await?;
+            let (actor, now) = (Actor::system(None), own.context().clock.now());
+            let desk = Desk { txn, ledger: &own.ledger, tenant, actor: &actor, now };
+            let (rows, mut committed) = book(desk, &purchase).await?;
+            if !committed.is_empty() {
+                committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(purchase.id) });
+            }
+            let waits = rows.iter().any(|row| row.id == id && is_waiting(row));
+            Ok((waits.then(|| now.plus_seconds(LOOK_AGAIN_SECONDS)), committed))
+        })
+    });
+    let (next, committed) = selling.context().db.write(tenant, work).await?;
+    selling.context().changes.announce(&committed);
+    Ok(next)
+}
+
 /// Books what waits of reversals and can be booked now, in all pools or, when one was opened, of those purchases that
 /// have something to do with it. The heads of those pools are locked. Answers what is to be announced.
 pub(super) async fn book_waiting(
@@ -331,18 +384,17 @@ pub(super) async fn book_waiting(
     pool: Option<PoolId>,
 ) -> Result<Vec<Change>> {
     let desk = Desk { txn, ledger, tenant, actor, now: ledger.context().clock.now() };
-    let state = reversal::Column::State;
-    let open = state.eq(ReversalState::Open).and(reversal::Column::HeldAt.is_null());
-    let ended = [ReversalState::Succeeded, ReversalState::Lost, ReversalState::Won];
-    let ended = state.is_in(ended).and(reversal::Column::BookedAt.is_null());
-    let waiting = Condition::any().add(open).add(ended);
-    let waiting = tenant.find::<reversal::Entity>().filter(waiting).all(txn).await?;
-    let purchases: BTreeSet<PurchaseId> = waiting.into_iter().map(|row| row.purchase_id).collect();
+    let waiting = tenant.find::<reversal::Entity>().filter(all_waiting()).all(txn).await?;
+    // What is to be given back may have been taken where nothing lies any more.
+    let undone = waiting.iter().filter(|row| is_to_be_undone(row)).map(|row| row.purchase_id);
+    let undone: BTreeSet<PurchaseId> = undone.collect();
+    let purchases: BTreeSet<PurchaseId> = waiting.iter().map(|row| row.purchase_id).collect();
     let mut committed = Vec::new();
     for id in purchases {
         let row = tenant.find::<purchase::Entity>().filter(purchase::Column::Id.eq(id)).one(txn).await?;
         let row = row.ok_or_else(|| Error::internal("a reversal of no purchase"))?;
         if let Some(pool) = pool
+            && !undone.contains(&id)
             && !reaches(txn, tenant, &row, pool).await?
         {
             continue;

@@ -4,8 +4,9 @@ use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseState};
 use bursar_entity::{organization, payment, purchase};
 
 use super::Selling;
-use super::book::book_payment;
+use super::book::{Booked, Came, book_payment};
 use super::checkout::{Checkout, CheckoutLink, lock_checkout, read};
+use super::closing::close_sessions;
 use crate::auth::Actor;
 use crate::db;
 use crate::error::{Conflict, Error, Result};
@@ -34,19 +35,22 @@ pub async fn pay_sandbox(selling: &Selling, link: &CheckoutLink, origin: Option<
             let (purchase, payment) = lock_checkout(txn, tenant, id).await?;
             if payment.state == PaymentState::Paid {
                 let checkout = read(txn, tenant, id).await?;
-                return Ok((Settled { checkout, already: true }, Vec::new()));
+                let nothing = Booked { changes: Vec::new(), closed: Vec::new() };
+                return Ok((Settled { checkout, already: true }, nothing));
             }
             let organization = tenant.find::<organization::Entity>().one(txn).await?;
             let organization = organization.ok_or(Error::not_found("checkout"))?;
             payable(&own, &organization, &purchase, &payment)?;
             let name = global_id::encode(payment.id);
-            let committed = book_payment(txn, &own, tenant, (purchase, payment), &name, &actor).await?;
+            let booked =
+                book_payment(txn, &own, tenant, (purchase, payment), Came::Taken(&name), &actor).await?;
             let checkout = read(txn, tenant, id).await?;
-            Ok((Settled { checkout, already: false }, committed))
+            Ok((Settled { checkout, already: false }, booked))
         })
     });
-    let (settled, committed) = selling.context().db.write(tenant, work).await?;
-    selling.context().changes.announce(&committed);
+    let (settled, booked) = selling.context().db.write(tenant, work).await?;
+    selling.context().changes.announce(&booked.changes);
+    close_sessions(selling, tenant, &booked.closed).await;
     Ok(settled)
 }
 

@@ -6,27 +6,30 @@
 //! provider's own name only: one that is not known yet is asked for and settled first.
 
 use bursar_domain::id::{ParkedPaymentId, PaymentId};
-use bursar_domain::pricing::UnitPrice;
 use bursar_domain::purchase::{
     ParkedReason, PaymentProvider, PaymentState, PurchaseEvent, PurchaseRefusal, apply,
 };
 use bursar_entity::{payment, purchase};
 use sea_orm::{ColumnTrait, QueryFilter};
-use serde_json::json;
 
-pub(super) use super::book::{book_failure, book_payment};
-use super::checkout::{close_sessions, give_up_in, lock_checkout};
+use super::agreed::{at_what_was_paid, mismatch};
+use super::awaited::await_in;
+pub(super) use super::book::{Came, book_failure, book_payment};
+use super::checkout::{give_up_in, lock_checkout};
+use super::closing::close_sessions;
+use super::foreign::{by_its_bill, by_its_checkout, park_odd, unpark};
 use super::parked::{Parking, find_parked, park};
 use super::payment_methods::method_told;
-use super::{Selling, close_open_payments, dispute_told, refund_told, write_payment};
+use super::top_up::name_charge;
+use super::{Selling, dispute_told, refund_told};
 use crate::auth::Actor;
 use crate::changes::{Change, Subject};
 use crate::context::Context;
 use crate::db::scope::find_across;
 use crate::db::{self, Fault, Scope, Tenant, Txn, fault};
 use crate::error::{Error, Result};
+use crate::global_id;
 use crate::payments::{PaidState, ProviderError, ProviderEvent, ProviderPayment};
-use crate::{audit, global_id};
 
 /// What has become of what a provider told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,10 @@ pub async fn settle(
 ) -> Result<Outcome> {
     match event {
         ProviderEvent::Payment(told) => payment_told(selling, provider, told, origin).await,
+        ProviderEvent::Foreign { told, invoice } => {
+            let told = by_its_bill(selling, provider, told, invoice).await?;
+            payment_told(selling, provider, told, origin).await
+        }
         ProviderEvent::Refund(told) => {
             let found = known(selling, provider, &told.payment, origin.clone()).await?;
             match found {
@@ -82,6 +89,7 @@ pub async fn settle(
         ProviderEvent::SetUp { session, organization, ours, intent } => {
             method_told(selling, provider, session, organization, ours, intent, origin).await
         }
+        ProviderEvent::NotUnderstood(odd) => park_odd(selling, provider, odd, origin).await,
         ProviderEvent::Other => Ok(Outcome::Ignored),
     }
 }
@@ -146,7 +154,15 @@ async fn payment_told(
         return Ok(Outcome::Ignored);
     }
     let context = selling.context();
-    let Some(row) = find_told(context, provider, &told).await? else {
+    let (told, row) = match find_told(context, provider, &told).await? {
+        Some(row) => (told, Some(row)),
+        None => {
+            let told = by_its_checkout(selling, provider, told).await?;
+            let row = find_told(context, provider, &told).await?;
+            (told, row)
+        }
+    };
+    let Some(row) = row else {
         let detail = match &told.ours {
             Some(_) => "There is no such payment of ours.",
             None => "It names no payment of ours.",
@@ -161,9 +177,14 @@ async fn payment_told(
         let (own, said, actor) = (own.clone(), said.clone(), actor.clone());
         Box::pin(async move { told_in(txn, &own, (tenant, &actor), id, &said).await })
     });
-    let next = match context.db.write(tenant, work).await {
-        // Two payments of ours cannot have the same name at the provider.
-        Err(Error::Database(error)) if matches!(fault(&error), Fault::Unique(_)) => Next::Park(
+    let next = match context.db.write(tenant, work.clone()).await {
+        // Something else was there already. What another one has written at the same time can be seen now; if it was not
+        // that, this is a fault of ours, and the provider tells again.
+        Err(error) if is_not_unique(&error) && !is_bound(&error) => context.db.write(tenant, work).await,
+        next => next,
+    };
+    let next = match next {
+        Err(error) if is_bound(&error) => Next::Park(
             ParkedReason::Unknown,
             "The provider has given its name to another payment.".to_owned(),
         ),
@@ -173,10 +194,33 @@ async fn payment_told(
         Next::Done(outcome, changes, closed) => {
             context.changes.announce(&changes);
             close_sessions(selling, tenant, &closed).await;
+            if told.state == PaidState::Paid {
+                unpark(selling, provider, &told, origin).await?;
+            }
             Ok(outcome)
         }
-        Next::Park(reason, detail) => cannot_book(selling, provider, told, (reason, detail), origin).await,
+        Next::Park(reason, detail) => {
+            // One that names itself by the provider's name only is known by that.
+            let ours = told.ours.clone().or_else(|| Some(global_id::encode(id)));
+            let told = ProviderPayment { ours, ..told };
+            cannot_book(selling, provider, told, (reason, detail), origin).await
+        }
     }
+}
+
+/// Whether a row was refused because something of it has to be unique and is not.
+pub(super) fn is_not_unique(error: &Error) -> bool {
+    matches!(error, Error::Database(error) if matches!(fault(error), Fault::Unique(_)))
+}
+
+/// Whether it was refused because another payment of ours, of whatever purchase and organization, has the provider's name
+/// already: no two can.
+pub(super) fn is_bound(error: &Error) -> bool {
+    let Error::Database(error) = error else { return false };
+    let Fault::Unique(what) = fault(error) else { return false };
+    // PostgreSQL names the index, SQLite its columns.
+    ["payment_provider", "payment_once"].contains(&what.as_str())
+        || what.ends_with("payment.provider_payment")
 }
 
 /// Does what is told of a payment, with its purchase locked.
@@ -211,24 +255,23 @@ async fn told_in(
     match &told.state {
         PaidState::Paid => paid_in(txn, selling, (tenant, actor), (purchase, payment), told).await,
         // That it is under way is old news of one that is, or that has failed since.
-        PaidState::Pending if matches!(payment.state, PaymentState::Pending | PaymentState::Failed) => {
+        PaidState::Pending
+            if matches!(
+                payment.state,
+                PaymentState::Pending | PaymentState::Parked | PaymentState::Failed
+            ) =>
+        {
             Ok(Next::done(Outcome::Already))
         }
         PaidState::Pending => {
-            let pending = PaymentState::Pending;
-            // Nobody is to pay at another checkout meanwhile. An invoice is out and stays.
-            let closed = match purchase.invoiced {
-                true => Vec::new(),
-                false => close_others(txn, tenant, &payment).await?,
-            };
-            let was = json!({ "payment": payment.state.as_str() });
-            let is = json!({ "payment": pending.as_str(), "pendingPayment": global_id::encode(payment.id) });
-            write_payment(txn, &payment::Model { state: pending, ..payment }).await?;
-            let awaited = audit::Change::updated("awaitPayment", purchase.id, was, is);
-            audit::record(txn, tenant, clock, actor, awaited).await?;
+            let becomes = (PaymentState::Pending, "awaitPayment");
+            let closed = await_in(txn, (tenant, actor), clock, (purchase, payment), becomes).await?;
             Ok(Next::Done(Outcome::Recorded, vec![change], closed))
         }
-        PaidState::Failed(_) if payment.state == PaymentState::Failed => Ok(Next::done(Outcome::Already)),
+        // Also of one whose money has come, other than agreed on: the vendor decides about that.
+        PaidState::Failed(_) if matches!(payment.state, PaymentState::Failed | PaymentState::Parked) => {
+            Ok(Next::done(Outcome::Already))
+        }
         PaidState::Failed(reason) => {
             book_failure(txn, selling, tenant, (purchase, payment), reason, actor).await?;
             Ok(Next::Done(Outcome::Recorded, vec![change], Vec::new()))
@@ -251,7 +294,10 @@ async fn paid_in(
     told: &ProviderPayment,
 ) -> Result<Next> {
     match apply(purchase.state, purchase.invoiced, PurchaseEvent::Paid) {
-        Err(PurchaseRefusal::AlreadyPaid) => {
+        Err(PurchaseRefusal::AlreadyPaid { .. }) => {
+            if name_charge(txn, selling, (tenant, actor), &payment, told.reference()).await? {
+                return Ok(Next::done(Outcome::Recorded));
+            }
             let detail = "The purchase was paid before, by another payment.".to_owned();
             return Ok(Next::Park(ParkedReason::PaidTwice, detail));
         }
@@ -262,64 +308,10 @@ async fn paid_in(
         }
         Ok(_) => {}
     }
-    let closed = close_others(txn, tenant, &payment).await?;
     let name = told.reference().to_owned();
     let purchase = at_what_was_paid(purchase, payment.amount);
-    let changes = book_payment(txn, selling, tenant, (purchase, payment), &name, actor).await?;
-    Ok(Next::Done(Outcome::Booked, changes, closed))
-}
-
-/// Closes the checkouts of a purchase that are still open, and answers those beside that of a payment, whose row is still
-/// to be written. The purchase is locked.
-async fn close_others(txn: &Txn, tenant: Tenant, payment: &payment::Model) -> Result<Vec<String>> {
-    let own = global_id::encode(payment.id);
-    let closed = close_open_payments(txn, tenant, payment.purchase_id).await?;
-    Ok(closed.into_iter().filter(|id| *id != own).collect())
-}
-
-/// The purchase at what was paid for it. A checkout that was opened before the price fell is closed at the provider, but
-/// may be paid all the same.
-fn at_what_was_paid(purchase: purchase::Model, total: i64) -> purchase::Model {
-    if total == purchase.total {
-        return purchase;
-    }
-    let unit_price = UnitPrice::of(total, purchase.credits).unwrap_or(purchase.unit_price);
-    purchase::Model { total, unit_price, ..purchase }
-}
-
-/// What a provider says of a payment that differs from what was agreed on.
-fn mismatch(
-    purchase: &purchase::Model,
-    payment: &payment::Model,
-    told: &ProviderPayment,
-) -> Option<(ParkedReason, String)> {
-    let differs =
-        |what: &str, expected: &str, came: &str| format!("{what}: {expected} was expected, {came} came.");
-    let organization = global_id::encode(payment.organization_id);
-    let named = told.organization.as_deref();
-    // Whatever names a payment of ours names its organization: we have put both there.
-    if named.is_some_and(|named| named != organization) || told.ours.is_some() && named.is_none() {
-        let detail = differs("organization", &organization, named.unwrap_or("none"));
-        return Some((ParkedReason::OrganizationMismatch, detail));
-    }
-    if told.currency != payment.currency.code() {
-        let detail = differs("currency", payment.currency.code(), &told.currency);
-        return Some((ParkedReason::CurrencyMismatch, detail));
-    }
-    if told.amount != payment.amount {
-        let detail = differs("amount", &payment.amount.to_string(), &told.amount.to_string());
-        return Some((ParkedReason::AmountMismatch, detail));
-    }
-    if let Some(named) = told.purchase.as_deref().filter(|named| *named != global_id::encode(purchase.id)) {
-        let detail = differs("purchase", &global_id::encode(purchase.id), named);
-        return Some((ParkedReason::Unknown, detail));
-    }
-    match (&payment.provider_session, &told.session) {
-        (Some(known), Some(named)) if known != named => {
-            Some((ParkedReason::Unknown, differs("checkout", known, named)))
-        }
-        _ => None,
-    }
+    let booked = book_payment(txn, selling, tenant, (purchase, payment), Came::Taken(&name), actor).await?;
+    Ok(Next::Done(Outcome::Booked, booked.changes, booked.closed))
 }
 
 /// Parks money that cannot be booked, unless it was booked already. What is no money yet only leaves a line in the log.
@@ -385,7 +377,10 @@ async fn refunded(
         }
     };
     let mut last = Outcome::Already;
-    for told in refunds {
+    for odd in refunds.odd {
+        last = park_odd(selling, provider, odd, origin.clone()).await?;
+    }
+    for told in refunds.items {
         let outcome = match found {
             Some((tenant, id)) => refund_told(selling, tenant, id, &told, origin.clone()).await?,
             None => {
@@ -419,7 +414,8 @@ async fn nobodys(
     park(selling, provider, parking, origin).await
 }
 
-fn unreachable(reason: &str) -> Error {
+/// A provider that cannot be asked.
+pub(super) fn unreachable(reason: &str) -> Error {
     tracing::warn!(%reason, "the payment provider cannot be asked");
     Error::Unavailable("The payment provider cannot be reached.")
 }

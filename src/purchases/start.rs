@@ -4,23 +4,26 @@
 use bursar_domain::id::PaymentId;
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::pricing::PriceBasis;
-use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, PurchaseState, apply};
+use bursar_domain::purchase::{
+    PaymentProvider, PaymentState, PurchaseEvent, PurchaseRefusal, PurchaseState, apply,
+};
 use bursar_entity::{organization, payment, purchase};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::{Value, json};
 
-use super::checkout::{close_session, close_sessions, lock_checkout, order, page, title};
+use super::checkout::{is_package, lock_checkout, order, page, title};
+use super::closing::{be_closed, close_checkouts, close_session, close_sessions};
 use super::settle::book_failure;
-use super::{Selling, close_open_payments, lock, nothing_under_way, refused, write_payment, write_purchase};
+use super::{Selling, lock, nothing_parked, nothing_pending, refused, write_payment, write_purchase};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Authorized};
-use crate::catalog::{self, Buying};
+use crate::catalog::{self, Buying, Package};
 use crate::clock::Clock;
 use crate::db::{self, Fault, Tenant, Txn, fault};
 use crate::error::{Conflict, Error, Result};
 use crate::global_id;
 use crate::idempotency::Idempotency;
-use crate::payments::{OpenedCheckout, Order, ProviderError};
+use crate::payments::{OpenedCheckout, Order, Provider, ProviderError, REUSED};
 
 /// What is needed to start a checkout.
 #[derive(Clone, Debug)]
@@ -57,7 +60,7 @@ struct Begun {
 /// Starts a checkout of a purchase. An earlier one that is still open is closed: there is one at a time.
 ///
 /// # Errors
-/// [`Conflict::State`] when it cannot be paid or the provider refuses; [`Conflict::QuoteExpired`];
+/// [`Conflict::Purchase`] when it cannot be paid; [`Conflict::State`] when the provider refuses; [`Conflict::QuoteExpired`];
 /// [`Error::IdempotencyConflict`]; [`Error::Unavailable`] when the provider cannot be reached: the same key goes on
 /// then; what the database answers.
 pub async fn start_checkout(
@@ -105,10 +108,14 @@ async fn open_page(selling: &Selling, (tenant, actor): (Tenant, &Actor), begun: 
         return Ok(Started { purchase, payment, url, replayed });
     };
     let asked = ask_for(selling, tenant, &purchase, &payment).await?;
-    match provider.open_checkout(&asked).await {
+    match open_at(provider, &asked).await {
         Ok(opened) => {
-            let url = Some(opened.url.clone());
             let payment = keep_session(selling, tenant, payment.id, opened).await?;
+            if matches!(payment.state, PaymentState::Cancelled | PaymentState::Failed) {
+                // It was closed meanwhile, and now its name is known.
+                close_sessions(selling, tenant, std::slice::from_ref(&asked.payment)).await;
+            }
+            let url = payment.provider_url.clone();
             Ok(Started { purchase, payment, url, replayed })
         }
         Err(ProviderError::Unreachable(reason)) => {
@@ -122,14 +129,15 @@ async fn open_page(selling: &Selling, (tenant, actor): (Tenant, &Actor), begun: 
                 ProviderError::NotFound | ProviderError::Unreachable(_) => "not_found".to_owned(),
             };
             fail(selling, (tenant, actor), payment.id, &code).await?;
-            let reason = format!("The payment provider refuses: {code}. Start another checkout.");
+            let reason =
+                format!("The payment provider has refused the checkout ({code}). Start another one.");
             Err(Error::conflict(Conflict::State, "purchaseId", reason))
         }
     }
 }
 
 /// What the provider is asked for.
-async fn ask_for(
+pub(super) async fn ask_for(
     selling: &Selling,
     tenant: Tenant,
     purchase: &purchase::Model,
@@ -138,34 +146,59 @@ async fn ask_for(
     let snapshot = selling.context().db.read(tenant).await?;
     let organization = tenant.find::<organization::Entity>().one(&snapshot).await?;
     let organization = organization.ok_or(Error::not_found("organization"))?;
-    let package = catalog::package_of_version(&snapshot, purchase.package_version_id).await?;
-    let package = package.ok_or_else(|| Error::internal("a purchase without its package"))?;
+    let package = package_of(&snapshot, purchase).await?;
     Ok(order(selling, &organization, purchase, payment, &title(purchase, &package)))
 }
 
-/// Writes what the provider has opened. When the payment was closed meanwhile, so is what was opened.
-async fn keep_session(
+/// Has a provider open a checkout, or tell of the one that it has opened for the same payment before.
+pub(super) async fn open_at(
+    provider: &dyn Provider,
+    asked: &Order,
+) -> std::result::Result<OpenedCheckout, ProviderError> {
+    match provider.open_checkout(asked).await {
+        // It was asked in other words before, by other settings, and may have opened something that nobody knows.
+        Err(ProviderError::Refused { code }) if code == REUSED => provider.reopen_checkout(asked).await,
+        opened => opened,
+    }
+}
+
+/// The package of a purchase.
+async fn package_of(txn: &Txn, purchase: &purchase::Model) -> Result<Package> {
+    let package = catalog::package_of_version(txn, purchase.package_version_id).await?;
+    package.ok_or_else(|| Error::internal("a purchase without its package"))
+}
+
+/// Writes what the provider has opened, unless something else that it has opened for the payment was written before: then
+/// that is to be paid, and this is closed. What was closed meanwhile is to be closed by whoever calls; for one that has
+/// failed meanwhile, timed work does so, too.
+pub(super) async fn keep_session(
     selling: &Selling,
     tenant: Tenant,
     id: PaymentId,
     opened: OpenedCheckout,
 ) -> Result<payment::Model> {
+    let (session, clock) = (opened.session.clone(), selling.context().clock.clone());
     let work = db::work(move |txn| {
-        let opened = opened.clone();
+        let (opened, clock) = (opened.clone(), clock.clone());
         Box::pin(async move {
             let (_, payment) = lock_checkout(txn, tenant, id).await?;
+            let is_it = payment.provider_session.is_none() || payment.provider_session == opened.session;
+            let url = Some(opened.url).filter(|_| is_it);
             let kept = payment::Model {
                 provider_session: payment.provider_session.clone().or(opened.session),
-                provider_url: payment.provider_url.clone().or(Some(opened.url)),
+                provider_url: payment.provider_url.clone().or(url),
                 ..payment
             };
             write_payment(txn, &kept).await?;
+            if kept.state == PaymentState::Failed {
+                be_closed(txn, tenant, &clock, &kept).await?;
+            }
             Ok(kept)
         })
     });
     let payment = selling.context().db.write(tenant, work).await?;
-    if payment.state == PaymentState::Cancelled {
-        close_session(selling, &payment).await;
+    if let Some(session) = session.filter(|session| payment.provider_session.as_ref() != Some(session)) {
+        close_session(selling, &payment, &session).await;
     }
     Ok(payment)
 }
@@ -206,18 +239,24 @@ async fn begin(
         return Ok(Begun { purchase: before, payment, closed: Vec::new(), replayed: true });
     }
     let now = clock.now();
+    let started = apply(before.state, before.invoiced, PurchaseEvent::CheckoutStarted);
+    // Else somebody whose money has come would be asked to pay once more, for this purchase or for another one.
+    if !matches!(started, Err(PurchaseRefusal::AlreadyPaid { .. })) {
+        nothing_parked(txn, tenant, &before).await?;
+    }
     let is_waiting = !before.state.is_final() && !before.invoiced;
     if before.state == PurchaseState::Expired || is_waiting && before.valid_until <= now {
-        let reason = "The price was valid until then only; request the purchase again.";
+        let reason = "The price is no longer valid; request the purchase again.";
         return Err(Error::conflict(Conflict::QuoteExpired, "purchaseId", reason));
     }
-    let started = apply(before.state, before.invoiced, PurchaseEvent::CheckoutStarted);
-    let state = started.map_err(|refusal| refused(refusal, "purchaseId"))?.to;
-    nothing_under_way(txn, tenant, before.id).await?;
+    let started = started.map_err(|refusal| refused(refusal, "purchaseId"))?;
+    nothing_pending(txn, tenant, &before).await?;
     let organization = tenant.find::<organization::Entity>().one(txn).await?;
     let organization = organization.ok_or(Error::not_found("organization"))?;
-    let after = purchase::Model { state, ..repriced(txn, (tenant, &organization), clock, &before).await? };
-    let closed = close_open_payments(txn, tenant, before.id).await?;
+    let priced = repriced(txn, (tenant, &organization), clock, &before).await?;
+    let after = purchase::Model { state: started.to, ..priced };
+    let package = package_of(txn, &after).await?;
+    let closed = close_checkouts(txn, tenant, clock, before.id, started.effect).await?;
     let payment = payment::Model {
         organization_id: tenant.id(),
         id: clock.new_id::<PaymentId>(),
@@ -235,6 +274,7 @@ async fn begin(
         provider_url: None,
         payment_method_id: None,
         failure: None,
+        title: Some(title(&after, &package)),
     };
     payment::Entity::insert(payment.clone().into_active_model()).exec_without_returning(txn).await?;
     write_purchase(txn, &after).await?;
@@ -246,7 +286,7 @@ async fn begin(
 
 /// The purchase at the price of this moment, when that is lower than the one that is pinned; else as it is. Nothing else
 /// of it may change by that: the same credits, for as long. What the vendor has quoted costs what was quoted.
-async fn repriced(
+pub(super) async fn repriced(
     txn: &Txn,
     (tenant, organization): (Tenant, &organization::Model),
     clock: &Clock,
@@ -255,7 +295,12 @@ async fn repriced(
     if purchase.price_basis == PriceBasis::Quote {
         return Ok(purchase.clone());
     }
-    let (buying, currency) = (Buying::Credits(purchase.credits), Some(purchase.currency));
+    let package = catalog::package_of_version(txn, purchase.package_version_id).await?;
+    let package = package.filter(|package| is_package(purchase, package));
+    // A package stays that package, with its terms.
+    let buying =
+        package.map_or(Buying::Credits(purchase.credits), |package| Buying::Package(package.row.code));
+    let currency = Some(purchase.currency);
     let offer =
         catalog::offer(txn, tenant, organization, purchase.pool_id, &buying, currency, clock.now()).await;
     let offer = match offer {
@@ -287,9 +332,18 @@ fn told(
     after: &purchase::Model,
     (payment, closed): (&payment::Model, &[String]),
 ) -> (Value, Value) {
-    let mut was = json!({ "state": before.state.as_str() });
+    let was = json!({ "state": before.state.as_str() });
     let opened = global_id::encode(payment.id);
-    let mut is = json!({ "state": after.state.as_str(), "openedPayment": opened, "closedPayments": closed });
+    let is = json!({ "state": after.state.as_str(), "openedPayment": opened, "closedPayments": closed });
+    told_price(before, after, (was, is))
+}
+
+/// Adds the price to what the audit log says, when it has changed.
+pub(super) fn told_price(
+    before: &purchase::Model,
+    after: &purchase::Model,
+    (mut was, mut is): (Value, Value),
+) -> (Value, Value) {
     if before.total != after.total {
         for (facts, row) in [(&mut was, before), (&mut is, after)] {
             facts["totalMinor"] = row.total.into();

@@ -10,6 +10,7 @@
 //! The organization when a purchase begins; purchase and payment when one ends; then the row of the top-up.
 
 mod charge;
+mod left_behind;
 
 use bursar_domain::Timestamp;
 use bursar_domain::id::{PaymentId, PoolId, PurchaseId};
@@ -23,9 +24,12 @@ use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelec
 use serde_json::json;
 
 use self::charge::pursue;
+pub(super) use self::left_behind::{name_charge, require_charged};
+use super::checkout::title;
+use super::closing::close_checkouts;
 use super::payment_methods::{find_method, is_usable};
 use super::request::{Wanted, request_in};
-use super::top_up_settings::{find_top_up, lock_top_up, write_top_up};
+use super::top_up_settings::{find_top_up, lock_top_up, write_top_up, written};
 use super::{Selling, refused, write_purchase};
 use crate::audit::{self, Change};
 use crate::auth::Actor;
@@ -245,17 +249,14 @@ async fn begin(txn: &Txn, selling: &Selling, tenant: Tenant, pool: PoolId) -> Re
     match decide(&facts, now) {
         TopUpDecision::Wait => return Ok(Begun::Nothing(None)),
         TopUpDecision::OverMaximum => {
-            let last_error = Some("The maximum of this month would be exceeded.".to_owned());
-            if row.last_error != last_error {
-                let after = auto_top_up::Model {
-                    state: TopUpState::Ready,
-                    last_error,
-                    retry_at: Some(month.end),
-                    ..row
-                };
-                write_top_up(txn, &after).await?;
-            }
-            return Ok(Begun::Nothing(Some(month.end)));
+            let why = "The maximum of this month would be exceeded.".to_owned();
+            return held_back(txn, row, why, month.end).await;
+        }
+        // The price has risen since the maximum was set. It may fall again.
+        TopUpDecision::OutOfReach => {
+            let price = written(offer.total, offer.currency);
+            let why = format!("The package costs {price}, which is more than the maximum of a month.");
+            return held_back(txn, row, why, now.plus_seconds(LATER_SECONDS)).await;
         }
         TopUpDecision::Buy => {}
     }
@@ -295,6 +296,20 @@ async fn begin(txn: &Txn, selling: &Selling, tenant: Tenant, pool: PoolId) -> Re
     Ok(Begun::Purchase(id))
 }
 
+/// Nothing is bought before an instant: the row says why, and until when.
+async fn held_back(txn: &Txn, row: auto_top_up::Model, why: String, until: Timestamp) -> Result<Begun> {
+    let after = auto_top_up::Model {
+        state: TopUpState::Ready,
+        last_error: Some(why),
+        retry_at: Some(until),
+        ..row.clone()
+    };
+    if after != row {
+        write_top_up(txn, &after).await?;
+    }
+    Ok(Begun::Nothing(Some(until)))
+}
+
 /// Writes the payment by which a purchase that is approved is charged. Its id is the provider's key.
 async fn open_payment(
     txn: &Txn,
@@ -304,11 +319,15 @@ async fn open_payment(
 ) -> Result<()> {
     let clock = &selling.context().clock;
     let started = apply(purchase.state, purchase.invoiced, PurchaseEvent::CheckoutStarted);
-    let state = started.map_err(|refusal| refused(refusal, None))?.to;
+    let started = started.map_err(|refusal| refused(refusal, None))?;
+    let state = started.to;
+    let closed = close_checkouts(txn, tenant, clock, purchase.id, started.effect).await?;
     let mut form = Canonical::of("charge of a top-up");
     form.id(purchase.id).id(method.id);
     // One charge for each purchase: the purchase is the key.
     let idempotency = Idempotency::new("chargeTopUp", &global_id::encode(purchase.id), &form);
+    let package = catalog::package_of_version(txn, purchase.package_version_id).await?;
+    let package = package.ok_or_else(|| Error::internal("a purchase without its package"))?;
     let payment = payment::Model {
         organization_id: tenant.id(),
         id: clock.new_id::<PaymentId>(),
@@ -326,12 +345,14 @@ async fn open_payment(
         provider_url: None,
         payment_method_id: Some(method.id),
         failure: None,
+        title: Some(title(&purchase, &package)),
     };
     payment::Entity::insert(payment.clone().into_active_model()).exec_without_returning(txn).await?;
     let was = json!({ "state": purchase.state.as_str() });
     let is = json!({
         "state": state.as_str(),
         "openedPayment": global_id::encode(payment.id),
+        "closedPayments": closed,
         "paymentMethod": global_id::encode(method.id),
     });
     let change = Change::updated("chargeTopUp", purchase.id, was, is);

@@ -11,7 +11,7 @@
 use bursar_domain::id::PoolId;
 use bursar_domain::ledger::Refusal;
 use bursar_domain::organization::OrganizationState;
-use bursar_domain::top_up::{at_rest, covers};
+use bursar_domain::top_up::{at_rest, covers, reaches};
 use bursar_domain::{Credits, Currency, Money, Timestamp};
 use bursar_entity::{auto_top_up, organization, payment_method, pool};
 use rust_decimal::Decimal;
@@ -19,6 +19,7 @@ use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelec
 use serde_json::{Value, json};
 
 use super::Selling;
+use super::consent_code::{WRONG_CODES, ask};
 use super::payment_methods::{ConsentLink, find_method, is_usable, remove};
 use super::timed::{TOP_UP, be_due};
 use crate::audit::{self, Change};
@@ -58,7 +59,7 @@ pub struct TopUpSet {
 /// Sets how a pool buys by itself. What is under way goes on.
 ///
 /// # Errors
-/// [`Error::Invalid`] at a field, [`Error::NotFound`] at `package`, [`Error::Conflict`] when the pool is archived or the
+/// [`Error::Invalid`] at a field (a maximum that is less than the package costs among them), [`Error::NotFound`] at `package`, [`Error::Conflict`] when the pool is archived or the
 /// package has no price; what the database answers.
 pub async fn set_auto_top_up(
     selling: &Selling,
@@ -75,6 +76,9 @@ pub async fn set_auto_top_up(
     let (row, method) =
         if dry_run { db.rehearse(tenant, work).await? } else { db.write(tenant, work).await? };
     let asked = method.as_ref().filter(|method| row.enabled && !dry_run && method.consented_at.is_none());
+    if asked.is_some() {
+        selling.context().changes.announce_mail();
+    }
     let setup_url = asked.map(|method| selling.link(&ConsentLink::new(&selling.keys, method).path()));
     Ok(TopUpSet { row, method, setup_url })
 }
@@ -103,11 +107,14 @@ async fn set_in(
     let packages = catalog::packages(txn, now).await?;
     let package = packages.into_iter().find(|known| known.row.code == settings.package);
     let package = package.ok_or(Error::not_found("package").at("package"))?;
-    if settings.enabled {
-        // Whether it has a price at all is told now, and not when the credits have run out.
-        let buying = Buying::Package(settings.package.clone());
-        catalog::offer(txn, tenant, &organization, id, &buying, None, now).await?;
-    }
+    // Whether it has a price at all is told now, and not when the credits have run out.
+    let offer = match settings.enabled {
+        true => {
+            let buying = Buying::Package(settings.package.clone());
+            Some(catalog::offer(txn, tenant, &organization, id, &buying, None, now).await?)
+        }
+        false => None,
+    };
     let currency = catalog::currency(&organization, None)?;
     let maximum = match settings.monthly_maximum {
         Some(money) if money.currency != currency => {
@@ -116,6 +123,17 @@ async fn set_in(
         }
         maximum => maximum.map(|money| money.minor),
     };
+    if let (Some(offer), Some(most)) = (&offer, maximum)
+        && most > 0
+        && !reaches(most, offer.total)
+    {
+        let price = written(offer.total, offer.currency);
+        let reason = format!(
+            "must be at least {price}, what the package {} costs, or 0 for nothing at all",
+            settings.package
+        );
+        return Err(Error::invalid("monthlyMaximum.amount", reason));
+    }
     // A maximum is an amount of a currency, which must not become another one afterwards.
     let fixed = match maximum {
         Some(_) => catalog::fix_currency(txn, tenant, clock, actor, &organization, currency).await?,
@@ -129,7 +147,8 @@ async fn set_in(
     let agreed = before.as_ref().map(|row| row.monthly_maximum);
     let covered = known.as_ref().is_some_and(|known| match known.consented_at {
         Some(_) => agreed.is_some_and(|agreed| covers(agreed, maximum)),
-        None => known.consent == consent,
+        // Asked of somebody else, or answered with too many wrong codes, it is asked for anew.
+        None => known.consent == consent && known.consented_by == by && known.wrong_codes < WRONG_CODES,
     });
     let current = known.as_ref().is_some_and(|known| known.provider == selling.taker(&organization));
     let method = if !settings.enabled {
@@ -161,10 +180,14 @@ async fn set_in(
             consented_at: None,
             removed_at: None,
             created_at: now,
+            wrong_codes: 0,
         };
         payment_method::Entity::insert(asked.clone().into_active_model()).exec_without_returning(txn).await?;
         Some(asked)
     };
+    if let Some(asked) = method.as_ref().filter(|method| settings.enabled && method.consented_at.is_none()) {
+        ask(txn, tenant, clock, (&organization, &pool, asked)).await?;
+    }
     let rest = at_rest(settings.enabled, method.as_ref().is_some_and(is_usable));
     let after = auto_top_up::Model {
         organization_id: tenant.id(),
@@ -226,6 +249,11 @@ fn facts(row: &auto_top_up::Model) -> Value {
     })
 }
 
+/// An amount for people.
+pub(super) fn written(minor: i64, currency: Currency) -> String {
+    format!("{currency} {}", Decimal::new(minor, currency.exponent()))
+}
+
 /// What somebody agrees to, word for word.
 fn words(
     seller: &str,
@@ -235,7 +263,7 @@ fn words(
 ) -> String {
     let limit = match maximum {
         Some(minor) => {
-            format!("and at most {currency} {} in a calendar month", Decimal::new(minor, currency.exponent()))
+            format!("and at most {} in a calendar month", written(minor, currency))
         }
         None => "without a limit by the month".to_owned(),
     };

@@ -3,12 +3,13 @@
 use bursar_entity::pool;
 
 use super::book_waiting;
-use super::waiting::issue_waiting;
+use super::timed::wake;
+use super::waiting::{issue_waiting, lock_heads};
 use crate::audit;
 use crate::auth::Authorized;
 use crate::db;
 use crate::error::Result;
-use crate::ledger::Ledger;
+use crate::ledger::{DEBT_HOME, Ledger};
 use crate::{pools, text};
 
 /// Opens a pool again and, in the same transaction, issues the lots of purchases that were paid while it was
@@ -20,6 +21,8 @@ pub async fn unfreeze(ledger: &Ledger, pool: &Authorized<pool::Model>, reason: &
         let (books, pool, reason) = (books.clone(), pool.clone(), reason.clone());
         Box::pin(async move {
             let clock = &books.context().clock;
+            // All heads, in order: what was returned meanwhile may lie in any pool.
+            lock_heads(txn, tenant).await?;
             let (row, thawed) = pools::thaw(txn, &pool, reason.as_deref()).await?;
             let mut committed = Vec::new();
             if let Some(thawed) = thawed {
@@ -31,6 +34,8 @@ pub async fn unfreeze(ledger: &Ledger, pool: &Authorized<pool::Model>, reason: &
                 let due = pools::book_due(clock, row.id)?;
                 let (_, changes) = books.apply(txn, tenant, due).await?;
                 committed.extend(changes);
+                // Debts that could not go home, or leave this pool, need not wait for the next try.
+                wake(txn, tenant, DEBT_HOME, clock.now()).await?;
                 audit::record(txn, tenant, clock, pool.actor(), thawed).await?;
             }
             Ok((row, committed))

@@ -31,11 +31,10 @@ pub(super) async fn lock_head(txn: &Txn, tenant: Tenant, pool: PoolId) -> Result
     Ok(())
 }
 
-/// Locks the heads of all pools of an organization, in order.
-pub(super) async fn lock_heads(txn: &Txn, tenant: Tenant) -> Result<()> {
+/// Locks the heads of all pools of an organization, in order, and answers them.
+pub(super) async fn lock_heads(txn: &Txn, tenant: Tenant) -> Result<Vec<pool_head::Model>> {
     let heads = tenant.find::<pool_head::Entity>().order_by_asc(pool_head::Column::PoolId);
-    heads.lock_exclusive().all(txn).await?;
-    Ok(())
+    Ok(heads.lock_exclusive().all(txn).await?)
 }
 
 /// Issues the lots of purchases that are paid, or bought on invoice, and have none, as far as nothing stands in the way; in all pools, or in
@@ -92,7 +91,9 @@ async fn unissued(
     let counts = |row: &payment::Model| match row.state {
         PaymentState::Paid => true,
         PaymentState::Open => row.provider == PaymentProvider::Invoice,
-        PaymentState::Pending | PaymentState::Failed | PaymentState::Cancelled => false,
+        PaymentState::Pending | PaymentState::Parked | PaymentState::Failed | PaymentState::Cancelled => {
+            false
+        }
     };
     let payments = payments.into_iter().filter(counts);
     let payments: BTreeMap<PurchaseId, PaymentId> = payments.map(|row| (row.purchase_id, row.id)).collect();

@@ -12,11 +12,12 @@ use sea_orm::{ConnectionTrait, DatabaseBackend, FromQueryResult, Statement, Valu
 use uuid::Uuid;
 
 use super::tasks::Next;
+use crate::catalog::QUOTE_DUE;
 use crate::context::Context;
 use crate::db::{self, Scope, Txn};
 use crate::error::{Error, Result};
-use crate::ledger::{BOOK_DUE, REFILL};
-use crate::purchases::{INVOICE_DUE, PURCHASE_DUE, TOP_UP};
+use crate::ledger::{BOOK_DUE, DEBT_HOME, REFILL};
+use crate::purchases::{CLOSE_CHECKOUT, INVOICE_DUE, PURCHASE_DUE, REFUND_DUE, REVERSAL_DUE, TOP_UP};
 
 /// For how many seconds a task is leased. Longer than any takes, as a rule: should one take longer, it may be done
 /// twice, which changes nothing.
@@ -48,7 +49,18 @@ pub struct Leased {
 }
 
 /// The kinds that this version knows.
-const KINDS: [&str; 5] = [BOOK_DUE, REFILL, PURCHASE_DUE, INVOICE_DUE, TOP_UP];
+const KINDS: [&str; 10] = [
+    BOOK_DUE,
+    REFILL,
+    DEBT_HOME,
+    QUOTE_DUE,
+    PURCHASE_DUE,
+    INVOICE_DUE,
+    TOP_UP,
+    REFUND_DUE,
+    REVERSAL_DUE,
+    CLOSE_CHECKOUT,
+];
 
 /// What is due at `$1` and leased to nobody then, of the kinds that this version knows.
 fn due() -> String {

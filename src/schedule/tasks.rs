@@ -1,7 +1,9 @@
 //! The kinds of timed work: commands of the ledger, and steps of purchases. Done a second time they have no effect.
 
 use bursar_domain::Timestamp;
-use bursar_domain::id::{AccountId, EntryId, Id, InvoiceId, PoolId, PurchaseId};
+use bursar_domain::id::{
+    AccountId, ChargeId, EntryId, Id, InvoiceId, PaymentId, PoolId, PurchaseId, QuoteId, ReversalId,
+};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{Command, CommandId, Instruction, RefillAllocation, Refusal};
 use bursar_domain::period::{Period, PeriodKind};
@@ -10,12 +12,15 @@ use sea_orm::{ColumnTrait, QueryFilter};
 
 use super::lease::Leased;
 use crate::auth::{Actor, Standing};
+use crate::catalog::{self, QUOTE_DUE};
 use crate::db::Tenant;
 use crate::error::{Error, Result};
 use crate::global_id;
 use crate::idempotency::Idempotency;
-use crate::ledger::{self, BOOK_DUE, Ledger, REFILL, Submission};
-use crate::purchases::{self, INVOICE_DUE, PURCHASE_DUE, Selling, TOP_UP};
+use crate::ledger::{self, BOOK_DUE, DEBT_HOME, Ledger, REFILL, Submission};
+use crate::purchases::{
+    self, CLOSE_CHECKOUT, INVOICE_DUE, PURCHASE_DUE, REFUND_DUE, REVERSAL_DUE, Selling, TOP_UP,
+};
 use crate::{periods, pools};
 
 /// In how many seconds something is tried again that the state of a pool, department or organization does not
@@ -42,6 +47,15 @@ pub async fn carry_out(selling: &Selling, task: &Leased) -> Result<Next> {
     match task.kind.as_str() {
         BOOK_DUE => book_due(ledger, tenant, PoolId::from_u128(subject)).await,
         REFILL => refill(ledger, tenant, AccountId::from_u128(subject)).await,
+        DEBT_HOME => match purchases::bring_debt_home(ledger, tenant, ChargeId::from_u128(subject)).await {
+            Ok(()) => Ok(Next::At(NEVER)),
+            Err(Error::Refused(refusal)) if waits_for_people(&refusal) => Ok(put_off(ledger)),
+            Err(error) => Err(error),
+        },
+        QUOTE_DUE => {
+            let next = catalog::quote_due(ledger.context(), tenant, QuoteId::from_u128(subject)).await?;
+            Ok(Next::At(next.unwrap_or(NEVER)))
+        }
         PURCHASE_DUE => {
             let next = purchases::expire(selling, tenant, PurchaseId::from_u128(subject)).await?;
             Ok(Next::At(next.unwrap_or(NEVER)))
@@ -51,6 +65,18 @@ pub async fn carry_out(selling: &Selling, task: &Leased) -> Result<Next> {
             Ok(Next::At(next.unwrap_or(NEVER)))
         }
         TOP_UP => Ok(Next::At(purchases::top_up(selling, tenant, PoolId::from_u128(subject)).await?)),
+        REFUND_DUE => {
+            purchases::refund_due(selling, tenant, ReversalId::from_u128(subject)).await?;
+            Ok(Next::At(NEVER))
+        }
+        REVERSAL_DUE => {
+            let next = purchases::reversal_due(selling, tenant, ReversalId::from_u128(subject)).await?;
+            Ok(Next::At(next.unwrap_or(NEVER)))
+        }
+        CLOSE_CHECKOUT => {
+            let next = purchases::close_checkout(selling, tenant, PaymentId::from_u128(subject)).await?;
+            Ok(Next::At(next.unwrap_or(NEVER)))
+        }
         other => Err(Error::internal(format!("{other} is no kind of timed work"))),
     }
 }
@@ -159,14 +185,17 @@ fn period_after(time_zone: &str, kind: PeriodKind, current: Period, now: Timesta
 
 /// Whether a refusal is about what people have to change first.
 fn waits_for_people(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::PoolArchived
-            | Refusal::PoolFrozen
-            | Refusal::PoolInDebt { .. }
-            | Refusal::OrganizationSuspended
-            | Refusal::DepartmentArchived
-    )
+    match refusal {
+        Refusal::Target(there) => waits_for_people(there),
+        here => matches!(
+            here,
+            Refusal::PoolArchived
+                | Refusal::PoolFrozen
+                | Refusal::PoolInDebt { .. }
+                | Refusal::OrganizationSuspended
+                | Refusal::DepartmentArchived
+        ),
+    }
 }
 
 fn put_off(ledger: &Ledger) -> Next {

@@ -172,6 +172,12 @@ await check('paying on a phone with the keyboard alone', async () => {
   demand((await available()) === before + 100, 'it was paid more than once');
   await sound(page, faults);
   await picture(page, 'again');
+
+  await page.getByRole('link', { name: 'Receipt', exact: true }).click();
+  await says(page, 'Download as PDF');
+  await tabTo(page, 'Download as PDF');
+  await sound(page, faults);
+  await picture(page, 'receipt');
   await close();
 });
 

@@ -107,6 +107,7 @@ impl Scene {
             "cancelPurchase" => json!({ "purchaseId": self.purchase(&made).await }),
             "startCheckout" => json!({ "purchaseId": self.purchase(&made).await, "idempotencyKey": unique }),
             "requestQuote" => json!({ "poolId": pool, "credits": 2_000, "idempotencyKey": unique }),
+            "withdrawQuote" => json!({ "quoteId": self.quote(&made).await }),
             "answerQuote" => {
                 let answer = json!({ "decline": true });
                 json!({ "quoteId": self.quote(&made).await, "answer": answer, "idempotencyKey": unique })

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
-use crate::support::{Backend, Client, World};
+use crate::support::{Backend, Client, World, acts, uses};
 
 on_both_databases!(
     paying_twice_gives_one_lot,
@@ -114,6 +114,14 @@ pub async fn in_each_state(world: &World, owner: &Client, pool: &str) -> Vec<Tol
     let mut told = Vec::new();
     for (state, payment, purchase, says) in [
         ("pending", "state = 'PENDING'", "state = state", "The payment is under way."),
+        ("unwanted", "state = 'PENDING'", "state = 'CANCELLED'", "No credits come of this payment."),
+        ("parked", "state = 'PARKED'", "state = state", "Your payment is being looked at."),
+        (
+            "dealt-with",
+            "state = 'CANCELLED', failure = 'not_as_agreed'",
+            "state = 'APPROVED'",
+            "the seller has decided what becomes of it",
+        ),
         (
             "failed",
             "state = 'FAILED', failure = 'card_declined'",
@@ -167,6 +175,39 @@ async fn every_state_says_so(backend: Backend) {
         }
     }
     assert_eq!(owner.balance(&demo.pool).await, (100, 1));
+    what_settles_a_debt_says_so(&world, &owner, &demo.organization).await;
+}
+
+/// Who has bought credits that all went to what the pool owed is told so, rather than that they are there.
+async fn what_settles_a_debt_says_so(world: &World, owner: &Client, organization: &str) {
+    let operator = world.client("operator@bursar.test").await;
+    let pool = acts::pool(owner, organization, "In debt").await;
+    let settled = async |purchase: &str| {
+        let query = "query P($id: ID!) { node(id: $id) { ... on Purchase { settledDebt } } }";
+        owner.query(query, json!({ "id": purchase })).await["node"]["settledDebt"].clone()
+    };
+    for (key, used, said) in [
+        ("all", 100, "All of the 100 credits settled what the pool owed. None of them can be used."),
+        ("some", 30, "30 of the 100 credits settled what the pool owed. 70 can be used."),
+    ] {
+        let (purchase, url) = owner.checkout(&pool, key).await;
+        assert_eq!(settled(&purchase).await, Value::Null);
+        let (_, page) = owner.submit(&format!("{url}/pay")).await;
+        assert!(page.contains("100 credits are in the pool now."), "{page}");
+        assert_eq!(settled(&purchase).await, 0);
+        let charged = owner.charge(uses::of(&pool, key, used)).await;
+        assert_eq!(charged["userErrors"], json!([]), "{charged}");
+        let input = json!({ "purchaseId": purchase, "reason": "A mistake", "idempotencyKey": key });
+        operator.mutate("refundPurchase", "RefundPurchaseInput", input, "reversal { state }").await;
+        let (purchase, url) = owner.checkout(&pool, &format!("{key} again")).await;
+        let (status, page) = owner.submit(&format!("{url}/pay")).await;
+        assert!(status == 200 && page.contains("Paid. Thank you.") && page.contains(said), "{page}");
+        assert!(!page.contains("are in the pool now"), "{page}");
+        let (_, page) = owner.open(&url).await;
+        assert!(page.contains("This order is paid.") && page.contains(said), "{page}");
+        assert_eq!(settled(&purchase).await, used);
+        assert_eq!(owner.balance(&pool).await.0, 100 - used);
+    }
 }
 
 async fn giving_up_and_starting_again(backend: Backend) {

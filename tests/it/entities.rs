@@ -330,6 +330,7 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             provider_url: Some("https://pay.test/s".into()),
             payment_method_id: Some(PaymentMethodId::from_u128(81)),
             failure: Some("f".into()),
+            title: Some("t".into()),
         },
     )
     .await;

@@ -66,6 +66,8 @@ fn kind(instruction: &Instruction) -> &'static str {
         Instruction::Revoke(_) => "revoke",
         Instruction::Dispute(_) => "dispute",
         Instruction::Reinstate(_) => "reinstate",
+        Instruction::Restore(_) => "restore",
+        Instruction::Assign(_) => "assign",
         Instruction::BookDue => "book what is due",
     }
 }

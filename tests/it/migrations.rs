@@ -1,18 +1,26 @@
 //! Migrations on both databases: from empty to newest, down to empty, up again; every table holds and
 //! gives back its entity; what must never change cannot be changed.
 
+use bursar::clock::Clock;
 use bursar::db::{self, Database, Tenant, migrate};
+use bursar::schedule;
 use bursar_domain::Timestamp;
 use bursar_domain::id::*;
 use bursar_domain::organization::{OrganizationState, PaymentTerms};
 use bursar_entity::*;
 use bursar_migration::{Migrator, MigratorTrait, privileges};
 use sea_orm::{ConnectionTrait, EntityTrait, IntoActiveModel, Statement};
+use serde_json::json;
 
 use crate::on_both_databases;
-use crate::support::{Backend, TestDatabase};
+use crate::support::{Backend, Client, TestDatabase, World, acts};
 
-on_both_databases!(up_down_and_up_again, append_only_tables_stay, amounts_are_guarded);
+on_both_databases!(
+    up_down_and_up_again,
+    append_only_tables_stay,
+    amounts_are_guarded,
+    what_was_sold_before_is_put_right
+);
 
 async fn tables(database: &TestDatabase) -> Vec<String> {
     let connection = sea_orm::Database::connect(&database.superuser).await.unwrap();
@@ -139,6 +147,92 @@ async fn amounts_are_guarded(backend: Backend) {
         let error = db.write(Tenant::vouched(organization_id), work).await.unwrap_err().to_string();
         assert!(error.to_lowercase().contains("check"), "{error}");
     }
+}
+
+/// Data of before: open purchases that nobody looks at, a quote that a cancelled purchase keeps, and an invoice that is
+/// credited whole while its payment waits; and one that was due at noon of the day that it says.
+async fn what_was_sold_before_is_put_right(backend: Backend) {
+    let clock = Clock::set(acts::at("2026-03-02T12:00:00Z"));
+    let mut world = World::start_untimed(backend, clock.clone()).await;
+    let (owner, operator) =
+        (world.client("owner@demo.test").await, world.client("operator@bursar.test").await);
+    let demo = owner.demo().await;
+    let (open, _) = owner.checkout(&demo.pool, "open").await;
+    quoted(&owner, &operator, &demo.pool).await;
+    acts::billed(&operator, &owner, &demo.organization, "1000.00").await;
+    acts::on_invoice(&owner, &demo.pool, "owed").await;
+    let credited = acts::on_invoice(&owner, &demo.pool, "credited").await;
+    let input = json!({ "invoiceId": credited["invoice"]["id"], "idempotencyKey": "part",
+        "amount": { "amount": "1.00", "currency": "USD" } });
+    operator.mutate("recordInvoicePayment", "RecordInvoicePaymentInput", input, "replayed").await;
+    let input =
+        json!({ "purchaseId": credited["purchase"]["id"], "reason": "All of it", "idempotencyKey": "all" });
+    operator.mutate("refundPurchase", "RefundPurchaseInput", input, "replayed").await;
+    world.stop().await;
+    let World { database, .. } = world;
+    let newer = "SELECT count(*) AS n FROM seaql_migrations WHERE version >= 'm20261127_000025'";
+    let steps = u32::try_from(database.number(newer).await).unwrap();
+    migrate::down(&database.addresses, Some(steps)).await.unwrap();
+    let connection = sea_orm::Database::connect(&database.superuser).await.unwrap();
+    for sql in [
+        "DELETE FROM timed_task WHERE kind = 'PURCHASE_DUE'",
+        "UPDATE quote SET state = 'USED'",
+        "UPDATE payment SET state = 'OPEN', paid_at = NULL WHERE provider = 'INVOICE'",
+        "UPDATE invoice SET state = 'PAID' WHERE state = 'CREDITED'",
+    ] {
+        connection.execute_unprepared(sql).await.unwrap();
+    }
+    let noon = acts::at("2026-03-16T12:00:00Z").micros();
+    connection.execute_unprepared(&format!("UPDATE invoice SET due_at = {noon}")).await.unwrap();
+    connection.close().await.unwrap();
+    migrate::up(&database.addresses).await.unwrap();
+    let night = acts::at("2026-03-16T23:59:59.999999Z").micros();
+    let due = format!("SELECT count(*) AS n FROM invoice WHERE state = 'OPEN' AND due_at = {night}");
+    assert_eq!(database.number(&due).await, 1, "the day that an invoice says is whole");
+    // The one that can expire has its task again, with its own time; nothing else has one.
+    let tasks = "SELECT count(*) AS n FROM timed_task WHERE kind = 'PURCHASE_DUE'";
+    let right = "SELECT count(*) AS n FROM timed_task t JOIN purchase p ON p.organization_id = t.organization_id
+        AND p.id = t.subject_id WHERE t.kind = 'PURCHASE_DUE' AND t.due_at = p.valid_until AND p.state = 'AWAITING_PAYMENT'";
+    assert_eq!((database.number(tasks).await, database.number(right).await), (1, 1));
+    let free = "SELECT count(*) AS n FROM quote WHERE state = 'ANSWERED'";
+    assert_eq!(database.number(free).await, 1);
+    // It runs out when its price does.
+    let runs_out = "SELECT count(*) AS n FROM timed_task t JOIN quote q ON q.organization_id = t.organization_id
+        AND q.id = t.subject_id WHERE t.kind = 'QUOTE_DUE' AND t.due_at = q.valid_until AND q.expires_at IS NOT NULL";
+    assert_eq!(database.number(runs_out).await, 1);
+    let states = |state: &'static str| {
+        format!("SELECT count(*) AS n FROM payment p JOIN invoice i ON i.payment_id = p.id WHERE {state}")
+    };
+    let ended = states("p.state = 'PAID' AND p.paid_at IS NOT NULL AND i.state = 'CREDITED'");
+    let owed = states("p.state = 'OPEN' AND p.paid_at IS NULL AND i.state = 'OPEN'");
+    assert_eq!((database.number(&ended).await, database.number(&owed).await), (1, 1));
+    if backend == Backend::Postgres {
+        // Their owner is bound by row-level security again, like that of all others.
+        let bound = "SELECT count(*) AS n FROM pg_class WHERE relforcerowsecurity AND relname IN
+            ('quote', 'purchase', 'payment', 'invoice', 'invoice_payment', 'timed_task')";
+        assert_eq!(database.number(bound).await, 6);
+    }
+    // The schedule does the rest.
+    let world = World::start_untimed_with(database, clock.clone(), |_| ()).await;
+    clock.turn(acts::at("2026-03-12T12:00:01Z"));
+    schedule::run_once(&world.services().selling).await.unwrap();
+    let owner = world.client("owner@demo.test").await;
+    let query = "query P($id: ID!) { node(id: $id) { ... on Purchase { state } } }";
+    assert_eq!(owner.query(query, json!({ "id": open })).await["node"]["state"], "EXPIRED");
+}
+
+/// A quote whose purchase was cancelled.
+async fn quoted(owner: &Client, operator: &Client, pool: &str) {
+    let input = json!({ "poolId": pool, "credits": 2_000, "idempotencyKey": "quote" });
+    let asked = owner.mutate("requestQuote", "RequestQuoteInput", input, "quote { id }").await;
+    let quote = asked["quote"]["id"].clone();
+    let price = json!({ "price": { "total": { "amount": "3000.00", "currency": "USD" } } });
+    let input = json!({ "quoteId": quote, "answer": price, "idempotencyKey": "answer" });
+    operator.mutate("answerQuote", "AnswerQuoteInput", input, "quote { id }").await;
+    let input = json!({ "poolId": pool, "quoteId": quote, "idempotencyKey": "quoted" });
+    let made = owner.mutate("requestPurchase", "RequestPurchaseInput", input, "purchase { id }").await;
+    let input = json!({ "purchaseId": made["purchase"]["id"] });
+    owner.mutate("cancelPurchase", "CancelPurchaseInput", input, "purchase { id }").await;
 }
 
 fn organization(id: OrganizationId) -> organization::Model {

@@ -1,8 +1,11 @@
 //! Money that cannot be booked: whatever the reason, it is parked once, told of, and waits until somebody decides.
 
 use bursar::clock::Clock;
+use bursar::error::Error;
 use bursar::payments::{PaidState, ProviderEvent, ProviderPayment, ProviderRefund};
 use bursar::purchases::{self, Outcome};
+use bursar::schedule;
+use bursar_domain::id::PurchaseId;
 use bursar_domain::purchase::PaymentProvider;
 use bursar_domain::reversal::ReversalState;
 use bursar_entity::{lot, parked_payment, payment};
@@ -10,7 +13,9 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
+use crate::support::acts::node;
 use crate::support::client::Demo;
+use crate::support::mail::tenant;
 use crate::support::settled::{paid, park, row, tell};
 use crate::support::{Backend, Client, World};
 
@@ -119,6 +124,18 @@ async fn each_reason_parks_once_and_is_told_of(backend: Backend) {
     }
     assert!(matches!(outcomes[0], Outcome::Parked(_)) && outcomes[0] == outcomes[1], "{outcomes:?}");
     assert_eq!(lots(&world).await, before + 1, "one payment was booked");
+    // A name that another purchase was paid under pays for nothing more.
+    let (other, payment) = bought(&world, &owner, &demo.pool, "other").await;
+    assert_eq!(tell(&world, paid(&payment, "pi_first")).await, Outcome::Already);
+    assert_eq!(state(&owner, &other).await, "AWAITING_PAYMENT");
+    // What goes wrong on our side is no reason to park money: whoever tells of it has to tell again.
+    world.sql("UPDATE document_series SET last = last - 1 WHERE kind = 'RECEIPT'").await;
+    let event = ProviderEvent::Payment(paid(&payment, "pi_other"));
+    let failed = purchases::settle(selling, PaymentProvider::Sandbox, event, None).await;
+    assert!(matches!(failed, Err(Error::Database(_))), "{failed:?}");
+    world.sql("UPDATE document_series SET last = last + 1 WHERE kind = 'RECEIPT'").await;
+    assert_eq!(tell(&world, paid(&payment, "pi_other")).await, Outcome::Booked);
+    assert_eq!((state(&owner, &other).await, lots(&world).await), (json!("COMPLETED"), before + 2));
 
     let mut expected: Vec<&str> =
         told.iter().map(|(reason, _)| *reason).chain(["REVERSAL_MISMATCH"]).collect();
@@ -135,6 +152,21 @@ async fn each_reason_parks_once_and_is_told_of(backend: Backend) {
     let alerts =
         mails.iter().filter(|mail| mail["template"] == "PAYMENT_PARKED" && mail["recipient"] == ALERTS);
     assert_eq!(alerts.count(), expected.len());
+    // Where no address is set for it, all of the vendor's staff are told; those are, who are so then.
+    world.sql("UPDATE \"user\" SET operator = true WHERE email = 'auditor@demo.test'").await;
+    let other = node(&world, Clock::system()).await;
+    let told = ProviderEvent::Payment(with("pi_10", &|told| told.ours = None));
+    for _ in 0..2 {
+        let selling = &other.services().selling;
+        purchases::settle(selling, PaymentProvider::Sandbox, told.clone(), None).await.unwrap();
+    }
+    let query_mails = "{ deliveries(first: 50) { nodes { template recipient } } }";
+    let mails = operator.query(query_mails, json!({})).await["deliveries"]["nodes"].clone();
+    let staff = mails.as_array().unwrap().iter();
+    let staff = staff.filter(|mail| mail["template"] == "PAYMENT_PARKED" && mail["recipient"] != ALERTS);
+    let mut staff: Vec<&str> = staff.map(|mail| mail["recipient"].as_str().unwrap()).collect();
+    staff.sort_unstable();
+    assert_eq!(staff, ["auditor@demo.test", "operator@bursar.test"]);
     // Nobody else knows of any of it.
     let id = short["id"].as_str().unwrap();
     let hidden = owner.raw("{ parkedPayments { nodes { id } } }", json!({})).await;
@@ -145,6 +177,24 @@ async fn each_reason_parks_once_and_is_told_of(backend: Backend) {
     let input = json!({ "parkedPaymentId": id, "resolution": { "dismiss": true }, "note": "n", "idempotencyKey": "o" });
     let refused = decide(&owner, input).await;
     assert_eq!(refused["userErrors"][0]["code"], "FORBIDDEN", "{refused}");
+    // A refund that fails after it was reported as carried out is told of as well, once.
+    for state in [ReversalState::Succeeded, ReversalState::Failed, ReversalState::Failed] {
+        let event = ProviderEvent::Refund(ProviderRefund {
+            refund: "re_2".to_owned(),
+            payment: "pi_first".to_owned(),
+            state,
+            amount: 1_990,
+            currency: "USD".to_owned(),
+            ours: None,
+        });
+        purchases::settle(selling, PaymentProvider::Sandbox, event, None).await.unwrap();
+    }
+    let mails = operator.query(query_mails, json!({})).await["deliveries"]["nodes"].clone();
+    let alerts = mails.as_array().unwrap().iter();
+    let alerts = alerts.filter(|mail| mail["template"] == "PAYMENT_PARKED" && mail["recipient"] == ALERTS);
+    assert_eq!(alerts.count(), expected.len() + 1);
+    let reversed = "SELECT count(*) AS n FROM reversal WHERE state = 'FAILED' AND taken_credits = 0";
+    assert_eq!(world.number(reversed).await, 1);
 }
 
 async fn decide(client: &Client, input: Value) -> Value {
@@ -213,6 +263,22 @@ async fn somebody_decides(backend: Backend) {
     }
     let late = decide(&operator, resolution(&given_back, apply(), "Back", "k6")).await;
     assert_eq!(late["userErrors"][0]["code"], "INVALID_STATE", "{late}");
+    // A key stands for one decision: with another it is refused, whatever has become of the money.
+    for (parked, what, note, key) in [
+        (&id, json!({ "dismiss": true }), "A dollar is fine", "k2"),
+        (&id, apply(), "Two dollars are", "k2"),
+        (&given_back, json!({ "dismiss": true }), "Back again", "k5"),
+        (&given_back, apply(), "Back", "k5"),
+        (&more, json!({ "dismiss": true }), "Back", "k5"),
+        (&euros, apply(), "A dollar is fine", "k2"),
+    ] {
+        for dry_run in [true, false] {
+            let mut input = resolution(parked, what.clone(), note, key);
+            input["dryRun"] = json!(dry_run);
+            let refused = decide(&operator, input).await;
+            assert_eq!(refused["userErrors"][0]["code"], "IDEMPOTENCY_CONFLICT", "{note} {key}: {refused}");
+        }
+    }
     // What nobody has decided about is still open.
     let rows = world.database.rows::<parked_payment::Entity>().await;
     assert_eq!(rows.iter().filter(|row| row.resolved_at.is_none()).count(), 2);
@@ -221,6 +287,88 @@ async fn somebody_decides(backend: Backend) {
     assert_eq!(world.number(sql).await, 2);
     let sql = "SELECT count(*) AS n FROM audit_event WHERE action = 'payPurchase'";
     assert_eq!(world.number(sql).await, 2, "the demonstration's and this one");
+    held_up(&world, &owner, &operator, &demo).await;
+}
+
+/// Parks less than was agreed on for a new purchase. The purchase, the address of its page, and the money.
+async fn short(world: &World, owner: &Client, pool: &str, key: &str) -> (String, String, String) {
+    let (purchase, url) = owner.checkout(pool, key).await;
+    let (_, payment) = bought(world, owner, pool, key).await;
+    let mut told = paid(&payment, &format!("pi_{key}"));
+    told.amount = 19_800;
+    let Outcome::Parked(id) = tell(world, told).await else { panic!("it was not parked") };
+    (purchase, url, bursar::global_id::encode(id))
+}
+
+/// Where a purchase stands, with its payments from the newest on.
+async fn stands(owner: &Client, purchase: &str) -> Value {
+    let query =
+        "query P($id: ID!) { node(id: $id) { ... on Purchase { state payments { state failure } } } }";
+    owner.query(query, json!({ "id": purchase })).await["node"].clone()
+}
+
+/// A purchase whose money is parked waits for the decision, and goes on with it, whatever it is.
+async fn held_up(world: &World, owner: &Client, operator: &Client, demo: &Demo) {
+    let parked =
+        |state: &str| json!({ "state": state, "payments": [{ "state": "PARKED", "failure": null }] });
+    let freed = |state: &str| json!({ "state": state, "payments": [{ "state": "CANCELLED", "failure": "not_as_agreed" }] });
+    let resolution = |parked: &str, resolution: Value, key: &str| json!({ "parkedPaymentId": parked, "resolution": resolution, "note": "n", "idempotencyKey": key });
+    let (first, url, money) = short(world, owner, &demo.pool, "first").await;
+    assert_eq!(stands(owner, &first).await, parked("AWAITING_PAYMENT"));
+    // Nobody is asked to pay again, and nobody withdraws what was paid.
+    let start = json!({ "purchaseId": first, "idempotencyKey": "again" });
+    let on_invoice =
+        json!({ "purchaseId": first, "idempotencyKey": "again", "invoice": { "purchaseOrder": "PO" } });
+    let refused = [
+        owner.try_mutate("startCheckout", "StartCheckoutInput", start.clone(), "").await,
+        owner.try_mutate("cancelPurchase", "CancelPurchaseInput", json!({ "purchaseId": first }), "").await,
+    ];
+    for refused in refused {
+        let error = &refused["userErrors"][0];
+        let told = ["code", "stands", "why"].map(|name| error[name].as_str().unwrap_or("none"));
+        assert_eq!(told, ["INVALID_STATE", "AWAITING_PAYMENT", "PAYMENT_PARKED"], "{refused}");
+    }
+    let refused = owner.try_mutate("startCheckout", "StartCheckoutInput", on_invoice, "").await;
+    assert_eq!(refused["userErrors"][0]["whyNot"], "PREPAID", "{refused}");
+    for says in [owner.open(&url).await, owner.open(&format!("{url}/back")).await] {
+        assert!(says.1.contains("Please do not pay again.") || says.0 == 303, "{says:?}");
+    }
+    assert_eq!(owner.submit(&format!("{url}/pay")).await.0, 409);
+    assert_eq!(owner.submit(&format!("{url}/cancel")).await.0, 200);
+    assert_eq!(stands(owner, &first).await, parked("AWAITING_PAYMENT"));
+    // Given back, it can be paid again.
+    let dismissed = decide(operator, resolution(&money, json!({ "dismiss": true }), "dismiss first")).await;
+    assert_eq!(dismissed["userErrors"], json!([]));
+    assert_eq!(stands(owner, &first).await, freed("APPROVED"));
+    let page = owner.open(&url).await.1;
+    assert!(page.contains("the seller has decided what becomes of it"), "{page}");
+    let started = owner.mutate("startCheckout", "StartCheckoutInput", start, "checkoutUrl").await;
+    let page = started["checkoutUrl"].as_str().unwrap().replace("http://bursar.test", &owner.url(""));
+    assert_eq!(owner.submit(&format!("{page}/pay")).await.0, 200);
+    assert_eq!(state(owner, &first).await, "COMPLETED");
+    // What was paid for one purchase pays another one: that is complete, and this one is to be paid.
+    let (second, _, money) = short(world, owner, &demo.pool, "second").await;
+    let (third, _, other) = short(world, owner, &demo.pool, "third").await;
+    let applied = decide(operator, resolution(&money, json!({ "purchaseId": third }), "apply second")).await;
+    assert_eq!(applied["purchase"]["state"], "COMPLETED", "{applied}");
+    assert_eq!(stands(owner, &second).await, freed("APPROVED"));
+    // The other one's own money is still there, too much by now.
+    let kept = stands(owner, &third).await;
+    assert_eq!((&kept["state"], &kept["payments"][1]["state"]), (&json!("COMPLETED"), &json!("PARKED")));
+    decide(operator, resolution(&other, json!({ "dismiss": true }), "dismiss third")).await;
+    let kept = stands(owner, &third).await;
+    assert_eq!((&kept["state"], &kept["payments"][1]["state"]), (&json!("COMPLETED"), &json!("CANCELLED")));
+    // Its price runs out while nobody decides: it waits, and expires with the decision.
+    let (late, _, money) = short(world, owner, &demo.pool, "late").await;
+    let selling = &world.services().selling;
+    let id: PurchaseId = bursar::global_id::decode(&late).unwrap();
+    assert_eq!(world.sql("UPDATE purchase SET valid_until = 1 WHERE state = 'AWAITING_PAYMENT'").await, 1);
+    assert!(purchases::expire(selling, tenant(&demo.organization), id).await.unwrap().is_some());
+    assert_eq!(stands(owner, &late).await, parked("AWAITING_PAYMENT"));
+    decide(operator, resolution(&money, json!({ "dismiss": true }), "dismiss late")).await;
+    schedule::run_once(selling).await.unwrap();
+    assert_eq!(stands(owner, &late).await, freed("EXPIRED"));
+    assert_eq!(owner.balance(&demo.pool).await.0, 400);
 }
 
 /// Parks money of another amount or currency than a payment's.

@@ -7,26 +7,30 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bursar::clock::Clock;
+use bursar::schedule;
 use bursar_domain::Timestamp;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::closed_checkouts::closed_at_last;
 use crate::on_both_databases;
-use crate::stripe_checkout::{PRICE, Shop, stands};
+use crate::paid_once::{one_payment_is_one_lot, ways_that_take_days};
+use crate::stripe_checkout::{PRICE, REFUND, Shop, stands, whole};
 use crate::support::laws::books_are_right;
 use crate::support::postgres::server;
 use crate::support::process::verify;
 use crate::support::stripe::{Event, WEBHOOK_SECRET};
 use crate::support::{Backend, Cut, Process, Proxy, Stripe, TestDatabase, number, run, run_within};
+use crate::unknown_money::{in_states_of_tomorrow, not_of_our_making};
 
 on_both_databases!(every_order_comes_to_the_same, fifty_at_once_are_one, what_is_wrong_is_not_booked);
 
 /// A quarter of the price: it takes 25 of 100 credits back.
-const PART: i64 = PRICE / 4;
+pub const PART: i64 = PRICE / 4;
 
 /// All orders of a few things.
-fn orders(number: usize) -> Vec<Vec<usize>> {
+pub fn orders(number: usize) -> Vec<Vec<usize>> {
     if number == 0 {
         return vec![Vec::new()];
     }
@@ -97,15 +101,19 @@ async fn fifty_at_once_are_one(backend: Backend) {
     let sent = (0..20).map(|number| stripe.send(world, if number % 2 == 0 { &refund } else { &refunded }));
     assert!(join_all(sent).await.iter().all(|status| *status == 200));
     assert_eq!(shop.available().await, 175);
-    // One that was not carried out after all is for the vendor to look at.
-    assert_eq!(stripe.send(world, &stripe.refund_becomes(refund.id(), "failed")).await, 200);
+    // One that was not carried out after all is undone, once, and the vendor is told of it.
+    let failed = stripe.refund_becomes(refund.id(), "failed");
+    let sent = (0..10).map(|number| stripe.send(world, if number % 2 == 0 { &failed } else { &refund }));
+    assert!(join_all(sent).await.iter().all(|status| *status == 200));
     let parked = "SELECT count(*) AS n FROM parked_payment WHERE reason = 'REVERSAL_MISMATCH'";
-    assert_eq!((world.number(parked).await, shop.available().await), (1, 175));
+    assert_eq!((world.number(parked).await, shop.available().await), (1, 200));
+    ways_that_take_days(&shop).await;
+    one_payment_is_one_lot(&shop).await;
     books_are_right(world).await;
 }
 
 /// How many payments wait for the vendor, by the reason.
-async fn parked(shop: &Shop) -> BTreeMap<&'static str, i64> {
+pub async fn parked(shop: &Shop) -> BTreeMap<&'static str, i64> {
     let mut parked = BTreeMap::new();
     for reason in ["UNKNOWN", "AMOUNT_MISMATCH", "CURRENCY_MISMATCH", "ORGANIZATION_MISMATCH", "PAID_TWICE"] {
         let sql =
@@ -124,7 +132,8 @@ async fn what_is_wrong_is_not_booked(backend: Backend) {
     forged(&shop, &event, start).await;
     assert_eq!(shop.state(&purchase).await, stands("AWAITING_PAYMENT", &["OPEN"]));
     mismatched(&shop, &event).await;
-    assert_eq!(shop.state(&purchase).await, stands("AWAITING_PAYMENT", &["OPEN"]));
+    // Somebody has to decide about that: nobody is to pay again meanwhile.
+    assert_eq!(shop.state(&purchase).await, stands("AWAITING_PAYMENT", &["PARKED"]));
     assert_eq!((shop.lots().await, shop.available().await), (0, 100));
     // Nine days late, signed anew as Stripe does; what was signed then is too old.
     clock.turn(start.plus_days(9));
@@ -144,6 +153,10 @@ async fn what_is_wrong_is_not_booked(backend: Backend) {
     }
     assert_eq!(shop.state(&purchase).await.0, "COMPLETED");
     assert_eq!((parked(&shop).await["PAID_TWICE"], shop.lots().await), (1, 2));
+    not_of_our_making(&shop).await;
+    in_states_of_tomorrow(&shop).await;
+    refunds_are_asked_for_until_they_are_answered(&shop, &clock).await;
+    closed_at_last(&shop, &clock).await;
     books_are_right(&shop.world).await;
 }
 
@@ -213,6 +226,45 @@ async fn mismatched(shop: &Shop, event: &Event) {
     assert_eq!(parked(shop).await, BTreeMap::from(expected));
 }
 
+/// A refund that is written and of which the provider has not heard is asked for by timed work, and so is one of which it
+/// has heard and nobody else.
+async fn refunds_are_asked_for_until_they_are_answered(shop: &Shop, clock: &Clock) {
+    let Shop { stripe, world, .. } = shop;
+    let selling = &world.services().selling;
+    let operator = world.client("operator@bursar.test").await;
+    let (purchase, session) = shop.buy("back").await;
+    assert_eq!(stripe.send(world, &stripe.pay(&session)).await, 200);
+    let before = shop.available().await;
+    stripe.set_down(true);
+    let lost = operator.raw(REFUND, whole(&purchase, "back")).await;
+    assert_eq!(lost["data"]["refundPurchase"]["reversal"], json!(null), "{lost}");
+    let pending = "SELECT count(*) AS n FROM reversal WHERE state = 'PENDING'";
+    let tasks = "SELECT count(*) AS n FROM timed_task WHERE kind = 'REFUND_DUE'";
+    let failed = |times: i64| format!("{tasks} AND attempts = {times} AND last_error IS NOT NULL");
+    assert_eq!((world.number(pending).await, world.number(tasks).await), (1, 1));
+    schedule::run_once(selling).await.unwrap();
+    assert_eq!(world.number(&format!("{tasks} AND attempts = 0")).await, 1, "whoever wrote it asks first");
+    clock.turn(clock.now().plus_seconds(60));
+    schedule::run_once(selling).await.unwrap();
+    assert_eq!((world.number(&failed(1)).await, stripe.asked("refunds").len()), (1, 0));
+    // It carries the refund out, and nobody hears of it.
+    stripe.set_down(false);
+    stripe.lose_next_answer();
+    schedule::run_once(selling).await.unwrap();
+    assert!(stripe.asked("refunds").is_empty(), "later and later");
+    clock.turn(clock.now().plus_seconds(1));
+    schedule::run_once(selling).await.unwrap();
+    assert_eq!((world.number(&failed(2)).await, stripe.asked("refunds").len()), (1, 1));
+    assert_eq!((world.number(pending).await, shop.available().await), (1, before));
+    // Two that look at once: one of them finds what was done.
+    clock.turn(clock.now().plus_seconds(2));
+    let (one, other) = tokio::join!(schedule::run_once(selling), schedule::run_once(selling));
+    assert!(one.is_ok() && other.is_ok());
+    assert_eq!((stripe.asked("refunds").len(), shop.available().await), (1, before - 100));
+    assert_eq!(shop.state(&purchase).await, stands("REFUNDED", &["PAID"]));
+    assert_eq!((world.number(pending).await, world.number(tasks).await), (0, 0));
+}
+
 /// Nobody is told that a payment was taken before it is in the books.
 #[test]
 fn a_commit_that_is_cut_off_is_told_again() {
@@ -223,7 +275,8 @@ fn a_commit_that_is_cut_off_is_told_again() {
             let url = url.unwrap();
             *url = url.replace(&server().host, &proxy.host);
         }
-        let shop = Shop::open_on(database, Clock::system()).await;
+        let clock = Clock::set(Clock::system().now());
+        let shop = Shop::open_on(database, clock.clone()).await;
         for (number, cut) in [Cut::BeforeCommit, Cut::AfterCommit].into_iter().enumerate() {
             let (purchase, session) = shop.buy(&format!("cut-{number}")).await;
             let event = shop.stripe.pay(&session);
@@ -239,6 +292,20 @@ fn a_commit_that_is_cut_off_is_told_again() {
             assert_eq!(shop.state(&purchase).await, stands("COMPLETED", &["PAID"]), "{cut:?}");
             assert_eq!(shop.lots().await, i64::try_from(number).unwrap() + 1, "{cut:?}");
         }
+        // A refund that is committed, and nobody is left to ask the provider for it.
+        let (purchase, session) = shop.buy("back").await;
+        assert_eq!(shop.stripe.send(&shop.world, &shop.stripe.pay(&session)).await, 200);
+        let operator = shop.world.client("operator@bursar.test").await;
+        let cuts = proxy.cuts();
+        proxy.cut_next(Cut::AfterCommit);
+        let answer = operator.raw(REFUND, whole(&purchase, "back")).await;
+        assert_eq!((proxy.cuts(), &answer["data"]["refundPurchase"]), (cuts + 1, &Value::Null), "{answer}");
+        let pending = "SELECT count(*) AS n FROM reversal WHERE state = 'PENDING'";
+        assert_eq!((shop.world.number(pending).await, shop.stripe.asked("refunds").len()), (1, 0));
+        clock.turn(clock.now().plus_seconds(60));
+        schedule::run_once(&shop.world.services().selling).await.unwrap();
+        assert_eq!((shop.world.number(pending).await, shop.stripe.asked("refunds").len()), (0, 1));
+        assert_eq!(shop.state(&purchase).await, stands("REFUNDED", &["PAID"]));
         books_are_right(&shop.world).await;
     });
 }

@@ -1,6 +1,8 @@
 //! Prices: what any quantity costs and why, what is agreed on with an organization, what the vendor is asked for, and that
 //! what is quoted is what is bought.
 
+mod sandboxes;
+
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
@@ -114,6 +116,10 @@ async fn any_quantity_has_a_price(backend: Backend) {
         assert_eq!(refusal(&quoted), (code.to_owned(), field.to_owned()), "{what}: {quoted}");
     }
 
+    // What is asked for now is cheaper once there are tiers.
+    let early = buy(owner, pool, json!({ "package": "PROFESSIONAL" }), "early").await["purchase"].clone();
+    assert_eq!(early["total"]["amount"], "899.00", "{early}");
+
     // Volume tiers.
     let tiers = |tiers: Value| {
         let input = json!({ "currency": "USD", "tiers": tiers });
@@ -138,8 +144,29 @@ async fn any_quantity_has_a_price(backend: Backend) {
         quoted["quote"]["explanation"],
         "The volume price from 300 credits on is the lowest of 3 for so many."
     );
-    // A package costs no more than so many credits do.
-    assert_eq!(price(&ask(owner, pool, json!({ "package": "PROFESSIONAL" })).await).0, "VOLUME");
+    // A package costs no more than so many credits do, and stays the package: its credits last as it says.
+    let quoted = ask(owner, pool, json!({ "package": "PROFESSIONAL" })).await;
+    assert_eq!(price(&quoted), ("VOLUME", "1.750005", "875.00"));
+    let package = json!({ "code": "PROFESSIONAL" });
+    assert_eq!((&quoted["quote"]["lifetimeDays"], &quoted["quote"]["package"]), (&Value::Null, &package));
+    assert_eq!(
+        quoted["quote"]["explanation"],
+        "The volume price from 300 credits on is the lowest of 4 for so many. \
+         The credits can be used for as long as those of the package PROFESSIONAL."
+    );
+    // Whoever asks for so many credits gets the tier's terms: that is no package.
+    let quoted = ask(owner, pool, json!({ "credits": 500 })).await;
+    assert_eq!((&quoted["quote"]["lifetimeDays"], &quoted["quote"]["package"]), (&json!(365), &Value::Null));
+    // What was asked for before is paid at the lower price, and is what was asked for.
+    let input = json!({ "purchaseId": early["id"], "idempotencyKey": "early" });
+    let fields = "purchase { total { amount } package { code } }";
+    let started = owner.mutate("startCheckout", "StartCheckoutInput", input, fields).await;
+    assert_eq!(started["purchase"], json!({ "total": { "amount": "875.00" }, "package": package }));
+    let bought = buy(owner, pool, json!({ "package": "PROFESSIONAL" }), "late").await["purchase"].clone();
+    assert_eq!(bought["total"]["amount"], "875.00", "{bought}");
+    let lasting = "SELECT count(*) AS n FROM purchase WHERE credits = 500 AND lifetime_days IS NULL
+        AND price_basis = 'VOLUME'";
+    assert_eq!(setting.world.number(lasting).await, 2);
 
     // Contract prices.
     let made =
@@ -197,7 +224,7 @@ async fn a_quote_is_asked_for_answered_and_bought(backend: Backend) {
     let by_quote = json!({ "quoteId": quote["id"] });
     assert_eq!(refusal(&ask(owner, pool, by_quote.clone()).await).0, "INVALID_STATE", "nobody has answered");
 
-    // The vendor sees what it is asked for, and answers once.
+    // The vendor sees what it is asked for, and answers.
     let list = "{ quoteRequests { nodes { id note } } }";
     let listed = operator.query(list, json!({})).await["quoteRequests"]["nodes"].clone();
     assert_eq!(listed, json!([{ "id": quote["id"], "note": "A new region" }]));
@@ -217,12 +244,8 @@ async fn a_quote_is_asked_for_answered_and_bought(backend: Backend) {
     assert_eq!(answered["quote"]["unitPrice"], json!({ "amount": "1.50" }));
     let again = answer(operator, &quote["id"], sold("3000.00", "USD"), "a").await;
     assert_eq!((&again["quote"], &again["replayed"]), (&answered["quote"], &json!(true)));
-    for (other, key, code) in [
-        (sold("3000.01", "USD"), "a", "IDEMPOTENCY_CONFLICT"),
-        (json!({ "decline": true }), "b", "INVALID_STATE"),
-    ] {
-        assert_eq!(refusal(&answer(operator, &quote["id"], other, key).await).0, code);
-    }
+    let otherwise = answer(operator, &quote["id"], sold("3000.01", "USD"), "a").await;
+    assert_eq!(refusal(&otherwise).0, "IDEMPOTENCY_CONFLICT");
     assert_eq!(operator.query(list, json!({})).await["quoteRequests"]["nodes"], json!([]));
 
     // It is bought at that price, for that pool, once.
@@ -241,6 +264,10 @@ async fn a_quote_is_asked_for_answered_and_bought(backend: Backend) {
         (&bought["purchase"]["id"], &json!(true))
     );
     assert_eq!(refusal(&buy(owner, pool, by_quote, "again").await).0, "INVALID_STATE");
+    for (other, key) in [(json!({ "decline": true }), "b"), (sold("2999.00", "USD"), "c")] {
+        let refused = answer(operator, &quote["id"], other, key).await;
+        assert_eq!(refusal(&refused), ("INVALID_STATE".to_owned(), "quoteId".to_owned()), "{refused}");
+    }
     let query = "query N($id: ID!) { node(id: $id) { ... on Quote { state purchase { id } } } }";
     let used = owner.query(query, json!({ "id": quote["id"] })).await["node"].clone();
     assert_eq!(used, json!({ "state": "USED", "purchase": { "id": bought["purchase"]["id"] } }));
@@ -391,6 +418,8 @@ async fn an_organization_has_its_own_price_of_a_service(backend: Backend) {
     let explained = owner.query(query, json!({ "i": input })).await["explainCharge"].clone();
     let version = json!({ "creditsPerUnit": 1, "own": true });
     assert_eq!(explained, json!({ "credits": 1, "lines": [{ "priceVersion": version }] }));
+    sandboxes::pay_the_same(&setting).await;
+    set(json!({ "credits": 1 })).await;
     // Nobody else's.
     let other = world.found("other").await;
     let query = r#"{ organization(by: { slug: "other" }) { id } }"#;

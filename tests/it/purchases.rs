@@ -7,6 +7,7 @@ use bursar::purchases::{self, Outcome};
 use bursar_domain::Timestamp;
 use bursar_domain::id::PurchaseId;
 use bursar_entity::payment;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
@@ -56,6 +57,14 @@ async fn requested(owner: &Client, input: Value) -> Value {
 async fn cancelled(owner: &Client, purchase: &str) -> Value {
     let input = json!({ "purchaseId": purchase });
     owner.try_mutate("cancelPurchase", "CancelPurchaseInput", input, "purchase { state }").await
+}
+
+/// That a client can tell, without reading the message, where the purchase stands and why that does not allow it.
+fn says_why(payload: &Value, stands: &str, why: &str) {
+    let error = &payload["userErrors"][0];
+    let told = ["__typename", "code", "stands", "why"].map(|name| error[name].as_str().unwrap_or("none"));
+    assert_eq!(told, ["PurchaseStateError", "INVALID_STATE", stands, why], "{payload}");
+    assert_eq!(error["field"], json!(["purchaseId"]), "{payload}");
 }
 
 async fn what_is_bought_is_said_in_one_way(backend: Backend) {
@@ -116,7 +125,7 @@ async fn payments_go_their_way(backend: Backend) {
         assert_eq!(tell(&world, with(&second, PaidState::Pending)).await, outcome);
     }
     for refused in [begin(&owner, &purchase, "more").await, cancelled(&owner, &purchase).await] {
-        assert_eq!(refused["userErrors"][0]["code"], "INVALID_STATE", "{refused}");
+        says_why(&refused, "AWAITING_PAYMENT", "PAYMENT_UNDER_WAY");
     }
     let failed = PaidState::Failed("insufficient_funds".to_owned());
     for outcome in [Outcome::Recorded, Outcome::Already] {
@@ -142,9 +151,8 @@ async fn payments_go_their_way(backend: Backend) {
     {
         assert_eq!(tell(&world, with(&second, state)).await, Outcome::Already);
     }
-    for refused in [begin(&owner, &purchase, "again").await, cancelled(&owner, &purchase).await] {
-        assert_eq!(refused["userErrors"][0]["code"], "INVALID_STATE", "{refused}");
-    }
+    says_why(&begin(&owner, &purchase, "again").await, "COMPLETED", "ALREADY_PAID");
+    says_why(&cancelled(&owner, &purchase).await, "COMPLETED", "NOT_WITHDRAWABLE");
     // What is under way by a checkout that was replaced closes the one that is open: nobody is to pay twice.
     let (purchase, _) = owner.checkout(&demo.pool, "slow").await;
     let slow = begun(&world, &owner, &purchase, "slow").await;
@@ -153,11 +161,104 @@ async fn payments_go_their_way(backend: Backend) {
     let seen = look(&owner, &purchase).await;
     let states: Vec<&Value> = seen["payments"].as_array().unwrap().iter().map(|one| &one["state"]).collect();
     assert_eq!(states, ["CANCELLED", "PENDING"]);
+    // One whose checkout was given up waits for what is under way there all the same.
+    let (purchase, _) = owner.checkout(&demo.pool, "given up").await;
+    let payment = begun(&world, &owner, &purchase, "given up").await;
+    assert_eq!(tell(&world, with(&payment, PaidState::Expired)).await, Outcome::Recorded);
+    assert_eq!(tell(&world, with(&payment, PaidState::Pending)).await, Outcome::Recorded);
+    assert_eq!(look(&owner, &purchase).await["state"], "AWAITING_PAYMENT");
+    says_why(&begin(&owner, &purchase, "instead").await, "AWAITING_PAYMENT", "PAYMENT_UNDER_WAY");
+    // One that was withdrawn does not.
+    let (purchase, url) = owner.checkout(&demo.pool, "gone").await;
+    let payment = begun(&world, &owner, &purchase, "gone").await;
+    assert_eq!(cancelled(&owner, &purchase).await["purchase"]["state"], "CANCELLED");
+    assert_eq!(tell(&world, with(&payment, PaidState::Pending)).await, Outcome::Recorded);
+    let seen = look(&owner, &purchase).await;
+    assert_eq!((&seen["state"], &seen["payments"][0]["state"]), (&json!("CANCELLED"), &json!("PENDING")));
+    let page = owner.open(&url).await.1;
+    assert!(page.contains("No credits come of this payment.") && !page.contains("are added"), "{page}");
     // Withdrawn, it starts no checkout.
     let (purchase, _) = owner.checkout(&demo.pool, "withdrawn").await;
     assert_eq!(cancelled(&owner, &purchase).await["purchase"]["state"], "CANCELLED");
-    assert_eq!(begin(&owner, &purchase, "late").await["userErrors"][0]["code"], "INVALID_STATE");
+    says_why(&begin(&owner, &purchase, "late").await, "CANCELLED", "NOT_PAYABLE");
+    // One that waits for somebody's consent, which no policy asks for yet.
+    let input = json!({ "poolId": demo.pool, "credits": 5, "idempotencyKey": "consent" });
+    let waits = requested(&owner, input).await["purchase"]["id"].as_str().unwrap().to_owned();
+    let asked = "UPDATE purchase SET state = 'PENDING_APPROVAL' WHERE credits = 5";
+    assert_eq!(world.sql(asked).await, 1);
+    says_why(&begin(&owner, &waits, "early").await, "PENDING_APPROVAL", "NOT_APPROVED");
+    let operator = world.client("operator@bursar.test").await;
+    let input = json!({ "purchaseId": waits, "reason": "Nothing", "idempotencyKey": "nothing" });
+    let none = operator.try_mutate("refundPurchase", "RefundPurchaseInput", input, "").await;
+    says_why(&none, "PENDING_APPROVAL", "NOTHING_TO_RETURN");
     assert_eq!(owner.balance(&demo.pool).await.0, 200);
+    quotes_are_given_back(&world, &owner, &demo).await;
+}
+
+/// What was quoted is bought by one purchase at a time: one that ends without having been paid gives it back.
+async fn quotes_are_given_back(world: &World, owner: &Client, demo: &Demo) {
+    let operator = world.client("operator@bursar.test").await;
+    let pool = demo.pool.as_str();
+    let input = json!({ "poolId": pool, "credits": 2_000, "idempotencyKey": "quote" });
+    let asked = owner.mutate("requestQuote", "RequestQuoteInput", input, "quote { id }").await;
+    let quote = asked["quote"]["id"].clone();
+    let price = json!({ "price": { "total": { "amount": "3000.00", "currency": "USD" } } });
+    let input = json!({ "quoteId": quote, "answer": price, "idempotencyKey": "answer" });
+    operator.mutate("answerQuote", "AnswerQuoteInput", input, "quote { state }").await;
+    let shown = async || {
+        let query = "query N($id: ID!) { node(id: $id) { ... on Quote { state purchase { id } } } }";
+        owner.query(query, json!({ "id": quote })).await["node"].clone()
+    };
+    // Many try at once: one has it.
+    let buy = async |round: &str| {
+        let tries = (0..4).map(|number| {
+            let key = format!("{round} {number}");
+            requested(owner, json!({ "poolId": pool, "quoteId": quote, "idempotencyKey": key }))
+        });
+        let answers = join_all(tries).await;
+        let made: Vec<&Value> = answers.iter().filter(|one| one["userErrors"] == json!([])).collect();
+        let refused = answers.iter().filter(|one| one["userErrors"][0]["code"] == "INVALID_STATE").count();
+        assert_eq!((made.len(), refused), (1, 3), "{answers:?}");
+        let purchase = made[0]["purchase"]["id"].as_str().unwrap().to_owned();
+        assert_eq!(shown().await, json!({ "state": "USED", "purchase": { "id": purchase } }));
+        purchase
+    };
+    let free = json!({ "state": "ANSWERED", "purchase": null });
+    let first = buy("first").await;
+    let payment = begun(world, owner, &first, "quoted").await;
+    // A payment that has failed is not the end: the purchase keeps what it can still be paid for.
+    let failed =
+        ProviderPayment { state: PaidState::Failed("declined".to_owned()), ..paid(&payment, "pi_quoted") };
+    assert_eq!(tell(world, failed).await, Outcome::Recorded);
+    assert_eq!(look(owner, &first).await["state"], "PAYMENT_FAILED");
+    let again =
+        requested(owner, json!({ "poolId": pool, "quoteId": quote, "idempotencyKey": "too early" })).await;
+    assert_eq!(again["userErrors"][0]["code"], "INVALID_STATE", "{again}");
+    assert_eq!(cancelled(owner, &first).await["purchase"]["state"], "CANCELLED");
+    assert_eq!(shown().await, free);
+    // Another has it now; whoever cancels the first once more does not take it away.
+    let second = buy("second").await;
+    cancelled(owner, &first).await;
+    assert_eq!(shown().await["state"], "USED");
+    world.sql("UPDATE purchase SET valid_until = 0 WHERE quote_id IS NOT NULL AND state = 'APPROVED'").await;
+    let id: PurchaseId = global_id::decode(&second).unwrap();
+    let expired = purchases::expire(&world.services().selling, tenant(&demo.organization), id).await;
+    assert_eq!(expired.unwrap(), None);
+    assert_eq!((&look(owner, &second).await["state"], shown().await), (&json!("EXPIRED"), free));
+    let third = buy("third").await;
+    // Money for one that has ended pays for nothing twice.
+    assert!(matches!(tell(world, paid(&payment, "pi_quoted")).await, Outcome::Parked(_)));
+    assert_eq!(
+        tell(world, paid(&begun(world, owner, &third, "pay").await, "pi_third")).await,
+        Outcome::Booked
+    );
+    let query = "query P($id: ID!) { node(id: $id) { ... on Purchase { quote { id } } } }";
+    for purchase in [&first, &second, &third] {
+        let of = owner.query(query, json!({ "id": purchase })).await["node"]["quote"]["id"].clone();
+        assert_eq!(of, quote, "what it was bought by stays on record");
+    }
+    let told = "SELECT count(*) AS n FROM audit_event WHERE \"after\" LIKE '%releasedQuote%'";
+    assert_eq!(world.number(told).await, 2);
 }
 
 async fn prices_run_out_and_fall(backend: Backend) {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::on_both_databases;
 use crate::stripe_checkout::{PRICE, Shop, stands};
+use crate::support::acts::{billed, invoiced};
 use crate::support::laws::books_are_right;
 use crate::support::{Backend, process};
 
@@ -19,7 +20,7 @@ async fn compare(shop: &Shop, repair: bool) -> (Vec<Difference>, usize) {
     let mut found = Vec::new();
     let left =
         purchases::reconcile(selling, since, repair, |difference| found.push(difference.clone())).await;
-    (found, left.unwrap())
+    (found, left.unwrap().left)
 }
 
 async fn what_never_came_is_found(backend: Backend) {
@@ -55,7 +56,16 @@ async fn what_never_came_is_found(backend: Backend) {
     let (status, said) = process::reconcile(&world.database, &settings, &["--settle"]).await;
     assert_eq!(status, 0, "{said}");
     let (status, said) = process::reconcile(&world.database, &settings, &["--days", "1"]).await;
-    assert_eq!((status, said.as_str()), (0, ""));
+    // Nothing differs, and what was compared is said: of the provider, and of what the demonstration has paid.
+    let lines = [
+        "SANDBOX: payments here: 1; no money is real, so nobody else has them to compare with; over the last 1 days\n",
+        "STRIPE: compared with payments here: 3, there: 3; refunds there: 1; disputes there: 1; over the last 1 days\n",
+    ];
+    assert_eq!((status, said), (0, lines.concat()));
+    // Without a provider, too, and that nobody was asked about what an earlier one has taken.
+    let (status, said) = process::reconcile(&world.database, &[], &["--days", "1"]).await;
+    let earlier = "STRIPE: payments here: 3; not compared, because it is not set up; over the last 1 days\n";
+    assert_eq!((status, said), (0, [lines[0], earlier].concat()));
     stripe.set_down(true);
     assert_eq!(process::reconcile(&world.database, &settings, &[]).await.0, 2);
     stripe.set_down(false);
@@ -95,17 +105,22 @@ async fn what_differs_is_named(backend: Backend) {
         found.iter().any(|one| matches!(one, Difference::PaidThere { reference, .. } if *reference == real))
     );
     assert!(left >= 1);
-    // Paid while the pool was frozen: nothing is wrong until it is open again and the credits are not there.
+    // Paid, and bought on invoice, while the pool was frozen: nothing is wrong until it is open again and the credits are
+    // not there.
     let (waits, session) = shop.buy("frozen").await;
+    billed(&operator, owner, &demo.organization, "10000.00").await;
+    let (owes, _) = shop.buy("owes").await;
     let input = json!({ "poolId": demo.pool, "reason": "An audit" });
     operator.mutate("freezePool", "FreezePoolInput", input, "pool { id }").await;
     assert_eq!(stripe.send(world, &stripe.pay(&session)).await, 200);
     assert_eq!(shop.state(&waits).await, stands("COMPLETED", &["PAID"]));
-    let lacks = |found: &[Difference]| found.iter().any(|one| matches!(one, Difference::NoLot { .. }));
-    assert!(!lacks(&compare(&shop, false).await.0));
+    assert_eq!(invoiced(owner, &owes, "owes on invoice").await["userErrors"], json!([]));
+    let lacks =
+        |found: &[Difference]| found.iter().filter(|one| matches!(one, Difference::NoLot { .. })).count();
+    assert_eq!(lacks(&compare(&shop, false).await.0), 0);
     let sql = "UPDATE pool SET frozen_at = NULL, frozen_reason = NULL WHERE frozen_at IS NOT NULL";
     assert_eq!(world.sql(sql).await, 1);
-    assert!(lacks(&compare(&shop, false).await.0));
+    assert_eq!(lacks(&compare(&shop, false).await.0), 2);
     // Another amount in the books than was paid.
     let (purchase, session) = shop.buy("amount").await;
     assert_eq!(stripe.send(world, &stripe.pay(&session)).await, 200);
@@ -124,4 +139,91 @@ async fn what_differs_is_named(backend: Backend) {
         |one: &Difference| matches!(one, Difference::Parked { reference, .. } if reference == "pi_1Unknown");
     assert_eq!(found.iter().filter(|one| parked(one)).count(), 1, "{found:?}");
     assert!(owner.balance(&demo.pool).await.0 > 100);
+    returns_are_compared(&shop).await;
+    lots_are_compared(&shop).await;
+}
+
+/// Refunds and disputes, both ways, however old and however odd they are.
+async fn returns_are_compared(shop: &Shop) {
+    let Shop { stripe, world, .. } = shop;
+    let (_, session) = shop.buy("returns").await;
+    assert_eq!(stripe.send(world, &stripe.pay(&session)).await, 200);
+    let intent = stripe.intent_of(&session);
+    let refund = stripe.refund(&intent, 1_000);
+    let dispute = stripe.dispute(&intent, 2_000);
+    for event in [&refund, &dispute] {
+        assert_eq!(stripe.send(world, event).await, 200);
+    }
+    let (refund, dispute) = (refund.id(), dispute.id());
+    let about = async |repair: bool, what: &dyn Fn(&Difference) -> bool| {
+        compare(shop, repair).await.0.iter().filter(|one| what(one)).count()
+    };
+    let disputed =
+        |one: &Difference| matches!(one, Difference::DisputeThere { reference, .. } if reference == dispute);
+    let refunded =
+        |one: &Difference| matches!(one, Difference::RefundThere { reference, .. } if reference == refund);
+    assert_eq!(about(false, &|one| disputed(one) || refunded(one)).await, 0);
+    // An old dispute has come to its end just now, and a refund stands as none is known to; of neither anybody was told.
+    let odd = stripe.refund(&intent, 500);
+    let unknown = format!("{} tomorrow", odd.id());
+    stripe.refund_becomes(odd.id(), "tomorrow");
+    stripe.close_dispute(dispute, true);
+    stripe.ages("disputes", dispute);
+    let old = format!("UPDATE reversal SET created_at = 1 WHERE provider_reference = '{dispute}'");
+    assert_eq!(world.sql(&old).await, 1);
+    let is_odd = |one: &Difference| matches!(one, Difference::NotUnderstood { reference, .. } if *reference == unknown);
+    let is_parked =
+        |one: &Difference| matches!(one, Difference::Parked { reference, .. } if *reference == unknown);
+    assert_eq!(about(false, &disputed).await, 1);
+    assert_eq!(about(true, &|one| disputed(one) || is_odd(one)).await, 2);
+    assert_eq!(about(false, &|one| disputed(one) || is_odd(one)).await, 0);
+    assert_eq!(about(false, &is_parked).await, 1);
+    // One that was carried out has failed, and nobody was told: it is undone, and named until its credits are there again.
+    let late = stripe.refund(&intent, 700);
+    assert_eq!(stripe.send(world, &late).await, 200);
+    let came_back =
+        |one: &Difference| matches!(one, Difference::RefundThere { reference, .. } if reference == late.id());
+    let unbooked = |one: &Difference| matches!(one, Difference::Unbooked { .. });
+    assert_eq!(about(false, &|one| came_back(one) || unbooked(one)).await, 0);
+    stripe.refund_becomes(late.id(), "failed");
+    assert_eq!(about(true, &came_back).await, 1);
+    assert_eq!(about(false, &|one| came_back(one) || unbooked(one)).await, 0);
+    for (credits, named) in [(1, 1), (0, 0)] {
+        let sql = "UPDATE reversal SET taken_credits =";
+        let sql = format!("{sql} {credits} WHERE provider_reference = '{}' AND state = 'FAILED'", late.id());
+        assert_eq!(world.sql(&sql).await, 1);
+        assert_eq!(about(false, &unbooked).await, named);
+    }
+    // Over another amount; without its credits; and what the provider knows nothing of.
+    let set = async |what: &str| {
+        let sql = format!("UPDATE reversal SET {what} WHERE provider_reference = '{refund}'");
+        assert_eq!(world.sql(&sql).await, 1, "{what}");
+    };
+    set("amount = amount + 1").await;
+    let amount =
+        |one: &Difference| matches!(one, Difference::ReturnAmount { reference, .. } if reference == refund);
+    assert_eq!(about(false, &amount).await, 1);
+    set("amount = amount - 1, booked_at = NULL").await;
+    assert_eq!(about(false, &unbooked).await, 1);
+    set("provider_reference = 're_1Nowhere'").await;
+    let here_only = |one: &Difference| matches!(one, Difference::ReturnedHereOnly { .. });
+    assert_eq!(about(false, &|one| here_only(one) || refunded(one)).await, 2);
+}
+
+/// Other credits than were bought.
+async fn lots_are_compared(shop: &Shop) {
+    let Shop { stripe, world, .. } = shop;
+    let (_, session) = shop.buy("lots").await;
+    assert_eq!(stripe.send(world, &stripe.pay(&session)).await, 200);
+    let said = |found: &[Difference]| -> Vec<String> {
+        let of_lots = found.iter().filter(|one| matches!(one, Difference::Lot { .. }));
+        of_lots.map(ToString::to_string).collect()
+    };
+    let before = said(&compare(shop, false).await.0).len();
+    let of = format!("(SELECT purchase_id FROM payment WHERE provider_session = '{session}')");
+    assert_eq!(world.sql(&format!("UPDATE purchase SET credits = credits + 1 WHERE id = {of}")).await, 1);
+    let after = said(&compare(shop, false).await.0);
+    let differs = format!("100 credits for {PRICE} USD came in, 101 credits for {PRICE} USD were bought");
+    assert_eq!(after.len(), before + 1);
+    assert!(after.iter().any(|line| line.ends_with(&differs)), "{after:?}");
 }

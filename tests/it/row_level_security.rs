@@ -30,6 +30,7 @@ const EMPTY: &[&str] = &[
     "organization_price",
     "parked_payment",
     "quote",
+    "quote_answer",
     "reversal",
     "auto_top_up",
     "payment_method",

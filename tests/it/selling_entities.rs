@@ -4,7 +4,7 @@ use bursar_domain::id::*;
 use bursar_domain::invoice::{DocumentKind, InvoiceState};
 use bursar_domain::ledger::{Key, RequestHash};
 use bursar_domain::pricing::{QuoteState, UnitPrice};
-use bursar_domain::purchase::{ParkedReason, ParkedState, PaymentProvider};
+use bursar_domain::purchase::{ParkedReason, ParkedState, PaymentProvider, PurchaseState};
 use bursar_domain::reversal::{ReversalKind, ReversalState};
 use bursar_domain::top_up::TopUpState;
 use bursar_domain::{Credits, Currency, Timestamp};
@@ -71,8 +71,24 @@ pub async fn insert_all(
         answer_key: Some(key),
         answer_hash: Some(hash),
         created_at: at,
+        expires_at: Some(at),
     };
     round_trip::<quote::Entity, _>(txn, row).await;
+    let row = quote_answer::Model {
+        organization_id,
+        quote_id: QuoteId::from_u128(80),
+        number: 1,
+        state: QuoteState::Answered,
+        unit_price: Some(unit_price),
+        total: Some(1),
+        lifetime_days: None,
+        valid_until: Some(at),
+        answer: Some("a".into()),
+        answered_at: at,
+        answer_key: Key([7; 16]),
+        answer_hash: hash,
+    };
+    round_trip::<quote_answer::Entity, _>(txn, row).await;
     let row = parked_payment::Model {
         organization_id,
         id: ParkedPaymentId::from_u128(93),
@@ -89,6 +105,8 @@ pub async fn insert_all(
         resolved_by: Some(user),
         resolved_at: Some(at),
         created_at: at,
+        idempotency_key: Some(key),
+        request_hash: Some(hash),
     };
     round_trip::<parked_payment::Entity, _>(txn, row).await;
     let row = reversal::Model {
@@ -105,6 +123,9 @@ pub async fn insert_all(
         held_credits: credits(0),
         held_at: Some(at),
         booked_at: None,
+        taken_credits: credits(1),
+        taken_value: 1,
+        for_nothing: 1,
         reason: Some("r".into()),
         idempotency_key: Some(key),
         request_hash: Some(hash),
@@ -127,6 +148,7 @@ pub async fn insert_all(
         consented_at: Some(at),
         removed_at: None,
         created_at: at,
+        wrong_codes: 3,
     };
     round_trip::<payment_method::Entity, _>(txn, row).await;
     let row = auto_top_up::Model {
@@ -214,6 +236,10 @@ async fn billing(
         idempotency_key: key,
         request_hash: hash,
         created_at: at,
+        state_after: Some(InvoiceState::PartlyPaid),
+        paid_after: Some(1),
+        credited_after: Some(0),
+        purchase_state_after: Some(PurchaseState::AwaitingPayment),
     };
     round_trip::<invoice_payment::Entity, _>(txn, row).await;
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::on_both_databases;
 use crate::support::issuer::{CLIENT, Issuer, SECRET};
 use crate::support::sign_in::{sign_in, sign_out};
-use crate::support::{Backend, Client, World, acts};
+use crate::support::{Backend, Client, World, acts, plain_http};
 
 on_both_databases!(
     there_and_back,
@@ -49,7 +49,7 @@ struct Page {
 
 /// Opens an address as a browser does that has a cookie.
 async fn open(url: &str, cookie: &str) -> Page {
-    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let http = plain_http().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let mut request = http.get(url);
     if !cookie.is_empty() {
         request = request.header("cookie", cookie);

@@ -13,6 +13,7 @@ use bursar_domain::{Credits, Currency, Money};
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
+use crate::reopened_checkouts::one_can_be_paid;
 use crate::support::acts::{billed, invoiced, refusal};
 use crate::support::client::Demo;
 use crate::support::keys::make;
@@ -29,6 +30,16 @@ on_both_databases!(
 
 /// The price of the package Starter, in cents.
 pub const PRICE: i64 = 19_900;
+
+/// Gives a payment back.
+pub const REFUND: &str =
+    "mutation R($input: RefundPurchaseInput!) { refundPurchase(input: $input) { reversal { state }
+    userErrors { code } } }";
+
+/// All of a purchase, to be given back.
+pub fn whole(purchase: &str, key: &str) -> Value {
+    json!({ "input": { "purchaseId": purchase, "reason": "Not needed", "idempotencyKey": key } })
+}
 
 /// A server that takes payments at a stand-in, and its owner.
 pub struct Shop {
@@ -152,15 +163,11 @@ async fn what_is_paid_is_there_at_once(backend: Backend) {
     assert_eq!((shop.state(purchase).await, shop.lots().await), (stands("COMPLETED", &["PAID"]), 1));
     // It is given back, and the answer is lost: what came of it is looked for, and it does not go back once more.
     let operator = shop.world.client("operator@bursar.test").await;
-    let query =
-        "mutation R($input: RefundPurchaseInput!) { refundPurchase(input: $input) { reversal { state }
-        userErrors { code } } }";
-    let input =
-        json!({ "input": { "purchaseId": purchase, "reason": "Not needed", "idempotencyKey": "back" } });
+    let input = whole(purchase, "back");
     stripe.lose_next_answer();
-    let lost = operator.raw(query, input.clone()).await;
+    let lost = operator.raw(REFUND, input.clone()).await;
     assert_eq!(lost["data"]["refundPurchase"]["reversal"], json!(null), "{lost}");
-    let found = operator.raw(query, input).await;
+    let found = operator.raw(REFUND, input).await;
     assert_eq!(found["data"]["refundPurchase"]["reversal"]["state"], "SUCCEEDED", "{found}");
     assert_eq!((stripe.asked("refunds").len(), shop.available().await), (1, 100));
 }
@@ -225,6 +232,7 @@ async fn checkouts_end_in_every_way(backend: Backend) {
     assert_eq!(stripe.send(world, &stripe.expire(&session)).await, 200);
     assert_eq!(shop.state(&purchase).await, stands("CANCELLED", &["CANCELLED"]));
     assert_eq!((shop.lots().await, shop.available().await), (4, 500));
+    one_can_be_paid(&shop).await;
 }
 
 /// In an organization's sandbox no money is real, whoever takes that of the organization.
@@ -339,7 +347,7 @@ fn a_provider_does_what_it_is_asked_once() {
         assert_eq!(waiting.state, ReversalState::Pending);
         // However long the list is.
         stripe.lists_at_most(1);
-        let all = provider.refunds_of(&payment).await.unwrap();
+        let all = provider.refunds_of(&payment).await.unwrap().items;
         assert_eq!(
             all.iter().map(|refund| &refund.refund).collect::<Vec<_>>(),
             [&made.refund, &waiting.refund]

@@ -2,6 +2,8 @@
 //! never more in a month than was set; what is declined waits, what a bank asks about is paid by hand, and what was cut
 //! off goes on where it was.
 
+mod at_stripe;
+
 use bursar::clock::Clock;
 use bursar::db::Tenant;
 use bursar::purchases::{self, Selling};
@@ -14,9 +16,9 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
-use crate::stripe_checkout::Shop as AtStripe;
 use crate::support::acts::{at, balances_are_right, node, refusal};
 use crate::support::client::Demo;
+use crate::support::consent;
 use crate::support::{Backend, Client, World};
 
 on_both_databases!(
@@ -25,7 +27,6 @@ on_both_databases!(
     declines_wait_and_end,
     what_a_bank_asks_about_is_paid_by_hand,
     what_was_cut_off_goes_on,
-    a_card_kept_at_stripe_is_charged,
 );
 
 const MARCH: &str = "2026-03-10T12:00:00Z";
@@ -85,7 +86,9 @@ impl Shop {
 
     /// Sends the page's form.
     async fn answer(&self, url: &str, choice: &str) -> (u16, String) {
-        let response = self.owner.http().post(url).form(&[("choice", choice)]).send().await.unwrap();
+        let code = consent::code(&self.selling.keys, url);
+        let form = [("choice", choice), ("code", code.as_str())];
+        let response = self.owner.http().post(url).form(&form).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
@@ -212,6 +215,28 @@ async fn a_pool_buys_by_itself(backend: Backend) {
     shop.look().await;
     assert_eq!((shop.bought().await.len(), shop.available().await), (3, 110));
     assert_eq!(shop.row().await.last_error, None);
+
+    // A price that has risen above the maximum is said, and when it falls again the pool buys.
+    let costs = async |amount: &str| {
+        let operator = shop.world.client("operator@bursar.test").await;
+        let price = json!({ "amount": amount, "currency": "USD" });
+        let input = json!({ "code": "STARTER", "credits": 100, "prices": [price] });
+        operator.mutate("savePackage", "SavePackageInput", input, "package { code }").await;
+    };
+    let operator = shop.world.client("operator@bursar.test").await;
+    let input = json!({ "currency": "USD", "tiers": [] });
+    operator.mutate("saveVolumeTiers", "SaveVolumeTiersInput", input, "tiers { fromCredits }").await;
+    costs("500.01").await;
+    shop.spend(100).await;
+    shop.look().await;
+    let (row, bought) = (shop.row().await, shop.bought().await.len());
+    assert_eq!((row.state, row.retry_at), (TopUpState::Ready, Some(shop.clock.now().plus_seconds(3_600))));
+    let why = row.last_error.unwrap();
+    assert!(why.contains("USD 500.01") && why.contains("maximum of a month"), "{why}");
+    shop.clock.turn(shop.clock.now().plus_seconds(3_600));
+    costs("150.00").await;
+    shop.look().await;
+    assert_eq!((shop.bought().await.len(), shop.available().await), (bought + 1, 110));
     other.close().await.unwrap();
     balances_are_right(&shop.world).await;
 }
@@ -221,6 +246,17 @@ async fn settings_are_checked_and_agreed_to(backend: Backend) {
     let euros = json!({ "monthlyMaximum": { "amount": "500.00", "currency": "EUR" } });
     let refused = |code: &str, field: &str| (code.to_owned(), field.to_owned());
     assert_eq!(refusal(&shop.set(euros).await), refused("INVALID", "monthlyMaximum.currency"));
+    // A maximum that no package ever fits is refused, unless it says that nothing is to be bought.
+    let too_low = shop.set(most("198.99")).await;
+    assert_eq!(refusal(&too_low), refused("INVALID", "monthlyMaximum.amount"));
+    let why = too_low["userErrors"][0]["message"].as_str().unwrap();
+    assert!(why.contains("at least USD 199.00") && why.contains("STARTER"), "{why}");
+    for (maximum, enabled) in [("199.00", true), ("0.00", true), ("198.99", false)] {
+        let mut more = most(maximum);
+        (more["enabled"], more["dryRun"]) = (json!(enabled), json!(true));
+        let set = shop.set(more).await;
+        assert_eq!(set["userErrors"], json!([]), "{maximum}: {set}");
+    }
     let nothing = json!({ "package": "NOTHING" });
     assert_eq!(refusal(&shop.set(nothing).await), refused("NOT_FOUND", "package"));
     let rehearsed = shop.set(json!({ "dryRun": true })).await;
@@ -393,54 +429,5 @@ async fn what_was_cut_off_goes_on(backend: Backend) {
     assert!(payments.len() == 1 && payments[0].state == PaymentState::Paid, "{payments:?}");
     assert_eq!(shop.row().await.state, TopUpState::Ready);
     other.close().await.unwrap();
-    balances_are_right(&shop.world).await;
-}
-
-/// The card is given in a session that sets it up; each charge has a key of its own, which a lost answer is asked again by.
-async fn a_card_kept_at_stripe_is_charged(backend: Backend) {
-    let clock = Clock::set(at(MARCH));
-    let AtStripe { world, stripe, .. } = AtStripe::open(backend, clock.clone()).await;
-    let shop = Shop::of(world, clock).await;
-    let url = shop.url(&shop.set(json!({})).await);
-    let (status, page) = shop.answer(&url, "agree").await;
-    assert!(status == 200 && page.contains(&stripe.pages()) && page.contains("One more step"), "{page}");
-    assert_eq!(shop.row().await.state, TopUpState::AwaitingConsent, "the card is still missing");
-    let event = stripe.pay(&stripe.last_session());
-    for _ in 0..2 {
-        assert_eq!(stripe.send(&shop.world, &event).await, 200);
-    }
-    assert_eq!(shop.row().await.state, TopUpState::Ready);
-    assert!(shop.methods().await[0].label.as_deref().is_some_and(|label| label.contains("4242")));
-
-    shop.spend(90).await;
-    stripe.lose_next_answer();
-    purchases::top_up(&shop.selling, shop.tenant, shop.pool).await.unwrap_err();
-    assert_eq!(shop.bought().await, [PurchaseState::AwaitingPayment]);
-    shop.look().await;
-    assert_eq!((shop.bought().await, shop.available().await), (vec![PurchaseState::Completed], 110));
-    let asked = stripe.asked("payment_intents");
-    let name = global_id::encode(shop.payments().await[0].id);
-    assert!(asked.len() == 2 && asked.iter().all(|asked| asked.key.as_ref() == Some(&name)), "{asked:?}");
-
-    shop.spend(100).await;
-    stripe.decline_next("card_declined");
-    shop.look().await;
-    let declined = [PurchaseState::Completed, PurchaseState::Cancelled];
-    assert_eq!(
-        (shop.bought().await.as_slice(), shop.row().await.state),
-        (&declined[..], TopUpState::BackingOff)
-    );
-    // Stripe tells of it, too, afterwards.
-    let payments = shop.payments().await;
-    let tried = payments[1].provider_payment.as_deref().unwrap();
-    let event = stripe.event("payment_intent.payment_failed", stripe.object("payment_intents", tried));
-    assert_eq!(stripe.send(&shop.world, &event).await, 200);
-    assert_eq!((shop.bought().await.as_slice(), shop.row().await.declines), (&declined[..], 1));
-
-    shop.clock.turn(at(MARCH).plus_seconds(3_600));
-    stripe.decline_next("authentication_required");
-    shop.look().await;
-    assert_eq!(shop.row().await.state, TopUpState::AuthenticationRequired);
-    assert_eq!(shop.bought().await.last(), Some(&PurchaseState::PaymentFailed));
     balances_are_right(&shop.world).await;
 }

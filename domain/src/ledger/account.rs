@@ -86,6 +86,11 @@ code_enum! {
         Dispute = 17,
         /// Of entries alone: a dispute was won. What was held for it is let go, by `RELEASE`.
         Reinstate = 18,
+        /// A debt becomes that of the pool of purchase: `REVOKED` to `DEBT` where it was owed, `DEBT` to `REVOKED` there. Its
+        /// cost is the money that is receivable for it.
+        Assign = 19,
+        /// `REVOKED` to a holder, or to `DEBT`: the money that had gone back is the vendor's again.
+        Restore = 20,
     }
 }
 

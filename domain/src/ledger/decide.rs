@@ -5,6 +5,7 @@
 //! organization, pool, department, lines, reference, caps, balance.
 
 use super::account::{AccountKind, AccountRef, TransferKind};
+use super::assign::plan_assign;
 use super::charge::plan_charge;
 use super::command::{Command, CommandId};
 use super::disputes::{plan_dispute, plan_reinstate};
@@ -18,6 +19,7 @@ use super::plan::{Plan, Side, book, book_legs};
 use super::post::Movement;
 use super::refunds::plan_refund;
 use super::refusal::{ReferenceOwner, Refusal, Scope};
+use super::restores::plan_restore;
 use super::state::{Account, Pool, Prior, State};
 use crate::id::{AccountId, DepartmentId, PoolId};
 use crate::{Credits, Timestamp};
@@ -126,10 +128,11 @@ pub fn decide(state: &mut State, command: &Command) -> Result<Decision, Refusal>
         state.refunded(refund, applied.credits, applied.cost);
     }
     if let Instruction::Revoke(revoke) = &command.instruction
-        && let Some(terms) = state.lots.get_mut(&revoke.lot)
+        && let Some(origin) = state.lots.get(&revoke.lot).map(|terms| terms.origin)
     {
-        // A refund of the same batch has to know.
-        terms.reversed = true;
+        // A refund of the same batch has to know, whichever of the lots that go on for the same one it is about.
+        let family = state.lots.values_mut().filter(|terms| terms.origin == origin);
+        family.for_each(|terms| terms.reversed = true);
     }
     Ok(Decision::Applied(Box::new(applied)))
 }
@@ -170,6 +173,8 @@ fn plan(state: &State, command: &Command) -> Result<Plan, Refusal> {
         Instruction::Revoke(revoke) => plan_revoke(state, pool, revoke),
         Instruction::Dispute(dispute) => plan_dispute(state, pool, dispute),
         Instruction::Reinstate(dispute) => plan_reinstate(state, pool, dispute, now),
+        Instruction::Restore(restore) => plan_restore(state, pool, restore, now),
+        Instruction::Assign(assign) => plan_assign(state, pool, command, assign),
         Instruction::BookDue => Ok(Plan::about(Side::Holder(pool.unallocated), Credits::ZERO)),
     }
 }
@@ -177,12 +182,22 @@ fn plan(state: &State, command: &Command) -> Result<Plan, Refusal> {
 /// The command's pool, if the organization and the pool can be written.
 pub(super) fn open_pool<'s>(state: &'s State, command: &Command) -> Result<&'s Pool, Refusal> {
     // Time goes on for those who may only read, and what was agreed on before is brought to its end.
-    let ends =
-        matches!(command.instruction, Instruction::BookDue | Instruction::Capture(_) | Instruction::Void(_));
+    let ends = matches!(
+        command.instruction,
+        Instruction::BookDue | Instruction::Capture(_) | Instruction::Void(_) | Instruction::Assign(_)
+    );
     if state.suspended && !ends {
         return Err(Refusal::OrganizationSuspended);
     }
     let pool = state.pools.get(&command.pool).ok_or(Refusal::PoolNotFound)?;
+    // Money that has gone back is a fact: an archived pool owes what was used, and says so until that comes back.
+    let of_money = matches!(
+        command.instruction,
+        Instruction::Revoke(_) | Instruction::Restore(_) | Instruction::Assign(_)
+    );
+    if pool.archived && !pool.frozen && of_money {
+        return Ok(pool);
+    }
     usable(pool)?;
     Ok(pool)
 }

@@ -37,6 +37,10 @@ pub enum Instruction {
     Dispute(DisputeLot),
     /// Let go of what is held for a dispute: it was won.
     Reinstate(DisputeLot),
+    /// Give back what was taken back: the money did not reach the buyer after all.
+    Restore(RestoreLot),
+    /// Let the pool of purchase owe what this one owes of its lot.
+    Assign(AssignDebt),
     /// Book what time has brought (expired holds, lapsed credits) and nothing else.
     BookDue,
 }
@@ -60,6 +64,8 @@ impl Instruction {
             | Instruction::Revoke(_)
             | Instruction::Dispute(_)
             | Instruction::Reinstate(_)
+            | Instruction::Restore(_)
+            | Instruction::Assign(_)
             | Instruction::BookDue => (None, None),
         };
         one.into_iter().chain(other)
@@ -83,6 +89,7 @@ impl Instruction {
     pub fn other_pool(&self) -> Option<PoolId> {
         match self {
             Instruction::Move(m) => m.to_pool,
+            Instruction::Assign(assign) => Some(assign.to_pool),
             _ => None,
         }
     }
@@ -104,6 +111,7 @@ impl Instruction {
                 | Instruction::Revoke(_)
                 | Instruction::Dispute(_)
                 | Instruction::Reinstate(_)
+                | Instruction::Restore(_)
                 | Instruction::BookDue
         )
     }
@@ -324,5 +332,32 @@ pub struct DisputeLot {
     /// Which lot.
     pub lot: LotId,
     /// How many of its credits the dispute is about, at most: what is not there any more is left out.
+    pub credits: Credits,
+}
+
+/// What was taken back of a lot, to be given back.
+#[derive(Clone, Debug)]
+pub struct RestoreLot {
+    /// Which lot.
+    pub lot: LotId,
+    /// How many credits.
+    pub credits: Credits,
+    /// How much money came back to the vendor for them, in minor units.
+    pub value: i64,
+    /// Whether they are credits that holds keep: they are not to be taken back any more when they are let go. Else what the
+    /// pool owes is lowered first, and the rest is free again.
+    pub held: bool,
+    /// The lot that goes on for one that has lapsed.
+    pub new_lot: LotId,
+}
+
+/// A debt that becomes another pool's.
+#[derive(Clone, Debug)]
+pub struct AssignDebt {
+    /// The lot that was to be taken back and had been used.
+    pub lot: LotId,
+    /// The pool of its purchase.
+    pub to_pool: PoolId,
+    /// How many credits, at most: what has been settled is left out.
     pub credits: Credits,
 }

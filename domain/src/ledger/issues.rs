@@ -140,8 +140,8 @@ pub(super) fn plan_extend(
 }
 
 /// Takes back a lot whose payment was reversed: unheld credits at once (first those that a dispute held which was
-/// lost), held ones once they are let go (first those that a dispute waits for), and what has been used becomes
-/// debt.
+/// lost), held ones once they are let go (last those that such a dispute waits for), and what has been used becomes
+/// debt. What belongs to a dispute is left to it, unless it is the one that was lost.
 pub(super) fn plan_revoke(state: &State, pool: &Pool, request: &RevokeLot) -> Result<Plan, Refusal> {
     let burn = state.lots.get(&request.lot).ok_or(Refusal::LotNotFound)?.burn;
     if request.credits.is_zero() || request.value < 0 {
@@ -169,16 +169,17 @@ pub(super) fn plan_revoke(state: &State, pool: &Pool, request: &RevokeLot) -> Re
     }
     let mut kept = None;
     for (id, position) in pool.positions_of(&burn) {
+        if let Some(credits) = part(position.unmarked()) {
+            kept = kept.or(Some((id, credits)));
+            marks.push(Mark { revoking: credits.get(), ..Mark::of(id, burn) });
+        }
+    }
+    // What another dispute waits for stays so.
+    for (id, position) in pool.positions_of(&burn).filter(|_| request.disputed) {
         if let Some(credits) = part(position.contested) {
             let (revoking, contested) = (credits.get(), -credits.get());
             kept = kept.or(Some((id, credits)));
             marks.push(Mark { revoking, contested, ..Mark::of(id, burn) });
-        }
-    }
-    for (id, position) in pool.positions_of(&burn) {
-        if let Some(credits) = part(position.unmarked()) {
-            kept = kept.or(Some((id, credits)));
-            marks.push(Mark { revoking: credits.get(), ..Mark::of(id, burn) });
         }
     }
     if !left.is_zero() {

@@ -50,7 +50,10 @@ pub struct LotTerms {
     pub class: LotClass,
     /// The currency of its cost.
     pub currency: Option<Currency>,
-    /// Whether its payment was reversed, in whole or in part.
+    /// The first of the lots that it goes on for, which came with a payment if any did: it was extended by this one, or
+    /// replaced by it, however often. Itself when it goes on for none.
+    pub origin: LotId,
+    /// Whether the payment of its origin was reversed, in whole or in part.
     pub reversed: bool,
     /// The lot that its credits have gone on in.
     pub successor: Option<LotId>,

@@ -5,12 +5,13 @@
 //! itself is `disputed`. Of what holds hold, no credit is counted twice:
 //! `revoking + contested <= held - disputed`.
 //!
-//! What is captured of credits that are to be taken back is owed by the pool in which they were held, even
+//! What is captured of credits that are to be taken back is owed by the pool in which they were held at first, even
 //! when their lot was bought for another. A capture is one command on one pool: its charge, its movements and
 //! their links of the hash chain are of that pool, and only that pool's head is locked. Which other pools it
 //! would have to lock is known only once it has been locked (its slices may be of several lots, and what they
 //! are marked for changes under that lock), and none of them may stand in a capture's way by being frozen or
-//! archived. What is missing at the time of the reversal itself is owed by the pool of purchase.
+//! archived. So a command of its own, which follows within seconds, makes it the debt of the pool of purchase (see
+//! [`super::assign`]). What is missing at the time of the reversal itself is owed by the pool of purchase.
 
 use super::lots::BurnKey;
 use super::state::{Account, Pool, Position};

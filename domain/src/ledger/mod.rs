@@ -24,6 +24,7 @@
 //! followed until credits have come back for it (`receivable`).
 
 mod account;
+mod assign;
 mod caps;
 pub mod chain;
 mod charge;
@@ -42,6 +43,7 @@ mod post;
 mod receivable;
 mod refunds;
 mod refusal;
+mod restores;
 mod state;
 
 pub use account::{AccountKind, AccountRef, TransferKind};
@@ -52,9 +54,9 @@ pub use decide::{Decision, book_due, decide, decide_all};
 pub use effects::{Applied, Cause, CauseKind, NewLot, PricedLine, Transfer};
 pub use holds::{DEFAULT_HOLD_SECONDS, Hold, HoldState, MAX_HOLD_SECONDS};
 pub use instruction::{
-    AllocateCredits, CaptureHold, ChargeCredits, DisputeLot, ExtendLot, HoldCredits, Instruction,
-    IssueCredits, LineRequest, LotClass, LotSource, MoveCredits, RefillAllocation, RefundCharge, RevokeLot,
-    TakeBackCredits, VoidHold,
+    AllocateCredits, AssignDebt, CaptureHold, ChargeCredits, DisputeLot, ExtendLot, HoldCredits, Instruction,
+    IssueCredits, LineRequest, LotClass, LotSource, MoveCredits, RefillAllocation, RefundCharge, RestoreLot,
+    RevokeLot, TakeBackCredits, VoidHold,
 };
 pub use lots::{BurnKey, LotTerms, Slice};
 pub use refunds::{Charged, ChargedSlice, Guarantee, REPLACEMENT_DAYS};

@@ -160,13 +160,20 @@ fn book_in(
         None => open(pool, side, now),
     });
     let value = match &command.instruction {
-        Instruction::Revoke(revoke) => Some(revoke.value),
+        Instruction::Revoke(revoke) => {
+            pool.give_back(revoke.value);
+            Some(revoke.value)
+        }
+        Instruction::Restore(restore) => Some(restore.value),
         _ => None,
     };
-    if let Some(value) = value {
-        pool.give_back(value);
-    }
     let transfers = book_legs(pool, there, plan.legs, now);
+    if let Instruction::Restore(restore) = &command.instruction {
+        let given = transfers.iter().filter(|transfer| transfer.debit.kind == AccountKind::Revoked);
+        let given: i64 = given.map(|transfer| transfer.cost).sum();
+        let kept: i64 = plan.marks.iter().map(|mark| -mark.revoking).sum();
+        pool.restore(restore.value - given, Credits::new(kept).unwrap_or_default());
+    }
     pool.count(plan.counts);
     plan.marks.into_iter().for_each(|mark| pool.mark(mark));
     pool.close_receivable();

@@ -22,18 +22,36 @@ impl Pool {
     /// set against it: those of the lot itself up to their cost, those that settle the debt by their share in
     /// all that is still to come back, the last ones with all of it.
     pub(super) fn recover(&mut self, kind: TransferKind, to: AccountKind, credits: Credits, cost: i64) {
-        let receivable = self.head.receivable;
         let recovered = match (kind, to) {
-            (TransferKind::Revoke, _) => cost.min(receivable),
-            (_, AccountKind::Debt) => {
-                let (owed, waiting) = (self.debt().get(), self.head.revoking);
-                let last = credits.get() == owed && waiting == 0;
-                if last { receivable } else { cost_share(receivable, credits.get(), owed + waiting) }
+            // It goes to another pool with the debt, or comes from there.
+            (TransferKind::Assign, AccountKind::Debt) => {
+                self.head.receivable -= cost;
+                return;
             }
+            (TransferKind::Assign, _) => {
+                self.head.receivable += cost;
+                return;
+            }
+            // What was receivable for what is owed is not any more; the rest costs what is there for it again.
+            (TransferKind::Restore, AccountKind::Debt) => {
+                self.head.receivable -= cost;
+                return;
+            }
+            (TransferKind::Restore, _) => return,
+            (TransferKind::Revoke, _) => cost.min(self.head.receivable),
+            (_, AccountKind::Debt) => self.receivable_for(credits),
             _ => return,
         };
         self.head.receivable -= recovered;
         self.head.adjusted += cost - recovered;
+    }
+
+    /// What is receivable for so many credits of the debt: their share in all that is still to come back, for the last
+    /// ones all of it.
+    pub(super) fn receivable_for(&self, credits: Credits) -> i64 {
+        let (receivable, owed, waiting) = (self.head.receivable, self.debt().get(), self.head.revoking);
+        let last = credits.get() == owed && waiting == 0;
+        if last { receivable } else { cost_share(receivable, credits.get(), owed + waiting) }
     }
 
     /// Nothing is to come back any more: what rounding and prices have left is an adjustment.

@@ -2,8 +2,8 @@
 //!
 //! Where a lot has lapsed meanwhile, its credits cannot come back to it: they go on in the lot that it was
 //! extended by; or, when the provider is at fault, in a replacement of the same class and cost for
-//! [`REPLACEMENT_DAYS`] days; or straight to `EXPIRED`. Where the lot's payment was reversed, a refund first
-//! settles what the pool owes.
+//! [`REPLACEMENT_DAYS`] days; or straight to `EXPIRED`. Where the payment was reversed that the lot came with, or one that
+//! it goes on for, a refund first settles what the pool owes.
 
 use super::account::{AccountKind, TransferKind};
 use super::caps::{self, Usage};
@@ -96,7 +96,7 @@ pub(super) fn plan_refund(
     }
     let archived = charge.department.and_then(|id| state.departments.get(&id)).is_some_and(|d| d.archived);
     let mut drafts = Draft { state, request, at, legs: Vec::new(), lots: Vec::new(), debt: pool.debt() };
-    for slice in newest_first(charge, credits) {
+    for slice in charge.coming_back(credits) {
         let account = if archived { pool.unallocated } else { slice.account };
         // An account that is not there any more would be a fault of ours; unallocated always is.
         let account = if pool.accounts.contains_key(&account) { account } else { pool.unallocated };
@@ -110,33 +110,35 @@ pub(super) fn plan_refund(
     Ok(Plan { legs, lots, counts, ..Plan::about(account, credits) })
 }
 
-/// The slices that a refund brings back, newest first, each with its recorded cost.
-fn newest_first(charge: &Charged, credits: Credits) -> Vec<ChargedSlice> {
-    let (mut done, mut done_cost) = (charge.refunded, charge.refunded_cost);
-    let mut left = credits;
-    let mut back = Vec::new();
-    for slice in charge.slices.iter().rev() {
-        if left.is_zero() {
-            break;
+impl Charged {
+    /// The slices that a refund of so many credits brings back, newest first, each with its recorded cost.
+    pub fn coming_back(&self, credits: Credits) -> Vec<ChargedSlice> {
+        let (mut done, mut done_cost) = (self.refunded, self.refunded_cost);
+        let mut left = credits;
+        let mut back = Vec::new();
+        for slice in self.slices.iter().rev() {
+            if left.is_zero() {
+                break;
+            }
+            // What has been refunded was taken from the same end.
+            let gone = slice.credits.min(done);
+            let gone_cost = if gone == slice.credits { slice.cost } else { done_cost.clamp(0, slice.cost) };
+            if !gone.is_zero() {
+                done = done.saturating_sub(gone);
+                done_cost -= gone_cost;
+            }
+            let gone_cost = if gone.is_zero() { 0 } else { gone_cost };
+            let rest = slice.credits.saturating_sub(gone);
+            let part = rest.min(left);
+            if part.is_zero() {
+                continue;
+            }
+            left = left.saturating_sub(part);
+            let cost = cost_share(slice.cost - gone_cost, part.get(), rest.get());
+            back.push(ChargedSlice { credits: part, cost, ..*slice });
         }
-        // What has been refunded was taken from the same end.
-        let gone = slice.credits.min(done);
-        let gone_cost = if gone == slice.credits { slice.cost } else { done_cost.clamp(0, slice.cost) };
-        if !gone.is_zero() {
-            done = done.saturating_sub(gone);
-            done_cost -= gone_cost;
-        }
-        let gone_cost = if gone.is_zero() { 0 } else { gone_cost };
-        let rest = slice.credits.saturating_sub(gone);
-        let part = rest.min(left);
-        if part.is_zero() {
-            continue;
-        }
-        left = left.saturating_sub(part);
-        let cost = cost_share(slice.cost - gone_cost, part.get(), rest.get());
-        back.push(ChargedSlice { credits: part, cost, ..*slice });
+        back
     }
-    back
 }
 
 /// Services and credits that a refund gives back: the last lines first.

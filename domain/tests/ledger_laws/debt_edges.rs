@@ -107,6 +107,30 @@ fn a_refund_into_a_reversed_lot_reduces_debt_first() {
     desk.done();
 }
 
+/// What goes on in later lots came with the same payment: debt is on the first of them, and all of them reduce it.
+#[test]
+fn a_refund_into_a_lot_that_goes_on_for_a_reversed_one_reduces_debt_first() {
+    let mut desk = Desk::new(&[]);
+    let lot = desk.issue(100, 10_000, Some(3_600));
+    let heir = desk.extend(lot, 7_200).unwrap();
+    let charge = desk.charge(None, 100).unwrap();
+    desk.revoke(lot, 100).unwrap();
+    assert_eq!(desk.contra().debt, -100);
+    desk.refund(charge, Some(40), false).unwrap();
+    assert_eq!((desk.contra().debt, desk.free(None)), (-60, 0));
+    desk.refund(charge, Some(60), false).unwrap();
+    assert_eq!((desk.contra().debt, desk.position(0, None, heir).credits), (0, credits(0)));
+    // The other way round: it was taken back from the later one, and the first one was used.
+    let first = desk.issue(10, 1_000, Some(3_600));
+    let used = desk.charge(None, 4).unwrap();
+    let later = desk.extend(first, 7_200).unwrap();
+    desk.revoke(later, 10).unwrap();
+    assert_eq!(desk.contra().debt, -4);
+    desk.refund(used, None, false).unwrap();
+    assert_eq!((desk.contra().debt, desk.free(None)), (0, 0));
+    desk.done();
+}
+
 #[test]
 fn a_refund_into_another_lot_does_not_reduce_debt() {
     let mut desk = Desk::new(&[]);
@@ -130,6 +154,24 @@ fn a_reversal_is_known_to_a_refund_of_the_same_batch() {
     let refund = desk.command(0, Instruction::Refund(refund));
     desk.tenant.together(&[reversal, refund]).unwrap();
     assert_eq!((desk.contra().debt, desk.free(None)), (-6, 0));
+    desk.done();
+}
+
+#[test]
+fn an_archived_pool_owes_what_was_used_there() {
+    let mut desk = Desk::new(&[]);
+    let lot = desk.issue(10, 1_000, None);
+    desk.charge(None, 10).unwrap();
+    desk.tenant.close(Closing::ArchivedPool(0), true);
+    desk.reverse(lot, 6, 600, false).unwrap();
+    assert_eq!((desk.contra().revoked, desk.contra().debt), (6, -6));
+    // Nothing else happens there, and while its books are looked at, not even that.
+    assert_eq!(desk.charge(None, 1).unwrap_err(), Refusal::PoolArchived);
+    desk.tenant.close(Closing::Frozen(0), true);
+    assert!(desk.reverse(lot, 4, 400, false).is_err());
+    desk.tenant.close(Closing::Frozen(0), false);
+    desk.reverse(lot, 4, 400, false).unwrap();
+    assert_eq!(desk.contra().debt, -10);
     desk.done();
 }
 

@@ -78,6 +78,21 @@ fn a_dispute_of_what_is_all_held_only_marks_it() {
 }
 
 #[test]
+fn a_refund_leaves_a_dispute_what_it_holds_and_waits_for() {
+    let mut desk = Desk::new(&[]);
+    let lot = desk.issue(20, 2_000, None);
+    let hold = desk.hold(None, 10, 3_600).unwrap();
+    desk.dispute(lot, 14).unwrap();
+    assert_eq!(held(&desk, None, lot), [20, 0, 10, 4]);
+    // Six of the hold's are nobody's; beyond them a refund finds nothing, however much is in dispute.
+    desk.reverse(lot, 7, 700, false).unwrap();
+    assert_eq!((held(&desk, None, lot), desk.contra().debt), ([20, 6, 10, 4], -1));
+    desk.void(hold).unwrap();
+    assert_eq!((held(&desk, None, lot), desk.contra().revoked), ([14, 0, 14, 0], 7));
+    desk.done();
+}
+
+#[test]
 fn a_dispute_of_what_was_used_holds_nothing() {
     let mut desk = Desk::new(&[]);
     let lot = desk.issue(10, 0, None);

@@ -50,6 +50,9 @@ pub fn no<T>(why: &'static str) -> Result<T, No> {
 #[derive(Clone, Debug)]
 pub struct Lot {
     pub place: Place,
+    /// The first of the lots that it goes on for, or itself.
+    pub origin: LotId,
+    /// Whether coins of its family were taken back.
     pub reversed: bool,
     /// The lot that it was extended by last.
     pub successor: Option<LotId>,
@@ -297,7 +300,9 @@ impl Model {
             return no("suspended");
         }
         let (at, pool) = (self.time(command), command.pool);
-        if self.pools[&pool].frozen || self.pools[&pool].archived {
+        // Money that has gone back does not ask whether the pool is still used.
+        let reverses = matches!(command.instruction, Instruction::Revoke(_));
+        if self.pools[&pool].frozen || self.pools[&pool].archived && !reverses {
             return no("closed");
         }
         let done = match (&command.instruction, command.id) {

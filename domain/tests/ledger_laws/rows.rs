@@ -91,7 +91,9 @@ impl Rows {
         for lot in &applied.lots {
             let burn = BurnKey::new(lot.priority, lot.expires_at, lot.created_at, lot.id);
             let (source, class, currency) = (lot.source, lot.class, lot.currency);
-            let terms = LotTerms { burn, source, class, currency, reversed: false, successor: None };
+            let before = lot.replaces.and_then(|before| self.lots.get(&before));
+            let (origin, reversed) = before.map_or((lot.id, false), |terms| (terms.origin, terms.reversed));
+            let terms = LotTerms { burn, source, class, currency, origin, reversed, successor: None };
             assert!(self.lots.insert(lot.id, terms).is_none(), "a lot came in twice");
         }
         match (&command.instruction, command.id) {
@@ -120,7 +122,11 @@ impl Rows {
             (Instruction::Extend(request), _) => {
                 self.lots.get_mut(&request.lot).unwrap().successor = Some(request.new_lot);
             }
-            (Instruction::Revoke(request), _) => self.lots.get_mut(&request.lot).unwrap().reversed = true,
+            (Instruction::Revoke(request), _) => {
+                let origin = self.lots[&request.lot].origin;
+                let family = self.lots.values_mut().filter(|terms| terms.origin == origin);
+                family.for_each(|terms| terms.reversed = true);
+            }
             _ => {}
         }
     }

@@ -17,40 +17,28 @@ use bursar_domain::reversal::Place;
 use bursar_domain::{Credits, Timestamp};
 
 use crate::Step;
+use crate::purchases::Purchase;
 
 /// A second, in microseconds.
 pub const SECOND: i64 = 1_000_000;
 /// A day, in seconds.
 pub const DAY: i64 = 86_400;
 
-/// A payment, with what became of it.
-#[derive(Clone, Debug)]
-pub struct Payment {
-    pub pool: PoolId,
-    pub lot: LotId,
-    pub credits: Credits,
-    pub total: i64,
-    /// The money that went back, and the credits that were to come back for it.
-    pub returned: i64,
-    pub revoked: Credits,
-    /// The money that a dispute is about, while one is open.
-    pub disputed: Option<i64>,
-}
-
 pub struct Books {
     pub state: State,
     pub now: i64,
     pub number: u128,
-    pub payments: Vec<Payment>,
+    pub purchases: Vec<Purchase>,
     pub charges: Vec<(PoolId, ChargeId)>,
     pub holds: Vec<(PoolId, HoldId)>,
+    /// What captures have left a pool to owe, with the lot.
+    pub owed: Vec<(PoolId, LotId, Credits)>,
     /// The lots that a lot goes on in.
     heirs: BTreeMap<LotId, Vec<LotId>>,
     /// What credits cost that came to accounts, less what went from them.
     cost: BTreeMap<AccountKind, i64>,
-    pub refunded: i64,
-    /// Money that went back when all credits of its payment had been taken back: parts are rounded up.
-    pub bare: i64,
+    /// How many credits of each purchase were ever owed, less those that have come back for them, by its lot.
+    pub owed_of: BTreeMap<LotId, i64>,
 }
 
 pub fn pool(index: usize) -> PoolId {
@@ -121,13 +109,13 @@ impl Books {
             state,
             now: 1_000 * DAY * SECOND,
             number: 1_000_000,
-            payments: Vec::new(),
+            purchases: Vec::new(),
             charges: Vec::new(),
             holds: Vec::new(),
+            owed: Vec::new(),
             heirs: BTreeMap::new(),
             cost: BTreeMap::new(),
-            refunded: 0,
-            bare: 0,
+            owed_of: BTreeMap::new(),
         }
     }
 
@@ -135,6 +123,15 @@ impl Books {
         for transfer in transfers.iter().filter(|transfer| !transfer.kind.is_pending()) {
             *self.cost.entry(transfer.debit.kind).or_default() -= transfer.cost;
             *self.cost.entry(transfer.credit.kind).or_default() += transfer.cost;
+            let Some(terms) = self.state.lots.get(&transfer.lot) else { continue };
+            let owed = self.owed_of.entry(terms.origin).or_default();
+            match (transfer.kind, transfer.credit.kind) {
+                (TransferKind::Owe, _) => *owed += transfer.credits.get(),
+                (TransferKind::Refund | TransferKind::Restore, AccountKind::Debt) => {
+                    *owed -= transfer.credits.get();
+                }
+                _ => {}
+            }
         }
     }
 
@@ -174,7 +171,9 @@ impl Books {
         for lot in &applied.lots {
             let burn = BurnKey::new(lot.priority, lot.expires_at, lot.created_at, lot.id);
             let (source, class, currency) = (lot.source, lot.class, lot.currency);
-            let terms = LotTerms { burn, source, class, currency, reversed: false, successor: None };
+            let before = lot.replaces.and_then(|before| self.state.lots.get(&before));
+            let (origin, reversed) = before.map_or((lot.id, false), |terms| (terms.origin, terms.reversed));
+            let terms = LotTerms { burn, source, class, currency, origin, reversed, successor: None };
             self.state.lots.insert(lot.id, terms);
             if let Some(before) = lot.replaces {
                 self.heirs.entry(before).or_default().push(lot.id);
@@ -190,6 +189,8 @@ impl Books {
         match id {
             CommandId::Hold(id) => self.holds.push((pool, id)),
             CommandId::Charge(id) => {
+                let owed = applied.transfers.iter().filter(|transfer| transfer.kind == TransferKind::Owe);
+                self.owed.extend(owed.map(|transfer| (transfer.pool, transfer.lot, transfer.credits)));
                 let used = [TransferKind::Charge, TransferKind::Capture];
                 let used = applied.transfers.iter().filter(|transfer| used.contains(&transfer.kind));
                 let slices = used.map(|transfer| {
@@ -214,8 +215,14 @@ impl Books {
         }
     }
 
+    /// The pool of the purchase that a lot came with.
+    pub fn home_of(&self, lot: LotId) -> PoolId {
+        let origin = self.state.lots[&lot].origin;
+        self.purchases.iter().find(|purchase| purchase.lot == Some(origin)).unwrap().pool
+    }
+
     /// A lot and all that it goes on in.
-    fn family(&self, lot: LotId) -> Vec<LotId> {
+    pub fn family(&self, lot: LotId) -> Vec<LotId> {
         let mut family = vec![lot];
         let mut next = 0;
         while let Some(lot) = family.get(next).copied() {
@@ -225,11 +232,11 @@ impl Books {
         family
     }
 
-    /// Where credits of a payment lie, with what `of` says of each position, added up.
-    pub fn lying(&self, payment: &Payment, of: impl Fn(&Position) -> (i64, i64)) -> Vec<Place> {
+    /// Where credits of a purchase lie, with what `of` says of each position, added up.
+    pub fn lying(&self, own: LotId, of: impl Fn(&Position) -> (i64, i64)) -> Vec<Place> {
         let mut places = Vec::new();
         for (pool, loaded) in &self.state.pools {
-            for lot in self.family(payment.lot) {
+            for lot in self.family(own) {
                 let positions = loaded.accounts.values().flat_map(|account| &account.positions);
                 let own = positions.filter(|(burn, _)| burn.lot == lot).map(|(_, position)| of(position));
                 let (free, held) = own.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
@@ -247,18 +254,21 @@ impl Books {
         let pools = self.state.pools.values();
         let positions = pools.clone().flat_map(|pool| pool.accounts.values());
         let positions = positions.flat_map(|account| account.positions.values());
+        let reversals = || self.purchases.iter().flat_map(|purchase| &purchase.reversals);
+        let bare: i64 = reversals().map(|one| one.nothing).sum();
         let money = Money {
-            paid: self.payments.iter().map(|payment| payment.total).sum(),
+            paid: self.purchases.iter().filter(|one| one.lot.is_some()).map(|one| one.total).sum(),
             consumed: cost(AccountKind::Consumed),
             expired: cost(AccountKind::Expired),
             deferred: positions.map(|position| position.cost).sum(),
-            refunded: self.refunded,
+            refunded: reversals().map(|one| one.value).sum(),
             debt: pools.clone().map(|pool| pool.head.receivable).sum(),
-            adjustments: pools.clone().map(|pool| pool.head.adjusted).sum::<i64>() - self.bare,
+            adjustments: pools.clone().map(|pool| pool.head.adjusted).sum::<i64>() - bare,
             corrected: 0,
         };
         assert_eq!(money.difference(), 0, "{step:?}: {money:?}");
         assert_eq!(cost(AccountKind::Clearing), 0, "{step:?}");
+        self.purchases.iter().for_each(|purchase| purchase.check(step));
         for pool in pools {
             let head = pool.head;
             assert_eq!(head.posted + head.contra.sum(), 0, "{step:?}");

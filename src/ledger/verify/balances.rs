@@ -109,7 +109,8 @@ impl Balances {
 
     /// Both halves of a movement through clearing within the pool follow each other.
     fn halves(&mut self, row: &transfer::Model) -> Result<(), String> {
-        let through = [row.debit_kind, row.credit_kind].contains(&AccountKind::Clearing);
+        let through = [row.debit_kind, row.credit_kind].contains(&AccountKind::Clearing)
+            || row.kind == TransferKind::Assign;
         let (pool, version) = (row.counterpart_pool_id, row.counterpart_version);
         if pool.is_some() != through || version.is_some() != through {
             return Err("it has another half, or none, against its accounts".to_owned());
@@ -148,6 +149,17 @@ impl Balances {
         }
         if row.kind == TransferKind::Owe && row.cost != 0 {
             return Err(format!("it costs {} where nothing is paid", row.cost));
+        }
+        if [TransferKind::Assign, TransferKind::Restore].contains(&row.kind)
+            && row.credit_kind == AccountKind::Debt
+        {
+            let debt = self.contra.debt.saturating_neg();
+            let part = self.owing.part(row.credits.get(), debt);
+            // No more of it is given up than there is money again.
+            let fits = row.cost == part || row.kind == TransferKind::Restore && row.cost < part;
+            if row.credits.get() > debt || !fits {
+                return Err(format!("of the {debt} that are owed it takes too much, or not {part} along"));
+            }
         }
         Ok(())
     }
@@ -304,6 +316,11 @@ fn shape(row: &transfer::Model) -> Result<(), String> {
         TransferKind::Revoke => holder(debit) && credit == Revoked,
         TransferKind::Owe => debit == Debt && credit == Revoked,
         TransferKind::Settle => holder(debit) && credit == Debt,
+        TransferKind::Restore => {
+            let back = holder(credit) || [Debt, Clearing].contains(&credit);
+            debit == Revoked && back || debit == Clearing && holder(credit)
+        }
+        TransferKind::Assign => debit == Revoked && credit == Debt || debit == Debt && credit == Revoked,
         // Entries are of these kinds, and no transfer is.
         TransferKind::Dispute | TransferKind::Reinstate => false,
     };

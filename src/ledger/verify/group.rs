@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bursar_domain::id::{AccountId, LotId};
 use bursar_domain::ledger::{AccountKind, TransferKind};
-use bursar_entity::{lot, transfer};
+use bursar_entity::{journal_entry, lot, transfer};
 
+use super::balances::Balances;
 use super::causes::Cause;
 use super::{Place, Stop, holds};
 
@@ -22,6 +23,8 @@ pub(super) struct Group {
     pub own: i64,
     /// Credits that were taken back.
     pub revoked: i64,
+    /// Credits that were given back after they had been taken back, and what they cost.
+    pub restored: (i64, i64),
     /// Credits that were held less those that were let go.
     pub held: i64,
     /// The lots that came in with it, and what came in of each.
@@ -33,7 +36,8 @@ pub(super) struct Group {
 impl Group {
     pub fn new(cause: Cause, digest: [u8; 32], left: i64, lots: Vec<lot::Model>) -> Group {
         let (coming, slices) = (BTreeMap::new(), Vec::new());
-        Group { cause, digest, left, credits: 0, own: 0, revoked: 0, held: 0, lots, coming, slices }
+        let restored = (0, 0);
+        Group { cause, digest, left, credits: 0, own: 0, revoked: 0, restored, held: 0, lots, coming, slices }
     }
 
     pub fn add(&mut self, row: &transfer::Model) {
@@ -45,6 +49,10 @@ impl Group {
         }
         if [TransferKind::Revoke, TransferKind::Owe].contains(&row.kind) {
             self.revoked = self.revoked.saturating_add(credits);
+        }
+        if row.kind == TransferKind::Restore && row.debit_kind == AccountKind::Revoked {
+            let (so_far, cost) = self.restored;
+            self.restored = (so_far.saturating_add(credits), cost.saturating_add(row.cost));
         }
         match row.kind {
             TransferKind::Hold => {
@@ -62,6 +70,17 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Whether a complete entry gives back what it says: credits that holds keep, or others, and no more of them than were
+    /// taken back.
+    pub fn restores(&self, entry: &journal_entry::Model, lot: LotId, balances: &mut Balances) -> bool {
+        let (restored, cost) = self.restored;
+        let (held, value) = (entry.credits.get().saturating_sub(restored), entry.cost.saturating_sub(cost));
+        let mixed = held > 0 && restored > 0;
+        held >= 0 && value >= 0 && !mixed && balances.restore(lot, value, held) == 0
+    }
+}
+
 impl Cause {
     /// Whether it says as many credits as its transfers have moved.
     pub fn check_credits(&self, place: Place, said: i64, moved: i64) -> Result<(), Stop> {
@@ -75,7 +94,9 @@ impl Cause {
 /// How the kind of a transfer is not what its cause makes; `made` says whether it is one of those that the
 /// cause has made at first.
 pub(super) fn mismatch(cause: &Cause, row: &transfer::Model, made: bool) -> Option<String> {
-    use TransferKind::{Capture, Charge, Dispute, Hold, Lapse, Owe, Reinstate, Release, Revoke, Settle};
+    use TransferKind::{
+        Capture, Charge, Dispute, Hold, Lapse, Owe, Reinstate, Release, Restore, Revoke, Settle,
+    };
     let fits = match cause {
         Cause::Charge(charge) => row.kind == if charge.hold_id.is_some() { Capture } else { Charge },
         Cause::Hold(_) if made => row.kind == Hold,
@@ -84,6 +105,7 @@ pub(super) fn mismatch(cause: &Cause, row: &transfer::Model, made: bool) -> Opti
             Release => [Release, Revoke, Hold, Lapse].contains(&row.kind),
             // Where holds hold all that it is about, only marks change: a pair that moves nothing.
             Revoke => [Revoke, Owe, Hold, Release].contains(&row.kind),
+            Restore => [Restore, Hold, Release].contains(&row.kind),
             Dispute => [Hold, Release].contains(&row.kind),
             Reinstate => [Release, Lapse, Hold].contains(&row.kind),
             TransferKind::Issue | TransferKind::Correct => row.kind == entry.kind || row.kind == Settle,

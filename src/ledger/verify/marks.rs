@@ -23,16 +23,34 @@ pub(super) struct Owing {
 impl Owing {
     /// A transfer is booked while the pool owes so many credits.
     pub fn pass(&mut self, row: &transfer::Model, debt: i64) {
-        let (credits, open) = (row.credits.get(), debt.saturating_add(self.revoking));
         let recovered = match (row.kind, row.credit_kind) {
+            // It goes to another pool with the debt, or comes from there.
+            (TransferKind::Assign, AccountKind::Debt) => {
+                self.receivable = self.receivable.saturating_sub(row.cost);
+                return;
+            }
+            (TransferKind::Assign, _) => {
+                self.receivable = self.receivable.saturating_add(row.cost);
+                return;
+            }
+            (TransferKind::Restore, AccountKind::Debt) => {
+                self.receivable = self.receivable.saturating_sub(row.cost);
+                return;
+            }
+            (TransferKind::Restore, _) => return,
             (TransferKind::Revoke, _) => row.cost.min(self.receivable),
-            (_, AccountKind::Debt) if credits == open => self.receivable,
-            // More than is owed is found out by the balances.
-            (_, AccountKind::Debt) => cost_share(self.receivable, credits.min(open), open),
+            (_, AccountKind::Debt) => self.part(row.credits.get(), debt),
             _ => return,
         };
         self.receivable = self.receivable.saturating_sub(recovered);
         self.adjusted = self.adjusted.saturating_add(row.cost.saturating_sub(recovered));
+    }
+
+    /// What of it goes with so many credits of a debt.
+    pub fn part(&self, credits: i64, debt: i64) -> i64 {
+        let open = debt.saturating_add(self.revoking);
+        // More than is owed is found out by the balances.
+        if credits == open { self.receivable } else { cost_share(self.receivable, credits.min(open), open) }
     }
 }
 
@@ -102,21 +120,37 @@ impl Balances {
         }
     }
 
-    /// Marks so many held credits of a lot as to be taken back, those first that a dispute waits for; answers
-    /// how many there are not.
+    /// Marks so many held credits of a lot as to be taken back, those last that a dispute waits for (only one that was lost
+    /// gets there); answers how many there are not.
     pub fn revoke_held(&mut self, lot: LotId, credits: i64) -> i64 {
         let left = self.each_part(lot, credits, |part, left| {
+            let some = part.unmarked().clamp(0, left);
+            part.revoking += some;
+            some
+        });
+        let left = self.each_part(lot, left, |part, left| {
             let some = part.contested.clamp(0, left);
             part.contested -= some;
             part.revoking += some;
             some
         });
-        let left = self.each_part(lot, left, |part, left| {
-            let some = part.unmarked().clamp(0, left);
-            part.revoking += some;
+        self.owing.revoking = self.owing.revoking.saturating_add(credits.saturating_sub(left));
+        left
+    }
+
+    /// Money that went back is there again: so much of it is left after what has been given back for it, and so many held
+    /// credits are not to be taken back any more. Answers how many of those there are not.
+    pub fn restore(&mut self, lot: LotId, value: i64, credits: i64) -> i64 {
+        let debt = self.contra.debt.saturating_neg();
+        let receivable = if credits > 0 { self.owing.part(credits, debt).min(value) } else { 0 };
+        self.owing.receivable = self.owing.receivable.saturating_sub(receivable);
+        self.owing.adjusted = self.owing.adjusted.saturating_add(value.saturating_sub(receivable));
+        let left = self.each_part(lot, credits, |part, left| {
+            let some = part.revoking.clamp(0, left);
+            part.revoking -= some;
             some
         });
-        self.owing.revoking = self.owing.revoking.saturating_add(credits.saturating_sub(left));
+        self.owing.revoking = self.owing.revoking.saturating_sub(credits.saturating_sub(left));
         left
     }
 

@@ -278,7 +278,11 @@ impl Replay {
         let names =
             other.counterpart_pool_id.zip(other.counterpart_version) == Some((place.pool, row.version));
         let sides = [row.debit_kind, other.debit_kind];
-        let halves = sides.iter().filter(|kind| **kind == AccountKind::Clearing).count() == 1;
+        let through = match row.kind {
+            TransferKind::Assign => AccountKind::Debt,
+            _ => AccountKind::Clearing,
+        };
+        let halves = sides.iter().filter(|kind| **kind == through).count() == 1;
         let same = (other.kind, other.lot_id, other.credits, other.cost, other.created_at)
             == (row.kind, row.lot_id, row.credits, row.cost, row.created_at);
         if names && halves && same {
@@ -403,6 +407,8 @@ impl Replay {
                     return Err(cause.wrong(place, "its credits are not what was taken back"));
                 }
             }
+            TransferKind::Restore if group.restores(entry, lot, &mut self.balances) => {}
+            TransferKind::Restore => return Err(cause.wrong(place, "it gives back what was not taken")),
             TransferKind::Dispute => {
                 let held = credits.saturating_sub(group.held);
                 if group.held < 0 || held < 0 {

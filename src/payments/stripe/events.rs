@@ -4,15 +4,30 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::objects::{Charge, Dispute, Disputed, Event, Intent, Named, Refund, Session};
+use super::client::word;
+use super::objects::{Charge, Dispute, Event, Intent, Named, Refund, Session};
+use super::odd::{LACKS, not_understood};
 use crate::payments::{EventError, PaidState, ProviderEvent, ProviderPayment};
 
-/// Reads a message whose signature is good.
+/// Reads a message whose signature is good. One that is not understood is told of as that: refused, it would come again
+/// and again for some days, and then be gone.
 pub(super) fn read(body: &[u8]) -> Result<ProviderEvent, EventError> {
     let event: Event =
         serde_json::from_slice(body).map_err(|_| EventError::Malformed("it is not an event"))?;
-    let object = event.data.object;
-    match event.kind.as_str() {
+    match (tell(&event.kind, event.data.object.clone()), event.id) {
+        (Ok(told), _) => Ok(told),
+        (Err(why), Some(id)) => {
+            let why = format!("{}: {why}", word(&event.kind));
+            Ok(ProviderEvent::NotUnderstood(not_understood(&why, &event.data.object, &id)))
+        }
+        // All of Stripe's have a name.
+        (Err(why), None) => Err(EventError::Malformed(why)),
+    }
+}
+
+/// What a message of a kind says of its object; else why that is not understood.
+fn tell(kind: &str, object: Value) -> Result<ProviderEvent, &'static str> {
+    match kind {
         "checkout.session.completed" => completed(parse(object)?),
         "checkout.session.async_payment_succeeded" => Ok(checkout(parse(object)?, PaidState::Paid)),
         "checkout.session.async_payment_failed" => {
@@ -22,29 +37,25 @@ pub(super) fn read(body: &[u8]) -> Result<ProviderEvent, EventError> {
         "payment_intent.succeeded" | "payment_intent.payment_failed" => Ok(intent(parse(object)?)),
         "charge.refunded" => Ok(ProviderEvent::Refunded { payment: parse::<Charge>(object)?.payment() }),
         "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
-            let refund = parse::<Refund>(object)?.told();
-            refund.map(ProviderEvent::Refund).ok_or(EventError::Malformed("the refund's status is not known"))
+            parse::<Refund>(object)?.told().map(ProviderEvent::Refund)
         }
         "charge.dispute.created" | "charge.dispute.updated" | "charge.dispute.closed" => {
-            match parse::<Dispute>(object)?.told() {
-                Disputed::Dispute(dispute) => Ok(ProviderEvent::Dispute(dispute)),
-                Disputed::Inquiry => Ok(ProviderEvent::Other),
-                Disputed::Unknown => Err(EventError::Malformed("the dispute's status is not known")),
-            }
+            let dispute = parse::<Dispute>(object)?.told()?;
+            Ok(dispute.map_or(ProviderEvent::Other, ProviderEvent::Dispute))
         }
         _ => Ok(ProviderEvent::Other),
     }
 }
 
-fn parse<T: DeserializeOwned>(object: Value) -> Result<T, EventError> {
-    serde_json::from_value(object).map_err(|_| EventError::Malformed("its object lacks what it should have"))
+fn parse<T: DeserializeOwned>(object: Value) -> Result<T, &'static str> {
+    serde_json::from_value(object).map_err(|_| LACKS)
 }
 
 /// A checkout that has come to its end: paid, or paid by a way that takes days, or a way of paying was given.
-fn completed(session: Session) -> Result<ProviderEvent, EventError> {
+fn completed(session: Session) -> Result<ProviderEvent, &'static str> {
     if session.mode.as_deref() == Some("setup") {
         let intent = session.setup_intent.as_ref().map(Named::id).map(str::to_owned);
-        let intent = intent.ok_or(EventError::Malformed("the setup session names no intent"))?;
+        let intent = intent.ok_or("the setup session names no intent")?;
         let names = session.metadata.unwrap_or_default();
         let (organization, ours) = (names.organization, names.method);
         return Ok(ProviderEvent::SetUp { session: session.id, organization, ours, intent });
@@ -52,28 +63,33 @@ fn completed(session: Session) -> Result<ProviderEvent, EventError> {
     let state = match session.payment_status.as_deref() {
         Some("paid" | "no_payment_required") => PaidState::Paid,
         Some("unpaid") => PaidState::Pending,
-        _ => return Err(EventError::Malformed("the session's payment status is not known")),
+        _ => return Err("the session's payment status is not known"),
     };
     Ok(checkout(session, state))
 }
 
-/// What a checkout of a purchase tells; others sell nothing of ours at an end like this.
+/// What a checkout tells. Of those that are no purchase's it matters only that money has come.
 fn checkout(session: Session, state: PaidState) -> ProviderEvent {
     match session.mode.as_deref() {
         Some("payment") | None => ProviderEvent::Payment(session.payment(state)),
+        Some("setup") => ProviderEvent::Other,
+        Some(_) if state == PaidState::Paid && session.is_paid() => {
+            let invoice = session.invoice.as_ref().map(|invoice| invoice.id().to_owned());
+            ProviderEvent::Foreign { told: session.payment(state), invoice }
+        }
         Some(_) => ProviderEvent::Other,
     }
 }
 
-/// What a payment tells by itself. One without our names is told of by its checkout, or is nothing of ours; a try that
-/// failed at a checkout is not the end of it.
+/// What a payment tells by itself. Money that has come is told of whosever it is; of what has not, only that a charge of
+/// ours has failed: a try that failed at a checkout is not the end of it.
 fn intent(intent: Intent) -> ProviderEvent {
     let named = intent.metadata.as_ref().is_some_and(|names| names.payment.is_some());
-    let state = intent.state();
-    if !named || !matches!(state, PaidState::Paid | PaidState::Failed(_)) {
-        return ProviderEvent::Other;
+    match intent.state() {
+        PaidState::Paid => ProviderEvent::Payment(ProviderPayment::from(intent)),
+        PaidState::Failed(_) if named => ProviderEvent::Payment(ProviderPayment::from(intent)),
+        _ => ProviderEvent::Other,
     }
-    ProviderEvent::Payment(ProviderPayment::from(intent))
 }
 
 #[cfg(test)]
@@ -93,6 +109,14 @@ mod tests {
             "metadata": { "bursar_organization": "org_1", "bursar_purchase": "purchase_1", "bursar_payment": "payment_1", "else": "x" } });
         session.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         session
+    }
+
+    /// The reference of what is not understood.
+    fn odd(event: Result<ProviderEvent, EventError>) -> String {
+        match event {
+            Ok(ProviderEvent::NotUnderstood(odd)) => odd.reference,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn payment(event: Result<ProviderEvent, EventError>) -> ProviderPayment {
@@ -121,8 +145,28 @@ mod tests {
         }
         let foreign = payment(said("checkout.session.completed", session(json!({ "metadata": null }))));
         assert_eq!((foreign.ours, foreign.amount), (None, 19_900));
-        let subscription = session(json!({ "mode": "subscription" }));
-        assert_eq!(said("checkout.session.completed", subscription), Ok(ProviderEvent::Other));
+    }
+
+    #[test]
+    fn money_at_checkouts_of_other_kinds_is_told_of() {
+        let names = |more: Value| {
+            let of_a_plan =
+                json!({ "mode": "subscription", "payment_intent": null, "invoice": "in_1", "metadata": {} });
+            let mut session = session(of_a_plan);
+            session.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            said("checkout.session.completed", session)
+        };
+        let Ok(ProviderEvent::Foreign { told, invoice }) = names(json!({})) else { panic!("nothing came") };
+        assert_eq!((told.payment.as_deref(), told.reference(), told.ours.as_deref()), (None, "cs_1", None));
+        assert_eq!((told.amount, invoice.as_deref()), (19_900, Some("in_1")));
+        // No money: a trial, what costs nothing, and what is still to come.
+        for no_money in [
+            json!({ "payment_status": "no_payment_required" }),
+            json!({ "amount_total": 0 }),
+            json!({ "payment_status": "unpaid" }),
+        ] {
+            assert_eq!(names(no_money.clone()), Ok(ProviderEvent::Other), "{no_money}");
+        }
     }
 
     #[test]
@@ -155,8 +199,12 @@ mod tests {
         let paid = intent(json!({ "status": "succeeded", "amount_received": 499 }));
         let told = payment(said("payment_intent.succeeded", paid));
         assert_eq!((told.state, told.amount), (PaidState::Paid, 499));
+        // Money is told of whosever it is; a foreign try is not.
         let foreign = intent(json!({ "status": "succeeded", "metadata": {} }));
-        assert_eq!(said("payment_intent.succeeded", foreign), Ok(ProviderEvent::Other));
+        let told = payment(said("payment_intent.succeeded", foreign));
+        assert_eq!((told.state, told.ours), (PaidState::Paid, None));
+        let foreign = intent(json!({ "metadata": { "bursar_off_session": "true" } }));
+        assert_eq!(said("payment_intent.payment_failed", foreign), Ok(ProviderEvent::Other));
     }
 
     #[test]
@@ -177,7 +225,7 @@ mod tests {
             };
             assert_eq!((told.state, told.ours.as_deref()), (state, Some("reversal_1")), "{status}");
         }
-        assert!(matches!(said("refund.updated", refund("odd")), Err(EventError::Malformed(_))));
+        assert_eq!(odd(said("refund.updated", refund("odd"))), "re_1 odd");
         let charge = json!({ "id": "ch_1", "payment_intent": "pi_1", "refunded": true });
         assert_eq!(
             said("charge.refunded", charge),
@@ -200,7 +248,14 @@ mod tests {
         }
         let inquiry = said("charge.dispute.created", dispute("warning_needs_response"));
         assert_eq!(inquiry, Ok(ProviderEvent::Other));
-        assert!(matches!(said("charge.dispute.closed", dispute("odd")), Err(EventError::Malformed(_))));
+        assert_eq!(odd(said("charge.dispute.closed", dispute("odd"))), "dp_1 odd");
+        assert_eq!(
+            odd(said("checkout.session.completed", session(json!({ "payment_status": "odd" })))),
+            "cs_1 odd"
+        );
+        // What has no shape that is known is kept as well, and what has no name by that of its message.
+        assert_eq!(odd(said("payment_intent.succeeded", json!({ "id": "pi_1" }))), "pi_1 ?");
+        assert_eq!(odd(said("charge.refunded", json!(5))), "evt_1");
     }
 
     #[test]

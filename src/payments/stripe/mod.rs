@@ -7,6 +7,7 @@ mod amount;
 mod client;
 mod events;
 mod objects;
+mod odd;
 mod off_session;
 mod refund;
 mod session;
@@ -52,6 +53,10 @@ impl Provider for Stripe {
         Box::pin(session::open(&self.client, order))
     }
 
+    fn reopen_checkout<'a>(&'a self, order: &'a Order) -> Answer<'a, OpenedCheckout> {
+        Box::pin(session::reopen(&self.client, order))
+    }
+
     fn close_checkout<'a>(&'a self, session: &'a str) -> Answer<'a, ()> {
         Box::pin(session::close(&self.client, session))
     }
@@ -76,8 +81,24 @@ impl Provider for Stripe {
         Box::pin(refund::find_payment(&self.client, payment))
     }
 
-    fn refunds_of<'a>(&'a self, payment: &'a str) -> Answer<'a, Vec<ProviderRefund>> {
+    fn checkout_of<'a>(&'a self, payment: &'a str) -> Answer<'a, Option<ProviderPayment>> {
+        Box::pin(session::of_payment(&self.client, payment))
+    }
+
+    fn payer_of<'a>(&'a self, invoice: &'a str) -> Answer<'a, Option<String>> {
+        Box::pin(session::payer_of(&self.client, invoice))
+    }
+
+    fn refunds_of<'a>(&'a self, payment: &'a str) -> Answer<'a, Page<ProviderRefund>> {
         Box::pin(refund::refunds_of(&self.client, payment))
+    }
+
+    fn find_refund<'a>(&'a self, refund: &'a str) -> Answer<'a, Page<ProviderRefund>> {
+        Box::pin(refund::find_refund(&self.client, refund))
+    }
+
+    fn find_dispute<'a>(&'a self, dispute: &'a str) -> Answer<'a, Page<ProviderDispute>> {
+        Box::pin(refund::find_dispute(&self.client, dispute))
     }
 
     fn payments_since<'a>(

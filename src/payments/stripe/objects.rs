@@ -81,6 +81,7 @@ pub(super) struct Refusal {
 /// A message.
 #[derive(Debug, Deserialize)]
 pub(super) struct Event {
+    pub(super) id: Option<String>,
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) data: Data,
@@ -111,10 +112,16 @@ pub(super) struct Session {
     pub(super) currency: Option<String>,
     pub(super) payment_intent: Option<Named>,
     pub(super) setup_intent: Option<Named>,
+    pub(super) invoice: Option<Named>,
     pub(super) metadata: Option<Names>,
 }
 
 impl Session {
+    /// Whether money has come at it. A trial, or a price of nothing, asks for none.
+    pub(super) fn is_paid(&self) -> bool {
+        self.payment_status.as_deref() == Some("paid") && self.amount_total.is_some_and(|amount| amount > 0)
+    }
+
     /// As a payment that stands so.
     pub(super) fn payment(self, state: PaidState) -> ProviderPayment {
         let names = self.metadata.unwrap_or_default();
@@ -204,16 +211,16 @@ fn payment_of(intent: Option<Named>, charge: Option<Named>) -> String {
 }
 
 impl Refund {
-    /// As Bursar knows refunds; none: it stands as none is known to.
-    pub(super) fn told(self) -> Option<ProviderRefund> {
+    /// As Bursar knows refunds; else why it is not understood.
+    pub(super) fn told(self) -> Result<ProviderRefund, &'static str> {
         let state = match self.status.as_deref() {
             None | Some("pending" | "requires_action") => ReversalState::Pending,
             Some("succeeded") => ReversalState::Succeeded,
             Some("failed" | "canceled") => ReversalState::Failed,
-            Some(_) => return None,
+            Some(_) => return Err("the refund's status is not known"),
         };
         let (amount, currency) = from_stripe(self.amount, &self.currency);
-        Some(ProviderRefund {
+        Ok(ProviderRefund {
             refund: self.id,
             payment: payment_of(self.payment_intent, self.charge),
             state,
@@ -235,36 +242,27 @@ pub(super) struct Dispute {
     pub(super) status: String,
 }
 
-/// What becomes of a dispute.
-pub(super) enum Disputed {
-    /// The money is in question, or the question is answered.
-    Dispute(ProviderDispute),
-    /// Somebody inquires, or a dispute was prevented: no money is taken.
-    Inquiry,
-    /// It stands as none is known to.
-    Unknown,
-}
-
 impl Dispute {
-    /// As Bursar knows disputes.
-    pub(super) fn told(self) -> Disputed {
+    /// As Bursar knows disputes; none: somebody inquires, or a dispute was prevented, and no money is taken. Else why it is
+    /// not understood.
+    pub(super) fn told(self) -> Result<Option<ProviderDispute>, &'static str> {
         let state = match self.status.as_str() {
             "needs_response" | "under_review" => ReversalState::Open,
             "won" => ReversalState::Won,
             "lost" => ReversalState::Lost,
             "warning_needs_response" | "warning_under_review" | "warning_closed" | "prevented" => {
-                return Disputed::Inquiry;
+                return Ok(None);
             }
-            _ => return Disputed::Unknown,
+            _ => return Err("the dispute's status is not known"),
         };
         let (amount, currency) = from_stripe(self.amount, &self.currency);
-        Disputed::Dispute(ProviderDispute {
+        Ok(Some(ProviderDispute {
             dispute: self.id,
             payment: payment_of(self.payment_intent, self.charge),
             state,
             amount,
             currency,
-        })
+        }))
     }
 }
 
@@ -280,6 +278,12 @@ impl Charge {
     pub(super) fn payment(self) -> String {
         payment_of(self.payment_intent, Some(Named::Id(self.id)))
     }
+}
+
+/// A bill that Stripe has made by itself.
+#[derive(Debug, Deserialize)]
+pub(super) struct Bill {
+    pub(super) payment_intent: Option<Named>,
 }
 
 /// A way of paying that was set up.

@@ -1,11 +1,12 @@
 //! Money that goes back, and what can be read of payments, refunds and disputes at Stripe.
 
 use bursar_domain::Timestamp;
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::amount::to_stripe;
-use super::client::{Client, word};
-use super::objects::{Dispute, Disputed, Intent, List, Refund};
+use super::client::Client;
+use super::objects::{Dispute, Intent, List, Refund};
+use super::odd::page;
 use super::session::not_chargeable;
 use crate::payments::{Page, ProviderDispute, ProviderError, ProviderPayment, ProviderRefund, RefundOrder};
 
@@ -20,12 +21,9 @@ pub(super) async fn refund(client: &Client, order: &RefundOrder) -> Result<Provi
         ("amount", amount.to_string()),
         ("metadata[bursar_reversal]", order.reversal.clone()),
     ];
-    told(client.post(&["refunds"], Some(&order.reversal), &form).await?)
-}
-
-fn told(refund: Refund) -> Result<ProviderRefund, ProviderError> {
-    let status = refund.status.as_deref().map(word).unwrap_or_default();
-    refund.told().ok_or(ProviderError::Refused { code: status })
+    let refund: Refund = client.post(&["refunds"], Some(&order.reversal), &form).await?;
+    // Nothing is known of it yet: asked again with the same key, it tells.
+    refund.told().map_err(|why| ProviderError::Unreachable(why.to_owned()))
 }
 
 /// A payment.
@@ -34,30 +32,57 @@ pub(super) async fn find_payment(client: &Client, payment: &str) -> Result<Provi
     Ok(intent.into())
 }
 
-/// The refunds of a payment, the oldest first: so earlier ones are booked before later ones.
-pub(super) async fn refunds_of(client: &Client, payment: &str) -> Result<Vec<ProviderRefund>, ProviderError> {
-    let (mut all, mut after) = (Vec::new(), None::<String>);
+/// All refunds of a payment, the oldest first: so earlier ones are booked before later ones.
+pub(super) async fn refunds_of(
+    client: &Client,
+    payment: &str,
+) -> Result<Page<ProviderRefund>, ProviderError> {
+    let mut all = Page { items: Vec::new(), odd: Vec::new(), next: None::<String> };
     loop {
         let mut query = vec![("payment_intent", payment), ("limit", AT_ONCE)];
-        query.extend(after.as_deref().map(|after| ("starting_after", after)));
-        let list: List<Refund> = client.get(&["refunds"], &query).await?;
-        let next = list.data.last().filter(|_| list.has_more).map(|last| last.id.clone());
-        all.extend(list.data);
-        match next {
-            Some(last) => after = Some(last),
-            None => break,
+        query.extend(all.next.as_deref().map(|after| ("starting_after", after)));
+        let list: List<Value> = client.get(&["refunds"], &query).await?;
+        let some = page(list, |refund: Refund| refund.told().map(Some));
+        all.items.extend(some.items);
+        all.odd.extend(some.odd);
+        all.next = some.next;
+        if all.next.is_none() {
+            all.items.reverse();
+            return Ok(all);
         }
     }
-    all.into_iter().rev().map(told).collect()
+}
+
+/// A list of one object.
+fn alone(object: Value) -> List<Value> {
+    List { data: vec![object], has_more: false }
+}
+
+/// A refund.
+pub(super) async fn find_refund(
+    client: &Client,
+    refund: &str,
+) -> Result<Page<ProviderRefund>, ProviderError> {
+    let found = client.get(&["refunds", refund], &[]).await?;
+    Ok(page(alone(found), |refund: Refund| refund.told().map(Some)))
+}
+
+/// A dispute, unless it is an inquiry.
+pub(super) async fn find_dispute(
+    client: &Client,
+    dispute: &str,
+) -> Result<Page<ProviderDispute>, ProviderError> {
+    let found = client.get(&["disputes", dispute], &[]).await?;
+    Ok(page(alone(found), Dispute::told))
 }
 
 /// A part of a list of what was made since an instant, the newest first.
-async fn since<T: DeserializeOwned>(
+async fn since(
     client: &Client,
     list: &str,
     since: Timestamp,
     after: Option<&str>,
-) -> Result<List<T>, ProviderError> {
+) -> Result<List<Value>, ProviderError> {
     let since = since.micros().div_euclid(1_000_000).to_string();
     let mut query = vec![("created[gte]", since.as_str()), ("limit", AT_ONCE)];
     query.extend(after.map(|after| ("starting_after", after)));
@@ -70,9 +95,8 @@ pub(super) async fn payments_since(
     from: Timestamp,
     after: Option<&str>,
 ) -> Result<Page<ProviderPayment>, ProviderError> {
-    let list: List<Intent> = since(client, "payment_intents", from, after).await?;
-    let next = list.data.last().filter(|_| list.has_more).map(|last| last.id.clone());
-    Ok(Page { items: list.data.into_iter().map(ProviderPayment::from).collect(), next })
+    let list = since(client, "payment_intents", from, after).await?;
+    Ok(page(list, |intent: Intent| Ok(Some(ProviderPayment::from(intent)))))
 }
 
 /// Refunds since an instant.
@@ -81,10 +105,8 @@ pub(super) async fn refunds_since(
     from: Timestamp,
     after: Option<&str>,
 ) -> Result<Page<ProviderRefund>, ProviderError> {
-    let list: List<Refund> = since(client, "refunds", from, after).await?;
-    let next = list.data.last().filter(|_| list.has_more).map(|last| last.id.clone());
-    let items: Result<Vec<ProviderRefund>, ProviderError> = list.data.into_iter().map(told).collect();
-    Ok(Page { items: items?, next })
+    let list = since(client, "refunds", from, after).await?;
+    Ok(page(list, |refund: Refund| refund.told().map(Some)))
 }
 
 /// Disputes since an instant, without inquiries.
@@ -93,16 +115,6 @@ pub(super) async fn disputes_since(
     from: Timestamp,
     after: Option<&str>,
 ) -> Result<Page<ProviderDispute>, ProviderError> {
-    let list: List<Dispute> = since(client, "disputes", from, after).await?;
-    let next = list.data.last().filter(|_| list.has_more).map(|last| last.id.clone());
-    let mut items = Vec::with_capacity(list.data.len());
-    for dispute in list.data {
-        let status = word(&dispute.status);
-        match dispute.told() {
-            Disputed::Dispute(dispute) => items.push(dispute),
-            Disputed::Inquiry => {}
-            Disputed::Unknown => return Err(ProviderError::Refused { code: status }),
-        }
-    }
-    Ok(Page { items, next })
+    let list = since(client, "disputes", from, after).await?;
+    Ok(page(list, Dispute::told))
 }

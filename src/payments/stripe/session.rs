@@ -3,11 +3,11 @@
 use bursar_domain::Timestamp;
 use bursar_domain::id::{Id, PaymentId};
 
-use super::amount::to_stripe;
+use super::amount::{from_stripe, to_stripe};
 use super::client::{Client, Form, word};
-use super::objects::{Made, Session, SetupIntent};
+use super::objects::{Bill, List, Made, Session, SetupIntent};
 use crate::global_id;
-use crate::payments::{OpenedCheckout, Order, ProviderError, Setup, SetupOrder};
+use crate::payments::{OpenedCheckout, Order, PaidState, ProviderError, ProviderPayment, Setup, SetupOrder};
 
 /// How long a checkout may be open at least, in seconds. Stripe's bound is half an hour, by its own clock.
 const LEAST: i64 = 31 * 60;
@@ -33,6 +33,65 @@ pub(super) fn names<'a>(order: &Order, [organization, purchase, payment]: [&'a s
 pub(super) async fn open(client: &Client, order: &Order) -> Result<OpenedCheckout, ProviderError> {
     let form = form(order).ok_or_else(not_chargeable)?;
     opened(client.post(&["checkout", "sessions"], Some(&order.payment), &form).await?)
+}
+
+/// Opens a checkout whose key came with another form before. The answer to that may have got lost, so what was opened is
+/// looked for: when it takes the same money, it is gone on with; else it is closed.
+pub(super) async fn reopen(client: &Client, order: &Order) -> Result<OpenedCheckout, ProviderError> {
+    let form = form(order).ok_or_else(not_chargeable)?;
+    // While one may be open that is not known, nothing is refused for good.
+    let unsure = |error: ProviderError| ProviderError::Unreachable(error.to_string());
+    let mut found = None;
+    for session in sessions_of(client, order).await.map_err(unsure)? {
+        let status = session.status.clone();
+        match status.as_deref() {
+            // What has become of the payment is told of by itself.
+            Some("complete") => {
+                return Err(ProviderError::Unreachable("its checkout is complete already".to_owned()));
+            }
+            Some("open") if found.is_none() && asks_for(&session, order) => found = Some(session),
+            Some("open") => close(client, &session.id).await.map_err(unsure)?,
+            _ => {}
+        }
+    }
+    match found {
+        Some(session) => opened(session),
+        None => {
+            // Whoever does the same at the same time has the same key.
+            let key = format!("{}-again", order.payment);
+            opened(client.post(&["checkout", "sessions"], Some(&key), &form).await?)
+        }
+    }
+}
+
+/// All checkouts that were opened for an order, the newest first.
+async fn sessions_of(client: &Client, order: &Order) -> Result<Vec<Session>, ProviderError> {
+    // Clocks differ.
+    let since = (made(order) - 3_600).to_string();
+    let is_its = |session: &Session| {
+        let names = session.metadata.as_ref();
+        names.and_then(|names| names.payment.as_deref()) == Some(order.payment.as_str())
+    };
+    let (mut all, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let mut query = vec![("created[gte]", since.as_str()), ("limit", "100")];
+        query.extend(after.as_deref().map(|after| ("starting_after", after)));
+        let list: List<Session> = client.get(&["checkout", "sessions"], &query).await?;
+        let next = list.data.last().filter(|_| list.has_more).map(|last| last.id.clone());
+        all.extend(list.data.into_iter().filter(is_its));
+        after = next;
+        if after.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+/// Whether a checkout takes what an order is over.
+fn asks_for(session: &Session, order: &Order) -> bool {
+    let (Some(amount), Some(currency)) = (session.amount_total, session.currency.as_deref()) else {
+        return false;
+    };
+    from_stripe(amount, currency) == (order.price.minor, order.price.currency.code().to_owned())
 }
 
 fn form(order: &Order) -> Option<Form<'static>> {
@@ -64,14 +123,22 @@ fn form(order: &Order) -> Option<Form<'static>> {
 }
 
 /// Until when a checkout is open, in seconds since 1970: as long as its price holds, within Stripe's bounds, counted from
-/// when the payment was made, which its id knows. Whoever asks again later asks for the same.
+/// when the payment was made. Whoever asks again later asks for the same.
 fn expiry(order: &Order) -> i64 {
-    let seconds = |at: Timestamp| at.micros().div_euclid(1_000_000);
+    let made = made(order);
+    seconds(order.valid_until).clamp(made + LEAST, made + MOST)
+}
+
+/// When the payment was made, which its id knows, in seconds since 1970.
+fn made(order: &Order) -> i64 {
     let made = global_id::decode::<PaymentId>(&order.payment);
     // The first 48 bits of a UUID of version 7 are its milliseconds.
     let made = made.and_then(|id| i64::try_from(id.as_u128() >> 80).ok()).map(|millis| millis / 1_000);
-    let made = made.unwrap_or_else(|| seconds(order.now));
-    seconds(order.valid_until).clamp(made + LEAST, made + MOST)
+    made.unwrap_or_else(|| seconds(order.now))
+}
+
+fn seconds(at: Timestamp) -> i64 {
+    at.micros().div_euclid(1_000_000)
 }
 
 fn opened(session: Session) -> Result<OpenedCheckout, ProviderError> {
@@ -93,6 +160,26 @@ pub(super) async fn close(client: &Client, session: &str) -> Result<(), Provider
         }
         Err(error) => Err(error),
     }
+}
+
+/// A payment as its checkout tells of it; none: it was made at no checkout.
+pub(super) async fn of_payment(
+    client: &Client,
+    payment: &str,
+) -> Result<Option<ProviderPayment>, ProviderError> {
+    let query = [("payment_intent", payment), ("limit", "1")];
+    let list: List<Session> = client.get(&["checkout", "sessions"], &query).await?;
+    let told = |session: Session| {
+        let state = if session.is_paid() { PaidState::Paid } else { PaidState::Unpaid };
+        session.payment(state)
+    };
+    Ok(list.data.into_iter().next().map(told))
+}
+
+/// The payment that has paid a bill of Stripe's own; none: no payment has.
+pub(super) async fn payer_of(client: &Client, invoice: &str) -> Result<Option<String>, ProviderError> {
+    let bill: Bill = client.get(&["invoices", invoice], &[]).await?;
+    Ok(bill.payment_intent.map(|intent| intent.id().to_owned()))
 }
 
 /// Opens a page on which a way of paying is given.

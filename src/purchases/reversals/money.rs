@@ -1,16 +1,11 @@
 //! The money of an organization's credits: what was paid for them, and where it has gone.
 
-use std::collections::BTreeMap;
-
-use bursar_domain::id::PurchaseId;
 use bursar_domain::ledger::{AccountKind, TransferKind};
 use bursar_domain::reconcile::Money;
-use bursar_domain::reversal::ReversalKind;
-use bursar_entity::{lot_position, pool_head, purchase, reversal, transfer};
+use bursar_entity::{lot_position, pool_head, reversal, transfer};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 
-use super::is_returned;
 use crate::db::{Tenant, Txn};
 use crate::error::Result;
 
@@ -80,25 +75,11 @@ async fn moved(txn: &Txn, tenant: Tenant) -> Result<Vec<(TransferKind, AccountKi
     Ok(moved.all(txn).await?)
 }
 
-/// How much money went back in reversals that are booked, and how much of that when no credits were left to take back
-/// for it. Of a purchase never more than was paid.
+/// How much money went back for what has been booked of reversals, and how much of that when no credits were left to take
+/// back for it.
 async fn returned(txn: &Txn, tenant: Tenant) -> Result<(i64, i64)> {
-    let booked = tenant.find::<reversal::Entity>().filter(reversal::Column::BookedAt.is_not_null());
-    let mut booked: Vec<reversal::Model> = booked.all(txn).await?.into_iter().filter(is_returned).collect();
-    // As they were booked.
-    booked.sort_by_key(|row| (row.booked_at, row.kind == ReversalKind::Refund, row.id));
-    let purchases = booked.iter().map(|row| row.purchase_id);
-    let purchases = tenant.lookup::<purchase::Entity, _>(txn, purchase::Column::Id, purchases).await?;
-    let mut left: BTreeMap<PurchaseId, i64> = purchases.iter().map(|row| (row.id, row.total)).collect();
-    let (mut refunded, mut for_nothing) = (0, 0);
-    for row in booked {
-        let Some(left) = left.get_mut(&row.purchase_id) else { continue };
-        let part = row.amount.min(*left);
-        *left -= part;
-        refunded += part;
-        if row.credits.is_zero() {
-            for_nothing += part;
-        }
-    }
-    Ok((refunded, for_nothing))
+    let booked = tenant.find::<reversal::Entity>().filter(reversal::Column::TakenValue.gt(0_i64));
+    let booked = booked.all(txn).await?;
+    let for_nothing = booked.iter().map(|row| row.for_nothing).sum::<i64>();
+    Ok((booked.iter().map(|row| row.taken_value).sum::<i64>(), for_nothing))
 }

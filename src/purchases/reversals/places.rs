@@ -7,11 +7,12 @@ use bursar_domain::organization::OrganizationState;
 use bursar_domain::reversal::Place;
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{lot, lot_position, organization, pool, pool_head, purchase};
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::Desk;
 use crate::db::{Tenant, Txn, padded};
 use crate::error::{Error, Result};
+use crate::purchases::waiting::lock_heads;
 
 /// A lot in a pool.
 pub(in crate::purchases) type Spot = (PoolId, LotId);
@@ -24,15 +25,20 @@ struct Lying {
     held: Credits,
     /// Held for disputes, by nothing else or by holds as well.
     disputed: Credits,
+    /// Held by holds, and to be taken back when they are let go.
+    doomed: Credits,
 }
 
-/// Where the credits of a purchase lie. The heads of the pools are locked.
+/// Where the credits of a purchase lie. The heads of all pools of the organization are locked.
 pub(in crate::purchases) struct Places {
     /// The purchase's pool and own lot; none: the lot has not come in yet.
     pub home: Option<Spot>,
+    /// The lot of the purchase that can be used for longest.
+    pub into: Option<LotId>,
     lying: Vec<(Spot, Lying)>,
     /// The pools where nothing can be booked for now.
     closed: BTreeSet<PoolId>,
+    heads: BTreeMap<PoolId, pool_head::Model>,
 }
 
 impl Places {
@@ -64,42 +70,64 @@ impl Places {
         claimed.map(|((pool, lot), lying)| (*pool, *lot, lying.disputed))
     }
 
+    /// How much disputes hold, everywhere.
+    pub fn in_dispute(&self) -> Credits {
+        self.claimed().fold(Credits::ZERO, |sum, (.., credits)| sum.saturating_add(credits))
+    }
+
+    /// What holds keep and is to be taken back when they let it go.
+    pub fn kept(&self) -> Vec<Place> {
+        let kept = self.lying.iter().filter(|(_, lying)| !lying.doomed.is_zero());
+        let place = |((pool, lot), lying): &(Spot, Lying)| {
+            let (pool, lot, free, held) = (*pool, *lot, Credits::ZERO, lying.doomed);
+            Place { pool, lot, free, held }
+        };
+        kept.map(place).collect()
+    }
+
+    /// What a pool owes.
+    pub fn debt(&self, pool: PoolId) -> Credits {
+        self.heads.get(&pool).and_then(|head| Credits::new(-head.debt)).unwrap_or_default()
+    }
+
+    /// What has been taken back in each pool, of whichever lots.
+    pub fn revoked(&self) -> impl Iterator<Item = (PoolId, Credits)> {
+        self.heads.values().map(|head| (head.pool_id, Credits::new(head.revoked).unwrap_or_default()))
+    }
+
     /// Whether something can be booked in all of some pools.
     pub fn are_open(&self, mut pools: impl Iterator<Item = PoolId>) -> bool {
         pools.all(|pool| !self.closed.contains(&pool))
     }
 }
 
-/// Locks the heads of all pools where credits of a purchase lie, and that of its own, and says what lies where. Credits
-/// that are moved meanwhile are looked for again.
+/// Locks the heads of the organization's pools and says where the credits of a purchase lie. All of them, and in order: while
+/// they are locked nobody moves credits, so none are found later in a pool whose head comes before one that is locked
+/// already, and no two reversals wait for each other. (A pool that was made meanwhile comes after all of them.)
 pub(in crate::purchases) async fn lock_places(desk: Desk<'_>, purchase: &purchase::Model) -> Result<Places> {
     let Desk { txn, tenant, .. } = desk;
-    let mut locked: BTreeMap<PoolId, Timestamp> = BTreeMap::new();
     loop {
+        let heads = lock_heads(txn, tenant).await?;
+        let heads: BTreeMap<PoolId, pool_head::Model> =
+            heads.into_iter().map(|head| (head.pool_id, head)).collect();
         let lots = lots_of(txn, tenant, purchase.id).await?;
         let positions = positions(txn, tenant, &lots).await?;
-        let pools = positions.iter().map(|row| row.pool_id).chain([purchase.pool_id]);
-        let pools: BTreeSet<PoolId> = pools.collect();
-        let missing = pools.iter().filter(|pool| !locked.contains_key(*pool));
-        let missing: Vec<PoolId> = missing.copied().collect();
-        if missing.is_empty() {
-            let home = lots.first().map(|lot| (purchase.pool_id, lot.id));
-            let expiries: BTreeMap<LotId, Option<Timestamp>> =
-                lots.into_iter().map(|lot| (lot.id, lot.expires_at)).collect();
-            // What has lapsed goes before anything else is booked, by the time of the pool.
-            let has_lapsed = |row: &lot_position::Model| {
-                let time = locked.get(&row.pool_id).map_or(desk.now, |clock| desk.now.max(*clock));
-                expiries.get(&row.lot_id).copied().flatten().is_some_and(|at| at <= time)
-            };
-            let lying = lying(positions, home, has_lapsed);
-            let closed = closed(txn, tenant, pools).await?;
-            return Ok(Places { home, lying, closed });
+        if positions.iter().any(|row| !heads.contains_key(&row.pool_id)) {
+            continue;
         }
-        locked.extend(missing.iter().map(|pool| (*pool, desk.now)));
-        let heads = pool_head::Column::PoolId.is_in(padded(missing));
-        let heads = tenant.find::<pool_head::Entity>().filter(heads).order_by_asc(pool_head::Column::PoolId);
-        let heads = heads.lock_exclusive().all(txn).await?;
-        locked.extend(heads.into_iter().map(|head| (head.pool_id, head.clock)));
+        let home = lots.first().map(|lot| (purchase.pool_id, lot.id));
+        let into = lots.iter().max_by_key(|lot| (lot.expires_at.is_none(), lot.expires_at, lot.id));
+        let into = into.map(|lot| lot.id);
+        let expiries: BTreeMap<LotId, Option<Timestamp>> =
+            lots.into_iter().map(|lot| (lot.id, lot.expires_at)).collect();
+        // What has lapsed goes before anything else is booked, by the time of the pool.
+        let has_lapsed = |row: &lot_position::Model| {
+            let time = heads.get(&row.pool_id).map_or(desk.now, |head| desk.now.max(head.clock));
+            expiries.get(&row.lot_id).copied().flatten().is_some_and(|at| at <= time)
+        };
+        let lying = lying(positions, home, has_lapsed);
+        let closed = closed(txn, tenant, heads.keys().copied().collect()).await?;
+        return Ok(Places { home, into, lying, closed, heads });
     }
 }
 
@@ -150,6 +178,7 @@ fn lying(
         }
         known.held = known.held.saturating_add(row.held.saturating_sub(asked_for));
         known.disputed = known.disputed.saturating_add(claimed);
+        known.doomed = known.doomed.saturating_add(row.revoking);
     }
     let mut lying: Vec<_> = lying.into_iter().collect();
     lying
@@ -157,7 +186,8 @@ fn lying(
     lying
 }
 
-/// Those of some pools where nothing can be booked.
+/// Those of some pools where nothing can be booked. In an archived one it can: what was used there is owed, whoever still
+/// uses the pool.
 async fn closed(txn: &Txn, tenant: Tenant, pools: BTreeSet<PoolId>) -> Result<BTreeSet<PoolId>> {
     let organization = tenant.find::<organization::Entity>().one(txn).await?;
     let organization = organization.ok_or(Error::not_found("organization"))?;
@@ -166,7 +196,7 @@ async fn closed(txn: &Txn, tenant: Tenant, pools: BTreeSet<PoolId>) -> Result<BT
     }
     let rows = pool::Column::Id.is_in(padded(pools.into_iter().collect()));
     let rows = tenant.find::<pool::Entity>().filter(rows).all(txn).await?;
-    let closed = rows.into_iter().filter(|row| row.frozen_at.is_some() || row.archived_at.is_some());
+    let closed = rows.into_iter().filter(|row| row.frozen_at.is_some());
     Ok(closed.map(|row| row.id).collect())
 }
 

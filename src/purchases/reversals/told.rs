@@ -15,7 +15,9 @@ use crate::error::Result;
 use crate::global_id;
 use crate::purchases::Selling;
 use crate::purchases::parked::{Parking, park};
+use crate::purchases::refund_order::is_to_be_asked;
 use crate::purchases::settle::Outcome;
+use crate::purchases::timed::{REFUND_DUE, is_done};
 
 /// What a provider tells of a refund or a dispute.
 #[derive(Clone, Debug)]
@@ -39,8 +41,16 @@ enum Heard {
     Is(Outcome),
     /// It cannot be.
     Odd(String),
-    /// More would go back than was paid. Nothing is written yet.
+    /// Somebody has to be told of it first. Nothing is written yet.
+    Alarming(Alarm),
+}
+
+/// What somebody is told of before it is booked.
+enum Alarm {
+    /// More goes back than was paid.
     TooMuch(String),
+    /// What went back has not arrived, and is to be given back in another way.
+    CameBack(String),
 }
 
 /// Takes what a provider tells of a refund or dispute of a payment.
@@ -51,13 +61,15 @@ pub(in crate::purchases) async fn hear(
     actor: Actor,
 ) -> Result<Outcome> {
     let (heard, provider) = attempt(selling, (tenant, payment), (&told, &actor), false).await?;
-    let (detail, goes_on) = match heard {
+    let (reference, detail, goes_on) = match heard {
         Heard::Is(outcome) => return Ok(outcome),
-        Heard::Odd(detail) => (detail, false),
-        Heard::TooMuch(detail) => (detail, true),
+        Heard::Odd(detail) => (told.reference.clone(), detail, false),
+        Heard::Alarming(Alarm::TooMuch(detail)) => (told.reference.clone(), detail, true),
+        // It may have been parked for another reason before.
+        Heard::Alarming(Alarm::CameBack(detail)) => (format!("{} failed", told.reference), detail, true),
     };
     let parking = Parking {
-        reference: told.reference.clone(),
+        reference,
         reason: ParkedReason::ReversalMismatch,
         detail,
         amount: told.amount,
@@ -73,7 +85,7 @@ pub(in crate::purchases) async fn hear(
     Ok(parked)
 }
 
-/// One try, in a transaction of its own. `all_the_same`: somebody knows that too much goes back.
+/// One try, in a transaction of its own. `all_the_same`: somebody has been told of what is alarming about it.
 async fn attempt(
     selling: &Selling,
     (tenant, payment): (Tenant, PaymentId),
@@ -114,6 +126,7 @@ async fn hear_in(
         // What was asked for here gets its name there.
         if let Some(row) = known.filter(|row| row.provider_reference.is_none()) {
             let provider_reference = Some(told.reference.clone());
+            is_done(desk.txn, desk.tenant, REFUND_DUE, row.id).await?;
             write_reversal(desk.txn, &reversal::Model { provider_reference, ..row.clone() }).await?;
         }
         return Ok((Heard::Is(Outcome::Already), provider, Vec::new()));
@@ -139,6 +152,9 @@ async fn hear_in(
                 held_credits: Credits::ZERO,
                 held_at: None,
                 booked_at: None,
+                taken_credits: Credits::ZERO,
+                taken_value: 0,
+                for_nothing: 0,
                 reason: None,
                 idempotency_key: None,
                 request_hash: None,
@@ -151,14 +167,22 @@ async fn hear_in(
         let gone = gone.fold(0_i64, |sum, row| sum.saturating_add(row.amount));
         if gone.saturating_add(row.amount) > payment.amount {
             let detail = format!("Of {} {gone} went back before.", payment.amount);
-            return Ok((Heard::TooMuch(detail), provider, Vec::new()));
+            return Ok((Heard::Alarming(Alarm::TooMuch(detail)), provider, Vec::new()));
         }
     }
+    if known.is_some_and(is_returned) && state == ReversalState::Failed && !all_the_same {
+        let detail = "It was reported as carried out before, and has failed: the money is not at the buyer's. Its credits \
+            are given back. Give the payment back in another way.";
+        return Ok((Heard::Alarming(Alarm::CameBack(detail.to_owned())), provider, Vec::new()));
+    }
     let before = known.cloned();
+    if before.as_ref().is_some_and(is_to_be_asked) {
+        is_done(desk.txn, desk.tenant, REFUND_DUE, row.id).await?;
+    }
     let (after, committed) = carry_on(desk, selling, (purchase, &payment), (before.as_ref(), row)).await?;
     let moved = match after.state {
         ReversalState::Open => !after.held_credits.is_zero(),
-        _ => after.booked_at.is_some(),
+        _ => after.booked_at.is_some() || !after.taken_credits.is_zero(),
     };
     let outcome = if moved { Outcome::Booked } else { Outcome::Recorded };
     Ok((Heard::Is(outcome), provider, committed))
@@ -175,7 +199,7 @@ fn known<'r>(rows: &'r [reversal::Model], payment: PaymentId, told: &Told) -> Op
 
 /// What about it cannot be.
 fn odd(payment: &payment::Model, known: Option<&reversal::Model>, told: &Told) -> Option<String> {
-    use ReversalState::{Failed, Lost, Succeeded, Won};
+    use ReversalState::{Lost, Won};
     let currency = payment.currency.code();
     if payment.state != PaymentState::Paid {
         return Some(format!("The payment is {}.", payment.state));
@@ -190,6 +214,6 @@ fn odd(payment: &payment::Model, known: Option<&reversal::Model>, told: &Told) -
     if known.amount != told.amount {
         return Some(format!("It was over {} before.", known.amount));
     }
-    let contrary = matches!((known.state, told.state), (Succeeded, Failed) | (Won, Lost) | (Lost, Won));
+    let contrary = matches!((known.state, told.state), (Won, Lost) | (Lost, Won));
     contrary.then(|| format!("It was {} before, and is {} now.", known.state, told.state))
 }

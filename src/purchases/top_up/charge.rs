@@ -3,12 +3,13 @@
 
 use bursar_domain::Timestamp;
 use bursar_domain::id::{PaymentId, PoolId, PurchaseId};
-use bursar_domain::purchase::{PaymentState, PurchaseEvent, PurchaseState, apply};
+use bursar_domain::purchase::{Effect, PaymentProvider, PaymentState, PurchaseEvent, PurchaseState, apply};
 use bursar_domain::top_up::TopUpState;
 use bursar_entity::{auto_top_up, organization, payment, payment_method, purchase};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 use serde_json::json;
 
+use super::left_behind::{PROVIDER_GONE, set_aside};
 use super::{AUTHENTICATION, Ended, ended_in, open_payment};
 use crate::audit::{self, Change};
 use crate::auth::Actor;
@@ -17,9 +18,10 @@ use crate::db::{self, Tenant, Txn};
 use crate::error::{Error, Result};
 use crate::global_id;
 use crate::payments::{
-    Customer, OffSession, PaidState, Provider, ProviderError, ProviderEvent, ProviderPayment,
+    Customer, OffSession, PaidState, Provider, ProviderError, ProviderEvent, ProviderPayment, REUSED,
 };
 use crate::purchases::checkout::{lock_checkout, order, title};
+use crate::purchases::closing::close_checkouts;
 use crate::purchases::payment_methods::{find_method, is_usable};
 use crate::purchases::settle::{Outcome, settle};
 use crate::purchases::top_up_settings::{find_top_up, lock_top_up, write_top_up};
@@ -27,8 +29,6 @@ use crate::purchases::{Selling, lock, write_payment, write_purchase};
 
 /// For how many seconds a provider surely remembers a key. A charge that is older is looked for instead.
 const REMEMBERED_SECONDS: i64 = 20 * 3_600;
-/// The provider's word for a key that came with something else before.
-const REUSED: &str = "idempotency_error";
 /// The word for a way of paying that must not be charged any more.
 const WITHDRAWN: &str = "consent_withdrawn";
 
@@ -90,6 +90,13 @@ pub(super) async fn pursue(selling: &Selling, tenant: Tenant, pool: PoolId) -> R
         }
         (PurchaseState::AwaitingPayment, Some(charge)) if charge.0.state == PaymentState::Open => {
             ask(selling, tenant, &found, charge).await
+        }
+        // Its bank takes days, and who would tell what came of it is not set up any more.
+        (PurchaseState::AwaitingPayment, Some((payment, _)))
+            if payment.state == PaymentState::Pending
+                && selling.charger(&found.organization, payment.provider).is_none() =>
+        {
+            set_aside(selling, tenant, pool, payment).await
         }
         // The provider has told so before it has answered.
         (PurchaseState::PaymentFailed, Some((payment, _))) if payment.state == PaymentState::Failed => {
@@ -164,9 +171,15 @@ async fn ask(
     (payment, method): &(payment::Model, payment_method::Model),
 ) -> Result<()> {
     let Some(provider) = selling.charger(&found.organization, payment.provider) else {
-        // Of earlier settings. Whether it was charged only that provider knows.
-        tracing::error!(payment = %global_id::encode(payment.id), "a charge is left of another payment provider");
-        return Ok(());
+        // Of earlier settings. In the sandbox no money was taken.
+        return match payment.provider {
+            PaymentProvider::Sandbox => {
+                decline(selling, tenant, payment.id, Decline::of(PROVIDER_GONE)).await
+            }
+            PaymentProvider::Stripe | PaymentProvider::Invoice => {
+                set_aside(selling, tenant, found.row.pool_id, payment).await
+            }
+        };
     };
     let (purchase, organization) = (&found.purchase, &found.organization);
     let customer = match (&method.customer, &method.method) {
@@ -235,6 +248,11 @@ async fn look_for(provider: &dyn Provider, payment: &payment::Model) -> Result<O
     loop {
         let page = provider.payments_since(since, after.as_deref()).await;
         let page = page.map_err(|error| unreachable(&error))?;
+        if page.odd.iter().any(|odd| odd.ours.as_deref() == Some(ours.as_str())) {
+            // It was made, and nobody knows where it stands: it is neither booked nor given up.
+            let reason = "the charge stands as none is known to".to_owned();
+            return Err(unreachable(&ProviderError::Unreachable(reason)));
+        }
         let found = page.items.into_iter().find(|told| told.ours.as_deref() == Some(ours.as_str()));
         match (found, page.next) {
             (Some(found), _) => return Ok(Some(found)),
@@ -260,8 +278,11 @@ async fn decline(selling: &Selling, tenant: Tenant, id: PaymentId, declined: Dec
             let purchase_id = purchase.id;
             match payment.state {
                 PaymentState::Open | PaymentState::Failed => {}
-                // The money has come after all, or somebody has taken the purchase over.
-                PaymentState::Paid | PaymentState::Pending | PaymentState::Cancelled => {
+                // The money has come after all, as agreed on or not, or somebody has taken the purchase over.
+                PaymentState::Paid
+                | PaymentState::Pending
+                | PaymentState::Parked
+                | PaymentState::Cancelled => {
                     return Ok(purchase_id);
                 }
             }
@@ -281,10 +302,11 @@ async fn decline(selling: &Selling, tenant: Tenant, id: PaymentId, declined: Dec
             // One that has come to its end stays as it is, and so does one that somebody pays by hand since the provider
             // has told of the failure.
             let by_hand = was_failed && purchase.state != PurchaseState::PaymentFailed;
-            let state = match apply(purchase.state, purchase.invoiced, event) {
-                Ok(next) if !by_hand => next.to,
-                Ok(_) | Err(_) => purchase.state,
+            let (state, effect) = match apply(purchase.state, purchase.invoiced, event) {
+                Ok(next) if !by_hand => (next.to, next.effect),
+                Ok(_) | Err(_) => (purchase.state, Effect::None),
             };
+            close_checkouts(txn, tenant, &clock, purchase_id, effect).await?;
             let (was, is) = (
                 json!({ "state": purchase.state.as_str() }),
                 json!({ "state": state.as_str(), "failedPayment": global_id::encode(id), "reason": code }),
@@ -323,16 +345,21 @@ async fn pause(selling: &Selling, tenant: Tenant, pool: PoolId, purchase: Purcha
         Box::pin(async move {
             let row = lock_top_up(txn, tenant, pool).await?;
             let Some(row) = row.filter(|row| row.purchase_id == Some(purchase)) else { return Ok(()) };
-            let paused = auto_top_up::Model {
-                state: TopUpState::Paused,
-                purchase_id: None,
-                retry_at: None,
-                last_error: Some("A payment could not be booked; the vendor has to look at it.".to_owned()),
-                updated_at: now,
-                ..row
-            };
-            write_top_up(txn, &paused).await
+            let why = "A payment could not be booked; the vendor has to look at it.";
+            write_top_up(txn, &paused(row, why, now)).await
         })
     });
     selling.context().db.write(tenant, work).await
+}
+
+/// The row of a top-up that buys nothing more before somebody has set it again, and why.
+pub(super) fn paused(row: auto_top_up::Model, why: &str, now: Timestamp) -> auto_top_up::Model {
+    auto_top_up::Model {
+        state: TopUpState::Paused,
+        purchase_id: None,
+        retry_at: None,
+        last_error: Some(why.to_owned()),
+        updated_at: now,
+        ..row
+    }
 }

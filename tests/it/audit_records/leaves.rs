@@ -79,7 +79,8 @@ pub fn leaves(mutation: &str) -> Leaves {
         | "updateOrganization"
         | "updatePool"
         | "updateSpendingCap"
-        | "withdrawCreditRequest" => Leaves::Event,
+        | "withdrawCreditRequest"
+        | "withdrawQuote" => Leaves::Event,
         other => panic!("{other} leaves what in the audit log? Say so here."),
     }
 }

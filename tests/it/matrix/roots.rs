@@ -158,6 +158,7 @@ pub const MUTATIONS: &[(&str, &[Step])] = &[
     ("updateSpendingCap", CAP),
     ("voidHold", HELD),
     ("withdrawCreditRequest", &[("requestId", &[Own])]),
+    ("withdrawQuote", &[("quoteId", &[May(ManagePurchases, PoolAlone)])]),
 ];
 
 const UNALLOCATED: &[Step] = &[("poolId", &[May(ChargeUnallocated, Pool)])];

@@ -137,6 +137,10 @@ impl Sdl {
         for (argument, needed) in &field.arguments {
             match (argument.as_str(), needed) {
                 ("first", _) if name == "auditEvents" => given.push(format!("first: {EVENTS}")),
+                // Who is refused meanwhile is recorded some time afterwards.
+                ("filter", _) if name == "auditEvents" => {
+                    given.push(format!("filter: {{ to: \"{}\" }}", self.instant));
+                }
                 ("first", _) => given.push(format!("first: {PAGE}")),
                 ("time", true) => given.push(format!("time: \"{}\"", self.instant)),
                 (_, false) => {}

@@ -1,11 +1,15 @@
 //! What has to do with paying: an agreement, a checkout, and the document of it.
 
+use bursar::auth::Keys;
 use bursar::clock::Clock;
+use secrecy::SecretString;
 use serde_json::json;
 
 use super::{Run, last, submit};
 use crate::support::Client;
 use crate::support::client::Demo;
+use crate::support::consent;
+use crate::support::process::SIGNING_SECRET;
 
 impl Run {
     /// Agrees to be charged.
@@ -16,7 +20,9 @@ impl Run {
         self.keep("an agreement to pay", last(&url));
         assert_eq!(owner.open(&format!("{url}x")).await.0, 404);
         assert_eq!(owner.open(&url).await.0, 200);
-        assert_eq!(submit(owner, &url, &[("choice", "pays")]).await.0, 200);
+        let keys = Keys::derive(&SecretString::from(SIGNING_SECRET));
+        let code = consent::code(&keys, &url);
+        assert_eq!(submit(owner, &url, &[("choice", "pays"), ("code", code.as_str())]).await.0, 200);
     }
 
     /// Pays at a provider, which tells of it, and somebody else tells of it too.

@@ -6,7 +6,7 @@ use bursar_domain::Timestamp;
 use serde_json::{Value, json};
 
 use super::world::config;
-use super::{Client, World};
+use super::{Client, World, pdf};
 
 /// An instant.
 pub fn at(text: &str) -> Timestamp {
@@ -119,6 +119,31 @@ pub async fn invoiced(client: &Client, purchase: &str, key: &str) -> Value {
     let fields = "purchase { id state } checkoutUrl replayed invoice { id state purchaseOrder dueAt document { id number }
         total { amount currency } outstanding { amount } }";
     client.try_mutate("startCheckout", "StartCheckoutInput", input, fields).await
+}
+
+/// A numbered document as it can be opened.
+pub struct Opened {
+    /// What is known of it by the API.
+    pub node: Value,
+    /// Its page.
+    pub page: String,
+    /// The texts of its PDF, a line each.
+    pub pdf: String,
+}
+
+/// The newest document of the demonstration organization, opened as a page and as a PDF.
+pub async fn newest_document(client: &Client) -> Opened {
+    let query = r#"{ organization(by: { slug: "demo" }) { billing { documents(first: 1) {
+        nodes { id kind number total { amount } purchase { id } corrects { number } url pdfUrl } } } } }"#;
+    let data = client.query(query, json!({})).await;
+    let node = data["organization"]["billing"]["documents"]["nodes"][0].clone();
+    let here = |url: &Value| url.as_str().unwrap().replace("http://bursar.test", &client.url(""));
+    let (status, page) = client.open(&here(&node["url"])).await;
+    assert_eq!(status, 200, "{page}");
+    let fetched = client.http().get(here(&node["pdfUrl"])).send().await.unwrap();
+    assert_eq!(fetched.status(), 200);
+    let pdf = pdf::text(&fetched.bytes().await.unwrap());
+    Opened { node, page, pdf }
 }
 
 /// What must hold of all balances at any time, whoever wrote them: nothing is on its way between pools, accounts

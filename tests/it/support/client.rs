@@ -12,6 +12,12 @@ pub struct Client {
     token: Option<String>,
 }
 
+/// A client that reads no certificates: everything that tests ask speaks plain HTTP, and reading those of the system
+/// takes longer than most tests do otherwise.
+pub fn plain_http() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().tls_certs_only([])
+}
+
 /// The ids that most tests need.
 #[derive(Clone, Debug)]
 pub struct Demo {
@@ -28,7 +34,7 @@ pub struct Demo {
 impl Client {
     /// A client of the server at `base`.
     pub fn new(base: &str, token: Option<String>) -> Client {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let http = plain_http().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Client { http, base: base.to_owned(), token }
     }
 
@@ -97,11 +103,22 @@ impl Client {
                  ... on CaptureExceedsHoldError {{ service line held }}
                  ... on RefundExceedsChargeError {{ refundable }} ... on GuaranteeError {{ reason }}
                  ... on CapExceededError {{ capId headroom cap {{ id }} }} ... on BatchAbortedError {{ item }}
-                 ... on CreditLimitError {{ mayOwe: available {{ amount }} }} }} }} }}"
+                 ... on CreditLimitError {{ mayOwe: available {{ amount }} }}
+                 ... on PurchaseStateError {{ stands: state why: reason }}
+                 ... on InvoiceRefusedError {{ whyNot: reason }}
+                 ... on TotalChangedError {{ expected {{ amount currency }} total {{ amount currency }} }}
+                 ... on PriceRisesError {{ highest {{ amount currency }} }} }} }} }}"
         );
         let body = self.raw(&query, json!({ "input": input })).await;
         assert!(body.get("errors").is_none(), "{name}: {body}");
-        body["data"][name].clone()
+        let payload = body["data"][name].clone();
+        for error in payload["userErrors"].as_array().into_iter().flatten() {
+            // No refusal says the name of a field twice.
+            let message = error["message"].as_str().unwrap();
+            let named: Vec<&str> = message.split(':').next().unwrap_or_default().split(' ').collect();
+            assert!(named.windows(2).all(|pair| pair[0] != pair[1]), "{name}: {message}");
+        }
+        payload
     }
 
     /// Sends a mutation that must succeed, and answers its payload.

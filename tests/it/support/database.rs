@@ -1,11 +1,11 @@
-//! A fresh database for each test: a SQLite file, or a PostgreSQL database cloned from a migrated one.
+//! A fresh database for each test: a copy of a migrated one, a SQLite file or a PostgreSQL database.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bursar::config::Addresses;
 use bursar::db::migrate;
-use sea_orm::{ConnectionTrait, Database, EntityTrait, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, Statement};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::lookout::Lookout;
@@ -28,6 +28,8 @@ pub struct TestDatabase {
     pub addresses: Addresses,
     /// As superuser, whom nothing binds. On SQLite the same as the others.
     pub superuser: String,
+    /// The superuser's connection, once a test has asked for a number.
+    counting: OnceCell<DatabaseConnection>,
     /// Before the directory, whose files it reads.
     _lookout: Lookout,
     _dir: tempfile::TempDir,
@@ -38,8 +40,10 @@ impl TestDatabase {
     pub async fn migrated(backend: Backend) -> TestDatabase {
         match backend {
             Backend::Sqlite => {
+                static TEMPLATE: OnceCell<Vec<u8>> = OnceCell::const_new();
+                let template = TEMPLATE.get_or_init(migrated_file).await;
                 let database = TestDatabase::empty(backend).await;
-                migrate::up(&database.addresses).await.unwrap();
+                std::fs::write(database.addresses.sqlite_file().unwrap(), template).unwrap();
                 database
             }
             Backend::Postgres => {
@@ -65,7 +69,14 @@ impl TestDatabase {
         migrate::up(&addresses).await.unwrap();
         let superuser = format!("{superuser}/{name}");
         let (lookout, dir) = (Lookout::over(None), tempfile::tempdir().unwrap());
-        TestDatabase { backend: Backend::Postgres, addresses, superuser, _lookout: lookout, _dir: dir }
+        TestDatabase {
+            backend: Backend::Postgres,
+            addresses,
+            superuser,
+            counting: OnceCell::new(),
+            _lookout: lookout,
+            _dir: dir,
+        }
     }
 
     /// A database without tables.
@@ -76,7 +87,14 @@ impl TestDatabase {
                 let addresses = Addresses::sqlite(&dir.path().join("bursar.db"));
                 let superuser = addresses.application.clone();
                 let lookout = Lookout::over(addresses.sqlite_file());
-                TestDatabase { backend, addresses, superuser, _lookout: lookout, _dir: dir }
+                TestDatabase {
+                    backend,
+                    addresses,
+                    superuser,
+                    counting: OnceCell::new(),
+                    _lookout: lookout,
+                    _dir: dir,
+                }
             }
             Backend::Postgres => postgres(None).await,
         }
@@ -84,12 +102,16 @@ impl TestDatabase {
 
     /// A number that a statement answers in its column `n`, whoever's rows it counts.
     pub async fn number(&self, sql: &str) -> i64 {
-        let superuser = Database::connect(&self.superuser).await.unwrap();
+        let superuser = self.counting.get_or_init(|| async {
+            // A new connection each time would cost more than most of what is counted.
+            let mut options = ConnectOptions::new(&self.superuser);
+            options.max_connections(1);
+            Database::connect(options).await.unwrap()
+        });
+        let superuser = superuser.await;
         let statement = Statement::from_string(superuser.get_database_backend(), sql);
         let row = superuser.query_one_raw(statement).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-        let number = row.unwrap().try_get("", "n").unwrap();
-        superuser.close().await.unwrap();
-        number
+        row.unwrap().try_get("", "n").unwrap()
     }
 
     /// All rows of a table, whoever's they are.
@@ -104,6 +126,17 @@ impl TestDatabase {
     }
 }
 
+/// The file of a SQLite database with the newest schema.
+async fn migrated_file() -> Vec<u8> {
+    let database = TestDatabase::empty(Backend::Sqlite).await;
+    migrate::up(&database.addresses).await.unwrap();
+    // What stands in the log beside the file goes into it.
+    let connection = Database::connect(&database.superuser).await.unwrap();
+    connection.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await.unwrap();
+    connection.close().await.unwrap();
+    std::fs::read(database.addresses.sqlite_file().unwrap()).unwrap()
+}
+
 async fn postgres(template: Option<&str>) -> TestDatabase {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("bursar_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -113,6 +146,7 @@ async fn postgres(template: Option<&str>) -> TestDatabase {
         backend: Backend::Postgres,
         addresses: addresses(&name),
         superuser,
+        counting: OnceCell::new(),
         _lookout: Lookout::over(None),
         _dir: tempfile::tempdir().unwrap(),
     }

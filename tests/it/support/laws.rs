@@ -141,7 +141,7 @@ fn laws() -> Vec<(String, String)> {
 
 /// Counts the organizations whose money does not add up: what lots cost that came in is what was consumed, has
 /// expired, is still there, was corrected or went back, less what is receivable for it, plus adjustments. (Kind
-/// 12 is a correction, 14 a reversal, whose entry says how much money went back.)
+/// 12 is a correction, 14 a reversal, whose entry says how much money went back, 20 one that was undone.)
 fn money() -> String {
     let moved = |which: &str| {
         format!(
@@ -158,7 +158,8 @@ fn money() -> String {
         )
     };
     let there = of("t.cost", "lot_position", "");
-    let returned = of("t.cost", "journal_entry", "AND t.kind = 14");
+    let returned =
+        of("CASE t.kind WHEN 14 THEN t.cost ELSE -t.cost END", "journal_entry", "AND t.kind IN (14, 20)");
     let open = of("t.adjusted - t.receivable", "pool_head", "");
     let organizations = "(SELECT DISTINCT organization_id FROM pool_head)";
     rows(organizations, &format!("{paid} <> {used} - {back} + {there} + {returned} + {open}"))

@@ -48,6 +48,7 @@ pub async fn of(db: &Database, organization: OrganizationId) -> Vec<String> {
         organization_price,
         contract_price,
         quote,
+        quote_answer,
         reversal,
         billing_profile,
         document_series,

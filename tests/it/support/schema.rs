@@ -73,13 +73,19 @@ impl Schema {
     pub fn input(&self, name: &str, id: &dyn Fn(&str) -> String, unique: &str) -> Value {
         let mut input = Map::new();
         for field in &self.inputs[name] {
-            if name == "RequestPurchaseInput" && ["credits", "quoteId"].contains(&field.name.as_str()) {
+            if name == "RequestPurchaseInput"
+                && ["credits", "quoteId", "quoteToken", "expectedTotal"].contains(&field.name.as_str())
+            {
                 // What is bought is said in one way only: by the package.
                 continue;
             }
             let value = match field.kind.as_str() {
                 "ID" => json!(id(&field.name)),
                 "IdempotencyKey" => json!(unique),
+                // Less than a package costs is no maximum.
+                "MoneyInput" if field.name == "monthlyMaximum" => {
+                    json!({ "amount": "500.00", "currency": "USD" })
+                }
                 // Paid at a checkout page.
                 "InvoiceTermsInput" => continue,
                 "ParkedPaymentResolution" => json!({ "dismiss": true }),

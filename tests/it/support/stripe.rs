@@ -17,9 +17,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sha2::Sha256;
+use tokio::sync::oneshot;
 
-use super::World;
 use super::stripe_objects::{Answered, Fields, Objects, error};
+use super::{World, plain_http};
 
 /// The key of the account.
 pub const SECRET_KEY: &str = "sk_test_standInOfStripeKey4716";
@@ -44,6 +45,8 @@ struct Shared {
     down: bool,
     /// Whether the next answer is lost on its way, though what was asked for is done.
     loses: bool,
+    /// The path whose next answer is kept back, until the other end lets it go.
+    keeps: Option<(String, oneshot::Receiver<()>)>,
     /// Whom it tells of what is paid on its pages.
     tells: Option<String>,
     events: u64,
@@ -96,7 +99,7 @@ impl Stripe {
     pub async fn start() -> Stripe {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = plain_http().no_proxy().build().unwrap();
         let stripe = Stripe { url, http, shared: Arc::default() };
         let router = Router::new().fallback(answer).with_state(stripe.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -146,6 +149,13 @@ impl Stripe {
     /// Does what it is asked next, and loses the answer.
     pub fn lose_next_answer(&self) {
         self.with(|shared| shared.loses = true);
+    }
+
+    /// Does what it is asked next at a path, and keeps the answer back until it is let go.
+    pub fn keep_next_answer(&self, path: &str) -> oneshot::Sender<()> {
+        let (let_go, kept) = oneshot::channel();
+        self.with(|shared| shared.keeps = Some((path.to_owned(), kept)));
+        let_go
     }
 
     /// Declines the next charge without anybody there.
@@ -211,6 +221,11 @@ impl Stripe {
         self.event("checkout.session.completed", session)
     }
 
+    /// The id of a bill of Stripe's own, such as subscriptions have, that a payment has paid.
+    pub fn bill(&self, payment: &str) -> String {
+        self.with(|shared| shared.objects.bill(payment))["id"].as_str().unwrap().to_owned()
+    }
+
     /// The buyer pays by a way that takes days.
     pub fn pay_later(&self, session: &str) -> Event {
         let session = self.with(|shared| shared.objects.complete(session, false));
@@ -255,6 +270,11 @@ impl Stripe {
         let refund =
             self.with(|shared| shared.objects.change("refunds", refund, json!({ "status": status })));
         self.event(if status == "failed" { "refund.failed" } else { "refund.updated" }, refund)
+    }
+
+    /// Makes an object (`refunds`, `disputes`) as old as can be: it is in no list any more.
+    pub fn ages(&self, kind: &str, id: &str) {
+        self.with(|shared| shared.objects.change(kind, id, json!({ "created": 1 })));
     }
 
     /// The bank of the buyer disputes a payment.
@@ -377,5 +397,8 @@ async fn answer(
     let encoded = if method == Method::GET { uri.query().unwrap_or_default() } else { body.as_str() };
     let fields = url::form_urlencoded::parse(encoded.as_bytes()).into_owned().collect();
     let (status, body) = stripe.api(&method, path, fields, &headers);
+    if let Some((_, kept)) = stripe.with(|shared| shared.keeps.take_if(|(kept, _)| kept.as_str() == path)) {
+        kept.await.unwrap();
+    }
     (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
 }

@@ -92,7 +92,11 @@ impl Objects {
     pub fn read(&self, path: &[&str], query: &Fields) -> Answered {
         match path {
             ["payment_intents"] | ["refunds"] | ["disputes"] => self.list(path[0], query),
+            ["checkout", "sessions"] => self.list("sessions", query),
             ["checkout", "sessions", id] => self.found("sessions", id),
+            ["invoices", id] => self.found("invoices", id),
+            ["refunds", id] => self.found("refunds", id),
+            ["disputes", id] => self.found("disputes", id),
             ["payment_intents", id] => self.found("payment_intents", id),
             ["setup_intents", id] => {
                 let (status, mut intent) = self.found("setup_intents", id);
@@ -257,6 +261,14 @@ impl Objects {
         }
         self.change("payment_intents", &intent, json!({ "status": "requires_payment_method" }));
         session
+    }
+
+    /// A bill of Stripe's own that a payment has paid.
+    pub fn bill(&mut self, payment: &str) -> Value {
+        let id = self.name("in");
+        let bill = json!({ "id": id, "object": "invoice", "status": "paid", "payment_intent": payment,
+            "created": now() });
+        self.keep("invoices", bill)
     }
 
     /// A session runs out.

@@ -7,14 +7,15 @@ use super::{Model, No, disputed, lapsed, no};
 
 impl Model {
     /// Free coins of a lot at once (before them those of a dispute that was lost), held ones when they are let go
-    /// (first those that a dispute waits for); what is missing is owed.
+    /// (last those that such a dispute waits for, and no other's); what is missing is owed.
     pub(super) fn revoke(&mut self, pool: PoolId, request: &RevokeLot, at: i64) -> Result<(), No> {
-        let Some(lot) = self.lots.get_mut(&request.lot) else { return no("no such lot") };
+        let Some(lot) = self.lots.get(&request.lot) else { return no("no such lot") };
         if request.credits.is_zero() {
             return no("nothing");
         }
-        lot.reversed = true;
-        let (place, mut left) = (lot.place, request.credits.get());
+        let (place, origin, mut left) = (lot.place, lot.origin, request.credits.get());
+        let family = self.lots.values_mut().filter(|lot| lot.origin == origin);
+        family.for_each(|lot| lot.reversed = true);
         let purse = self.purse(pool);
         if request.disputed {
             for holder in purse.holders() {
@@ -36,14 +37,15 @@ impl Model {
             purse.revoked += taken;
         }
         for holder in purse.holders() {
-            let contested = purse.contested.entry((holder, place)).or_default();
-            let more = (*contested).min(left);
-            *contested -= more;
+            let more = purse.unmarked(holder, &place).min(left);
             *purse.doomed.entry((holder, place)).or_default() += more;
             left -= more;
         }
-        for holder in purse.holders() {
-            let more = purse.unmarked(holder, &place).min(left);
+        let holders = if request.disputed { purse.holders() } else { Vec::new() };
+        for holder in holders {
+            let contested = purse.contested.entry((holder, place)).or_default();
+            let more = (*contested).min(left);
+            *contested -= more;
             *purse.doomed.entry((holder, place)).or_default() += more;
             left -= more;
         }

@@ -21,7 +21,8 @@ impl Model {
             return no("expired");
         }
         let place = (issue.priority, expiry, at, issue.lot.as_u128());
-        self.lots.insert(issue.lot, Lot { place, reversed: false, successor: None });
+        let origin = issue.lot;
+        self.lots.insert(issue.lot, Lot { place, origin, reversed: false, successor: None });
         let purse = self.purse(pool);
         purse.open(issue.department);
         purse.put(issue.department, repeat_n(place, n as usize));
@@ -164,9 +165,10 @@ impl Model {
             return no("nothing of the lot");
         }
         purse.clock = at;
-        self.lots.insert(request.new_lot, Lot { place: new, reversed: false, successor: None });
         let extended = self.lots.get_mut(&request.lot).unwrap();
         extended.successor = Some(request.new_lot);
+        let heir = Lot { place: new, successor: None, ..extended.clone() };
+        self.lots.insert(request.new_lot, heir);
         Ok(())
     }
 }

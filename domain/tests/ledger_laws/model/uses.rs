@@ -297,8 +297,9 @@ impl Model {
         purse.clock = at;
         let services: Vec<ServiceId> = coins.iter().map(|coin| coin.service).collect();
         purse.count(&usage((spent.department, spent.spender), &services), spent.counts_at, -1, 0);
-        for place in replaced.into_values() {
-            self.lots.insert(LotId::from_u128(place.3), Lot { place, reversed: false, successor: None });
+        for (lot, place) in replaced {
+            let heir = Lot { place, successor: None, ..self.lots[&lot].clone() };
+            self.lots.insert(LotId::from_u128(place.3), heir);
         }
         self.charges.get_mut(&request.charge).unwrap().coins.truncate(left - n);
         Ok(())

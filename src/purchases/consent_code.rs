@@ -1,0 +1,101 @@
+//! Who agrees that a way of paying is charged: the person who was asked, shown by the code that the mail to them has and the
+//! page's address does not carry.
+
+use bursar_entity::{membership, organization, payment_method, pool};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, Unchanged};
+use serde_json::{Value, json};
+
+use super::Selling;
+use super::payment_methods::{ConsentLink, about};
+use crate::audit::{self, Change};
+use crate::auth::Actor;
+use crate::clock::Clock;
+use crate::db::{self, Tenant, Txn};
+use crate::error::{Conflict, Error, Result};
+use crate::global_id;
+use crate::outbox::{self, ConsentFacts, Link, Mail, Template, UserOrAddress};
+
+/// How many wrong codes are taken; then it has to be asked for anew.
+pub(super) const WRONG_CODES: i64 = 5;
+
+/// Puts the mail with the page's address and its code into the outbox, for whoever is asked to agree: a member, or
+/// somebody of the vendor's staff, whose mail is the vendor's.
+pub(super) async fn ask(
+    txn: &Txn,
+    tenant: Tenant,
+    clock: &Clock,
+    (organization, pool, method): (&organization::Model, &pool::Model, &payment_method::Model),
+) -> Result<()> {
+    let (owner, id) = (global_id::encode(method.organization_id), global_id::encode(method.id));
+    let facts = ConsentFacts {
+        organization: organization.name.clone(),
+        pool: pool.name.clone(),
+        words: method.consent.clone(),
+    };
+    let mail = Mail {
+        to: UserOrAddress::User(method.consented_by),
+        template: Template::TopUpConsent,
+        facts: Value::from(facts),
+        link: Some(Link {
+            about: about(&owner, &id),
+            path: format!("/consent/{owner}/{id}/{}", Link::PLACE),
+        }),
+    };
+    let member = tenant
+        .find::<membership::Entity>()
+        .filter(membership::Column::UserId.eq(method.consented_by))
+        .one(txn)
+        .await?;
+    if member.is_some() {
+        outbox::append(txn, tenant, clock, mail).await?;
+        return Ok(());
+    }
+    txn.turn_to(Tenant::vendor()).await?;
+    outbox::append(txn, Tenant::vendor(), clock, mail).await?;
+    txn.turn_to(tenant).await?;
+    Ok(())
+}
+
+/// Takes the code that the page was given. A wrong one is counted and recorded, whatever becomes of the rest.
+///
+/// # Errors
+/// [`Error::Invalid`] at `code`; [`Conflict::State`] when it was wrong too often; what the database answers.
+pub(super) async fn show_code(
+    selling: &Selling,
+    link: &ConsentLink,
+    (tenant, id): (Tenant, bursar_domain::id::PaymentMethodId),
+    code: &str,
+    origin: Option<String>,
+) -> Result<()> {
+    let clock = selling.context().clock.clone();
+    let is_good = selling.keys.is_link_code(&about(&link.organization, &link.method), code.trim());
+    let work = db::work(move |txn| {
+        let (clock, actor) = (clock.clone(), Actor::system(origin.clone()));
+        Box::pin(async move {
+            let row = tenant.find::<payment_method::Entity>().filter(payment_method::Column::Id.eq(id));
+            let method = row.lock_exclusive().one(txn).await?.ok_or(Error::not_found("agreement"))?;
+            if method.wrong_codes >= WRONG_CODES {
+                let reason = "A wrong code was given too often. Set the automatic top-up again.";
+                return Err(Error::conflict(Conflict::State, None, reason));
+            }
+            if is_good {
+                return Ok(());
+            }
+            let wrong_codes = method.wrong_codes + 1;
+            let counted = payment_method::ActiveModel {
+                organization_id: Unchanged(method.organization_id),
+                id: Unchanged(method.id),
+                wrong_codes: Set(wrong_codes),
+                ..Default::default()
+            };
+            payment_method::Entity::update(counted).exec_without_returning(txn).await?;
+            let change = Change::created("refuseTopUpConsent", id, json!({ "wrongCodes": wrong_codes }));
+            audit::record(txn, tenant, &clock, &actor, change).await
+        })
+    });
+    selling.context().db.write(tenant, work).await?;
+    match is_good {
+        true => Ok(()),
+        false => Err(Error::invalid("code", "is not the code of the mail about this agreement")),
+    }
+}
