@@ -26,7 +26,7 @@ use crate::ledger::{Ledger, Settings};
 use crate::live::{Bus, Hub};
 use crate::payments::Payments;
 use crate::purchases::Selling;
-use crate::schedule::Scheduler;
+use crate::schedule::{Scheduler, TopUpTrigger};
 use crate::sign_in::LinkRequests;
 use crate::{seed, telemetry, text};
 
@@ -57,9 +57,13 @@ impl App {
         let db = Database::open(&config.database, options).await?;
         let settings = settings.unwrap_or_else(|| Settings::fitting(db.backend()));
         let hub = Hub::new(bus(&config.bus));
+        let trigger = TopUpTrigger::default();
         let changes = {
-            let hub = hub.clone();
-            Changes::to(move |changes| hub.committed(changes))
+            let (hub, trigger) = (hub.clone(), trigger.clone());
+            Changes::to(move |changes| {
+                hub.committed(changes);
+                trigger.committed(changes);
+            })
         };
         let context = Context { db, clock, changes };
         hub.start(&context).await?;
@@ -77,7 +81,7 @@ impl App {
             settings: Arc::new(config.payments.clone()),
             public_url: config.public_url.clone(),
         };
-        let schedule = Scheduler::new(selling.clone());
+        let schedule = Scheduler::new(selling.clone(), trigger);
         let links = LinkRequests::start(&context, &attempts, config.mail.pace);
         let services = Services {
             context,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bursar_domain::id::{OrganizationId, PoolId, PurchaseId};
+use bursar_domain::id::{ApprovalId, OrganizationId, PoolId, PurchaseId};
 use tokio::sync::Notify;
 
 /// Something that has changed.
@@ -24,6 +24,8 @@ pub enum Subject {
     Pool(PoolId, i64),
     /// A purchase.
     Purchase(PurchaseId),
+    /// A request for approval.
+    Approval(ApprovalId),
 }
 
 /// Called after each commit.

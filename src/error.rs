@@ -81,6 +81,10 @@ pub enum Error {
     #[error("{0} Nothing was done; try again shortly.")]
     Unavailable(&'static str),
 
+    /// It is written down and not at its end yet: the same key goes on with it.
+    #[error("{0} What was asked for is under way; repeat the request with the same idempotency key.")]
+    UnderWay(&'static str),
+
     /// The caller's permission was read before people or grants of the organization changed; it has to be
     /// read again. Nothing was done.
     #[error("People or grants of the organization are being changed. Nothing was done; try again.")]

@@ -107,6 +107,11 @@ mod tests {
         round::<PackageVersionId>();
         round::<PurchaseId>();
         round::<PaymentId>();
+        round::<PolicyId>();
+        round::<ApprovalId>();
+        round::<DecisionId>();
+        round::<DelegationId>();
+        round::<ApprovalLinkId>();
         round::<ChargeId>();
         round::<HoldId>();
         round::<CapId>();

@@ -5,6 +5,7 @@
 
 pub mod api_keys;
 pub mod app;
+pub mod approvals;
 pub mod audit;
 pub mod auth;
 pub mod billing;
@@ -35,3 +36,4 @@ pub mod seed;
 pub mod sign_in;
 pub mod telemetry;
 mod text;
+pub mod words;

@@ -169,6 +169,7 @@ async fn buy_starter(
         currency: None,
         expected_total: None,
         note: Some("Demonstration data".to_owned()),
+        purchase_order: None,
         key: "demonstration".to_owned(),
         dry_run: false,
     };
@@ -177,7 +178,8 @@ async fn buy_starter(
     snapshots.close().await;
     let start = StartCheckout { key: "demonstration".to_owned(), dry_run: false };
     let started = purchases::start_checkout(selling, &purchase, start).await?;
-    let link = CheckoutLink::new(&selling.keys, &started.payment);
+    let payment = started.payment.ok_or_else(|| Error::internal("a checkout without its payment"))?;
+    let link = CheckoutLink::new(&selling.keys, &payment);
     purchases::pay_sandbox(selling, &link, None).await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Structured logs, for people or for machines, on standard error; and metrics in Prometheus' format.
 
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -30,7 +31,10 @@ pub fn start(config: &Config) -> Result<()> {
     let registry = tracing_subscriber::registry().with(filter);
     let started = match config.log_format {
         LogFormat::Text => {
-            registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init()
+            let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            // Whatever is no terminal shows escapes as they are. A terminal has colours, unless `NO_COLOR` says otherwise.
+            let layer = if std::io::stderr().is_terminal() { layer } else { layer.with_ansi(false) };
+            registry.with(layer).try_init()
         }
         LogFormat::Json => {
             let layer =

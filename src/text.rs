@@ -13,12 +13,7 @@ pub const MAX_NOTE: usize = 2_000;
 /// A name without white space around it: 1 to [`MAX_NAME`] characters that are seen where they stand. Two names that look
 /// the same are the same but for letters that look the same, and no name turns round what stands beside it.
 pub fn name(field: &'static str, value: &str) -> Result<String> {
-    let value = bounded(field, value, MAX_NAME)?;
-    if !is_seen(&value) {
-        let reason = "must not contain invisible characters, or marks of the direction that text runs in";
-        return Err(Error::invalid(field, reason));
-    }
-    Ok(value)
+    seen(field, bounded(field, value, MAX_NAME)?)
 }
 
 /// A name that stands in mail to people who may know neither who has it nor us: no address of a page, which mail
@@ -42,14 +37,14 @@ pub fn optional_name(field: &'static str, value: Option<&str>) -> Result<Option<
     value.map(|value| name(field, value)).transpose()
 }
 
-/// A reason or note without white space around it: 1 to [`MAX_NOTE`] characters.
+/// A reason or note without white space around it: 1 to [`MAX_NOTE`] characters, which are seen where they stand.
 pub fn note(field: &'static str, value: &str) -> Result<String> {
-    bounded(field, value, MAX_NOTE)
+    seen(field, bounded(field, value, MAX_NOTE)?)
 }
 
 /// A reason or note that may be left out.
 pub fn optional_note(field: &'static str, value: Option<&str>) -> Result<Option<String>> {
-    value.map(|value| bounded(field, value, MAX_NOTE)).transpose()
+    value.map(|value| note(field, value)).transpose()
 }
 
 /// An address in the form in which it is stored and compared (see [`normal_email`]), with the name that servers have for
@@ -70,8 +65,16 @@ pub fn email(field: &'static str, value: &str) -> Result<String> {
     address(value).ok_or_else(|| Error::invalid(field, "is not an e-mail address"))
 }
 
+fn seen(field: &'static str, value: String) -> Result<String> {
+    if !is_seen(&value) {
+        let reason = "must not contain invisible characters, or marks of the direction that text runs in";
+        return Err(Error::invalid(field, reason));
+    }
+    Ok(value)
+}
+
 /// Whether all of a text is seen where it stands.
-fn is_seen(text: &str) -> bool {
+pub fn is_seen(text: &str) -> bool {
     // Indian scripts, Persian and composed emoji need joiners, between two characters; beside letters of ASCII they do
     // nothing that could be seen.
     let joins = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !c.is_whitespace() && !is_hidden(c));
@@ -80,6 +83,8 @@ fn is_seen(text: &str) -> bool {
     while let Some(c) = rest.next() {
         let seen = match c {
             '\u{200c}' | '\u{200d}' => joins(before) && joins(rest.peek().copied()),
+            // What chooses how the character before it looks.
+            c if is_selector(c) => before.is_some_and(|c| !c.is_whitespace() && !is_selector(c)),
             c => !is_hidden(c),
         };
         if !seen {
@@ -88,6 +93,11 @@ fn is_seen(text: &str) -> bool {
         before = Some(c);
     }
     true
+}
+
+/// Whether a character only says how the one before it looks.
+fn is_selector(c: char) -> bool {
+    matches!(c, '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
 /// Whether a character is not seen itself: it has no width, looks like nothing, or says in which direction others run.
@@ -99,11 +109,11 @@ fn is_hidden(c: char) -> bool {
         | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
         // Nothing, with a meaning for those who set type.
         | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
         // Ends of lines and of paragraphs.
         | '\u{2028}' | '\u{2029}'
-        // Letters that look like a space: fillers of Korean, and an empty cell of Braille.
-        | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}'
+        // Letters that look like a space, or like nothing: fillers of Korean, vowels of Khmer, an empty cell of Braille.
+        | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}'
         // Letters of labels on other characters.
         | '\u{e0000}'..='\u{e007f}')
 }
@@ -154,6 +164,7 @@ mod tests {
         }
         assert!(optional_note("note", Some("a\nb")).is_ok());
         assert!(optional_note("note", Some("a\0b")).is_err());
+        assert_eq!(note("note", " a\n\n\tb \n").unwrap(), "a\n\n\tb");
         assert_eq!(optional_name("name", None).unwrap(), None);
     }
 
@@ -166,9 +177,11 @@ mod tests {
             "\u{915}\u{94d}\u{200d}\u{937}",
             "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}",
             "\u{2764}\u{fe0f}",
+            "\u{2764}\u{fe0f}\u{200d}\u{1f525} 1\u{fe0f}\u{20e3}",
             "\u{5e9}\u{5dc}\u{5d5}\u{5dd} Ltd.",
         ] {
             assert_eq!(name("name", good).unwrap(), good);
+            assert_eq!(note("note", good).unwrap(), good);
         }
         for bad in [
             "evil \u{202e}rebmem",
@@ -184,9 +197,20 @@ mod tests {
             "\u{3164}",
             "a\u{e0041}",
             "a\u{200f}b",
+            "\u{2800}",
+            "\u{17b5}",
+            "\u{fe0f}",
+            "a \u{fe0f}",
+            "a\u{fe0f}\u{fe0f}",
         ] {
             let error = name("name", bad).unwrap_err();
             assert!(matches!(&error, Error::Invalid { field, .. } if field == "name"), "{bad:?}: {error}");
+            for error in [note("note", bad).unwrap_err(), optional_note("note", Some(bad)).unwrap_err()] {
+                assert!(
+                    matches!(&error, Error::Invalid { field, .. } if field == "note"),
+                    "{bad:?}: {error}"
+                );
+            }
             assert!(optional_reference("reference", Some(bad)).is_ok(), "{bad:?}");
         }
     }

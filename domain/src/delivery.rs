@@ -51,10 +51,16 @@ impl DeliveryFault {
 string_enum! {
     /// What a mail says.
     MailTemplate {
+        /// Somebody is asked whether something may be bought.
+        ApprovalWanted = "APPROVAL_WANTED",
+        /// What has become of a request for approval.
+        ApprovalDecided = "APPROVAL_DECIDED",
         /// Somebody is asked into an organization.
         Invitation = "INVITATION",
         /// Money arrived that could not be booked: the vendor's staff has to decide.
         PaymentParked = "PAYMENT_PARKED",
+        /// What was agreed to can be paid.
+        PurchaseToPay = "PURCHASE_TO_PAY",
         /// An organization asks for a price: the vendor's staff has to answer.
         QuoteRequested = "QUOTE_REQUESTED",
         /// The vendor has answered a quote request.

@@ -92,6 +92,16 @@ ids! {
     DocumentId = "document",
     /// A way of paying that is kept.
     PaymentMethodId = "method",
+    /// One version of an organization's approval policy.
+    PolicyId = "policy",
+    /// A request for people's consent to a purchase.
+    ApprovalId = "approval",
+    /// Somebody's decision about a request.
+    DecisionId = "decision",
+    /// That somebody stands in for somebody.
+    DelegationId = "delegation",
+    /// A link to the page of a request.
+    ApprovalLinkId = "approvallink",
     /// A charge.
     ChargeId = "charge",
     /// Credits that are held for charges to come.

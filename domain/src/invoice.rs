@@ -9,7 +9,7 @@ string_enum! {
         Open = "OPEN",
         /// A part of it has been paid.
         PartlyPaid = "PARTLY_PAID",
-        /// It has been paid. Final, unless the payment is returned.
+        /// It has been paid, but for what was credited. Final, unless all of it is credited.
         Paid = "PAID",
         /// The day is over by which it was to be paid.
         Overdue = "OVERDUE",
@@ -47,7 +47,8 @@ pub fn written_number(kind: DocumentKind, slug: &str, number: i64) -> String {
     format!("{}-{}-{number:06}", kind.prefix(), slug.to_ascii_uppercase())
 }
 
-/// The state of an invoice over `total`, of which `credited` need not be paid and `paid` has been.
+/// The state of an invoice over `total`, of which credit notes have taken `credited` back and `paid` was paid: it follows from
+/// the amounts, in whatever order they came. Who has paid more than is left gets that back, so both may be more than the total.
 pub fn state(total: i64, credited: i64, paid: i64, overdue: bool) -> InvoiceState {
     let due = total.saturating_sub(credited);
     if due <= 0 {
@@ -120,6 +121,8 @@ mod tests {
         assert_eq!(state(100, 0, 100, true), InvoiceState::Paid);
         assert_eq!(state(100, 100, 0, true), InvoiceState::Credited);
         assert_eq!(state(100, 100, 40, true), InvoiceState::Credited);
+        assert_eq!(state(180, 130, 90, true), InvoiceState::Paid);
+        assert_eq!(state(100, 100, 100, false), InvoiceState::Credited);
     }
 
     #[test]

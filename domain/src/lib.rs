@@ -12,6 +12,8 @@ mod column;
 
 pub mod actor;
 pub mod api_key;
+pub mod approval;
+pub mod country;
 pub mod credits;
 pub mod delivery;
 pub mod id;

@@ -42,6 +42,8 @@ named! {
         DepartmentManager,
         /// A member of the department (or, for a pool, of a department that has credits there).
         DepartmentMember,
+        /// Somebody who is asked to decide about the purchase at hand, or stands in for somebody who is.
+        Approver,
         /// A key with the scope `charges:write`.
         ScopeChargesWrite,
         /// A key with the scope `balances:read`.
@@ -124,6 +126,14 @@ named! {
         ManagePurchases,
         /// Say what documents say of the organization, and let pools buy by themselves.
         ManageBilling,
+        /// See who is asked to agree to a purchase, and what they have decided.
+        ReadApprovals,
+        /// Agree to a purchase, or reject it.
+        DecideApprovals,
+        /// See which purchases need whose consent.
+        ReadApprovalPolicy,
+        /// Say which purchases need whose consent, and end that somebody stands in for somebody.
+        ManageApprovalPolicy,
         /// Add services and packages, new versions of them, and volume tiers.
         SaveCatalog,
         /// Agree on prices and terms of payment with an organization, and answer its quote requests.
@@ -184,6 +194,8 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | CorrectLedger
                 | FreezePools
                 | ReadPurchases
+                | ReadApprovals
+                | ReadApprovalPolicy
                 | SaveCatalog
                 | SetPrices
                 | SettlePayments
@@ -207,10 +219,18 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | SaveCatalog
                 | SetPrices
                 | SettlePayments
+                // Whoever is asked may; nobody is by being an owner alone.
+                | DecideApprovals
         ),
         Grant::Admin => {
-            !matches!(action, UpdateOrganization | ExportOrganization | ManageOwners | ManageSingleSignOn)
-                && permits(Grant::Owner, action)
+            !matches!(
+                action,
+                UpdateOrganization
+                    | ExportOrganization
+                    | ManageOwners
+                    | ManageSingleSignOn
+                    | ManageApprovalPolicy
+            ) && permits(Grant::Owner, action)
         }
         Grant::Auditor => matches!(
             action,
@@ -221,6 +241,8 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ReadLedger
                 | ReadDepartmentCharges
                 | ReadPurchases
+                | ReadApprovals
+                | ReadApprovalPolicy
                 | ReadAudit
                 | ReadDeliveries
                 | ReadApiKeys
@@ -242,6 +264,7 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ChargeDepartment
                 | RefundUnderGuarantee
                 | ReadPurchases
+                | ReadApprovals
                 | ManagePurchases
         ),
         // To allocate one has to know which departments there are; no more than that.
@@ -268,6 +291,7 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                     | RequestCredits
             )
         }
+        Grant::Approver => matches!(action, ReadOrganization | ReadApprovals | DecideApprovals),
         Grant::ScopeChargesWrite => matches!(
             action,
             ReadOrganization
@@ -281,10 +305,15 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
         Grant::ScopeBalancesRead => matches!(action, ReadOrganization | ReadDepartment | ReadPool),
         Grant::ScopeReportsRead => matches!(
             action,
-            ReadOrganization | ReadDepartment | ReadPool | ReadDepartmentCharges | ReadPurchases
+            ReadOrganization
+                | ReadDepartment
+                | ReadPool
+                | ReadDepartmentCharges
+                | ReadPurchases
+                | ReadApprovals
         ),
         Grant::ScopePurchasesWrite => {
-            matches!(action, ReadOrganization | ReadPool | ReadPurchases | ManagePurchases)
+            matches!(action, ReadOrganization | ReadPool | ReadPurchases | ReadApprovals | ManagePurchases)
         }
         Grant::ScopeLedgerRead => matches!(
             action,
@@ -335,116 +364,4 @@ pub fn table() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn auditors_change_nothing() {
-        for action in Action::ALL {
-            assert!(!permits(Grant::Auditor, *action) || action.name().starts_with("Read"), "{action:?}");
-        }
-    }
-
-    #[test]
-    fn only_the_vendor_corrects_books() {
-        for grant in Grant::ALL {
-            for action in [
-                Action::RefundCharges,
-                Action::CorrectLedger,
-                Action::FreezePools,
-                Action::SaveCatalog,
-                Action::SetPrices,
-                Action::SettlePayments,
-            ] {
-                assert_eq!(permits(*grant, action), *grant == Grant::Operator, "{grant:?} {action:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn only_the_vendor_suspends_and_has_people_forgotten() {
-        for grant in Grant::ALL {
-            for action in [Action::SuspendOrganization, Action::ErasePeople] {
-                assert_eq!(permits(*grant, action), *grant == Grant::Operator, "{grant:?} {action:?}");
-            }
-            let takes_out = matches!(grant, Grant::Owner | Grant::Operator);
-            assert_eq!(permits(*grant, Action::ExportOrganization), takes_out, "{grant:?}");
-        }
-    }
-
-    #[test]
-    fn nobody_below_owner_makes_owners_or_says_who_vouches_for_people() {
-        for grant in Grant::ALL {
-            for action in [Action::ManageOwners, Action::ManageSingleSignOn] {
-                let may = permits(*grant, action);
-                assert_eq!(may, matches!(grant, Grant::Owner | Grant::Operator), "{grant:?} {action:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn keys_manage_neither_people_nor_keys_nor_settings() {
-        for scope in crate::scope::Scope::ALL {
-            for action in Action::ALL {
-                let given = permits(scope.grant(), *action);
-                let managing = action.name().starts_with("Manage") && *action != Action::ManagePurchases;
-                assert!(!given || !managing, "{scope} {action:?}");
-                // What ends with `:read` changes nothing.
-                let reads = action.name().starts_with("Read");
-                assert!(!given || reads || scope.as_str().ends_with(":write"), "{scope} {action:?}");
-                // An owner has whatever a key can be given.
-                assert!(!given || permits(Grant::Owner, *action), "{scope} {action:?}");
-            }
-            assert!(permits(scope.grant(), Action::ReadOrganization), "{scope}");
-        }
-    }
-
-    #[test]
-    fn only_refunds_are_covered_by_more() {
-        for grant in Grant::ALL {
-            for action in Action::ALL {
-                let more = *grant == Grant::Operator && *action == Action::RefundUnderGuarantee;
-                assert_eq!(covers(*grant, *action), permits(*grant, *action) || more, "{grant:?} {action:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn whoever_changes_also_sees() {
-        for grant in Grant::ALL {
-            for (change, see) in [
-                (Action::ManageMembers, Action::ReadMembers),
-                (Action::SuspendOrganization, Action::ReadOrganization),
-                (Action::ErasePeople, Action::ReadMembers),
-                (Action::ExportOrganization, Action::ReadAudit),
-                (Action::ExportOrganization, Action::ReadLedger),
-                (Action::ManageDepartments, Action::ReadDepartment),
-                (Action::ManagePools, Action::ReadPool),
-                (Action::AllocateCredits, Action::ReadLedger),
-                (Action::ChargeDepartment, Action::ReadDepartmentCharges),
-                (Action::ManageSpendingCaps, Action::ReadLedger),
-                (Action::AnswerCreditRequests, Action::ReadLedger),
-                (Action::RequestCredits, Action::ReadPool),
-                (Action::AnswerCreditRequests, Action::AllocateCredits),
-                (Action::AnswerCreditRequests, Action::ManageSpendingCaps),
-                (Action::AnswerCreditRequests, Action::ManagePurchases),
-                (Action::RefundUnderGuarantee, Action::ReadDepartmentCharges),
-                (Action::RefundCharges, Action::ReadLedger),
-                (Action::CorrectLedger, Action::ReadLedger),
-                (Action::FreezePools, Action::ReadPool),
-                (Action::ManagePurchases, Action::ReadPurchases),
-                (Action::ManageBilling, Action::ReadPurchases),
-                (Action::SetPrices, Action::ReadPurchases),
-                (Action::SettlePayments, Action::ReadPurchases),
-                (Action::ManageDeliveries, Action::ReadDeliveries),
-                (Action::ManageApiKeys, Action::ReadApiKeys),
-                (Action::ManageSingleSignOn, Action::ReadSingleSignOn),
-                // Members show their departments and pools.
-                (Action::ReadMembers, Action::ReadDepartment),
-                (Action::ReadMembers, Action::ReadPool),
-            ] {
-                assert!(!permits(*grant, change) || permits(*grant, see), "{grant:?} {change:?}");
-            }
-        }
-    }
-}
+mod tests;

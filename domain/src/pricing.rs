@@ -3,7 +3,10 @@
 //! # What so many credits cost
 //! Packages, volume tiers and contract prices are all prices per credit from so many credits on. Of those that reach a
 //! quantity the lowest counts: so the price per credit never rises with the quantity. A total is the price per credit
-//! times the credits, rounded half to even to the minor unit, and at least one; a package costs what it says.
+//! times the credits, rounded half to even to the minor unit; a package costs what it says.
+//!
+//! A total is at least one minor unit, however little a credit costs: nothing is for nothing, and no payment can be lower.
+//! It never makes a credit dearer for whoever buys more: all quantities that would round to nothing cost the same.
 //!
 //! # For how long
 //! Credits last as long as the price that counts says. Whoever asks for a package gets the package's terms on top: the
@@ -80,7 +83,8 @@ impl UnitPrice {
         self.0
     }
 
-    /// What so many credits cost, rounded half to even, and at least one minor unit; `None` above [`MAX_TOTAL`].
+    /// What so many credits cost, rounded half to even. At least one minor unit: what would round to nothing costs that, since
+    /// nothing is for nothing and no payment can be lower. `None` above [`MAX_TOTAL`].
     pub fn total(self, credits: Credits) -> Option<i64> {
         let product = i128::from(self.0) * i128::from(credits.get());
         let total = half_even(product, i128::from(PARTS))?.max(1);

@@ -1,5 +1,6 @@
 //! Automatic top-ups: when a pool buys by itself, and when it waits.
 
+use crate::id::PackageId;
 use crate::{Credits, Timestamp};
 
 string_enum! {
@@ -95,8 +96,36 @@ pub const fn at_rest(enabled: bool, consented: bool) -> TopUpState {
     }
 }
 
-/// Whether what was agreed to with one maximum by the month covers another: it takes no more. None is without a limit.
-pub const fn covers(agreed: Option<i64>, wanted: Option<i64>) -> bool {
+/// What somebody agrees to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// It buys at so many available credits, and below.
+    pub threshold: Credits,
+    /// What it buys.
+    pub package: PackageId,
+    /// The most that it spends in a month, in minor units; none: no limit.
+    pub monthly_maximum: Option<i64>,
+}
+
+impl Terms {
+    /// Whether these, once agreed to, cover others: the same package, bought no earlier, and no more of it in a month.
+    pub fn cover(&self, wanted: &Terms) -> bool {
+        self.package == wanted.package
+            && wanted.threshold <= self.threshold
+            && covers(self.monthly_maximum, wanted.monthly_maximum)
+    }
+}
+
+/// How many packages may have to be bought at most before an empty pool is above its threshold.
+pub const MOST_PACKAGES: i64 = 10;
+
+/// The highest threshold with a package of so many credits; none: any.
+pub fn highest_threshold(package: Credits) -> Option<Credits> {
+    package.checked_mul(MOST_PACKAGES)
+}
+
+/// Whether a maximum by the month covers another: it takes no more. None is without a limit.
+const fn covers(agreed: Option<i64>, wanted: Option<i64>) -> bool {
     match (agreed, wanted) {
         (None, _) => true,
         (Some(_), None) => false,
@@ -116,6 +145,7 @@ pub fn declined(declines: i64) -> (TopUpState, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Id;
 
     #[test]
     fn it_buys_at_the_threshold_within_the_month() {
@@ -154,6 +184,18 @@ mod tests {
                 && covers(Some(5), Some(0))
         );
         assert!(!covers(Some(5), Some(6)) && !covers(Some(5), None));
+        let terms = |threshold, package, monthly_maximum| Terms {
+            threshold: Credits::new(threshold).unwrap(),
+            package: PackageId::from_u128(package),
+            monthly_maximum,
+        };
+        let agreed = terms(20, 1, Some(5));
+        assert!(agreed.cover(&agreed) && agreed.cover(&terms(0, 1, Some(4))));
+        for wider in [terms(21, 1, Some(5)), terms(20, 2, Some(5)), terms(20, 1, Some(6)), terms(20, 1, None)]
+        {
+            assert!(!agreed.cover(&wider), "{wider:?}");
+        }
+        assert_eq!(highest_threshold(Credits::new(7).unwrap()), Credits::new(70));
         assert_eq!(at_rest(false, true), TopUpState::Paused);
         assert_eq!(at_rest(true, false), TopUpState::AwaitingConsent);
         assert_eq!(at_rest(true, true), TopUpState::Ready);

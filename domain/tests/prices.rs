@@ -187,6 +187,24 @@ fn totals_are_rounded_half_to_even() {
 }
 
 #[test]
+fn a_total_is_at_least_one_minor_unit() {
+    // A thousandth of a minor unit each: what would be rounded to nothing costs one, and so do a thousand.
+    let unit = UnitPrice::new(PARTS / 1_000).unwrap();
+    let book = PriceBook { candidates: vec![candidate(1, unit, PriceBasis::Volume)], custom_from: None };
+    let priced: Vec<(i64, i64, UnitPrice)> = [1, 500, 501, 1_000, 1_500, 1_501]
+        .into_iter()
+        .map(|number| book.price(credits(number)).unwrap())
+        .map(|priced| (priced.credits.get(), priced.total, priced.chosen.unit))
+        .collect();
+    let totals: Vec<i64> = priced.iter().map(|(_, total, _)| *total).collect();
+    assert_eq!(totals, [1, 1, 1, 1, 2, 2]);
+    // The price of a credit is the same for all of them, and below half of one the total does not rise at all.
+    assert!(priced.iter().all(|(_, _, each)| *each == unit), "{priced:?}");
+    let single = book.price(credits(1)).unwrap().total;
+    assert!(priced.iter().all(|(number, total, _)| *total <= single * number), "{priced:?}");
+}
+
+#[test]
 fn a_package_is_its_credits_for_as_long() {
     let lasts = |days| PackageTerms { credits: credits(100), lifetime_days: days };
     assert!(lasts(None).are_met(credits(100), None) && !lasts(None).are_met(credits(100), Some(36_500)));

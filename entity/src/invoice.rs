@@ -28,7 +28,7 @@ pub struct Model {
     pub state: InvoiceState,
     /// What is to be paid, in minor units.
     pub total: i64,
-    /// How much of it need not be paid.
+    /// How much of it credit notes have taken back, before it was paid or after.
     pub credited: i64,
     /// How much of it has been paid.
     pub paid: i64,

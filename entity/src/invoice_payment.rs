@@ -38,7 +38,7 @@ pub struct Model {
     pub state_after: Option<InvoiceState>,
     /// How much of the invoice had been paid then.
     pub paid_after: Option<i64>,
-    /// How much of it needed not be paid then.
+    /// How much of it credit notes had taken back then.
     pub credited_after: Option<i64>,
     /// Where the purchase stood then.
     pub purchase_state_after: Option<PurchaseState>,

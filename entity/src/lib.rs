@@ -5,11 +5,20 @@
 
 pub mod account;
 pub mod api_key;
+pub mod approval_decision;
+pub mod approval_delegation;
+pub mod approval_escalation;
+pub mod approval_link;
+pub mod approval_policy;
+pub mod approval_reason;
+pub mod approval_request;
+pub mod approval_round;
 pub mod attempt;
 pub mod audit_event;
 pub mod audit_head;
 pub mod auto_top_up;
 pub mod billing_profile;
+pub mod brand;
 pub mod charge;
 pub mod claimed_reference;
 pub mod contract_price;

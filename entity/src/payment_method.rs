@@ -1,8 +1,8 @@
 //! Ways of paying that somebody has agreed to have used without being there.
 
-use bursar_domain::Timestamp;
-use bursar_domain::id::{OrganizationId, PaymentMethodId, PoolId, UserId};
+use bursar_domain::id::{OrganizationId, PackageId, PaymentMethodId, PoolId, UserId};
 use bursar_domain::purchase::PaymentProvider;
+use bursar_domain::{Credits, Timestamp};
 use sea_orm::entity::prelude::*;
 
 /// One row of the table `payment_method`.
@@ -40,6 +40,12 @@ pub struct Model {
     pub created_at: Timestamp,
     /// How often somebody has given a wrong code for it.
     pub wrong_codes: i64,
+    /// At how many available credits it may be charged, and below. None: nothing was agreed to in numbers.
+    pub threshold: Option<Credits>,
+    /// For which package it may be charged.
+    pub package_id: Option<PackageId>,
+    /// The most that it may be charged in a month, in minor units; none: no limit.
+    pub monthly_maximum: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -63,6 +63,8 @@ pub struct Model {
     pub invoiced: bool,
     /// How much of its payment was returned, in minor units.
     pub returned: i64,
+    /// The buyer's own number of the order, for the invoice that goes out when people have agreed; none: none was given.
+    pub purchase_order: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -47,7 +47,7 @@ pub struct Model {
     pub for_nothing: i64,
     /// Why, in words.
     pub reason: Option<String>,
-    /// The digest of its key; none: the provider has told of it.
+    /// The digest of its key; none: the provider has told of it, or has refused it.
     pub idempotency_key: Option<Key>,
     /// The digest of what was asked for.
     pub request_hash: Option<RequestHash>,

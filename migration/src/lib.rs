@@ -42,6 +42,9 @@ mod m20261127_000040_staff;
 mod m20261127_000041_quote_lives;
 mod m20261127_000042_consent_codes;
 mod m20261127_000045_money_for_nothing;
+mod m20261127_000060_approvals;
+mod m20261127_000063_returned_invoices;
+mod m20261127_000065_agreed_top_ups;
 pub mod privileges;
 
 use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
@@ -91,6 +94,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000041_quote_lives::Migration),
             Box::new(m20261127_000042_consent_codes::Migration),
             Box::new(m20261127_000045_money_for_nothing::Migration),
+            Box::new(m20261127_000060_approvals::Migration),
+            Box::new(m20261127_000063_returned_invoices::Migration),
+            Box::new(m20261127_000065_agreed_top_ups::Migration),
         ]
     }
 }

@@ -26,6 +26,9 @@ const GOES_ON: &[&str] = &[
     "revokeInvitation",
     "revokeApiKey",
     "withdrawTopUpConsent",
+    "revokeDelegation",
+    // What follows when somebody is no longer there.
+    "escalateApproval",
     // Who belongs to it comes in to read, and goes.
     "requestSignInLink",
     "redeemSignInLink",
@@ -55,6 +58,7 @@ const GOES_ON: &[&str] = &[
     "expirePurchase",
     // What time has ended.
     "expireQuote",
+    "expireApproval",
 ];
 
 /// Refuses a change in an organization that may only read. The head of its log is locked.

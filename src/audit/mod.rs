@@ -28,7 +28,7 @@ mod verify;
 
 pub use lines::{Format, header, line};
 pub use list::page;
-pub use personal::{empty_old, erase, values};
+pub use personal::{empty_old, erase, erase_said, said, values};
 pub use records::{Filter, Record, Source};
 pub use timed::{expired_hold, lapse};
 pub use verify::{Checked, Finding, Mark, Reached, Step, Stop, chains, step, verify};

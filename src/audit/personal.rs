@@ -120,6 +120,41 @@ pub async fn erase(txn: &Txn, tenant: Tenant, user: UserId, now: Timestamp) -> R
     Ok(emptied.rows_affected)
 }
 
+/// What a person has said by a name, as the log knows it.
+///
+/// # Errors
+/// What the database answers.
+pub async fn said(txn: &Txn, tenant: Tenant, by: UserId, name: &str) -> Result<Vec<String>> {
+    let words = tenant
+        .find::<personal_value::Entity>()
+        .select_only()
+        .column(personal_value::Column::Value)
+        .filter(personal_value::Column::UserId.eq(by))
+        .filter(personal_value::Column::Name.eq(name))
+        .filter(personal_value::Column::Value.is_not_null());
+    Ok(words.into_tuple().all(txn).await?)
+}
+
+/// Empties what somebody has said that is about somebody else, who is to be forgotten: whatever the log knows of theirs
+/// by the same name and in the same words.
+///
+/// # Errors
+/// What the database answers.
+pub async fn erase_said(
+    txn: &Txn,
+    tenant: Tenant,
+    (by, name, words): (UserId, &str, &str),
+    now: Timestamp,
+) -> Result<()> {
+    emptying(tenant, now)
+        .filter(personal_value::Column::UserId.eq(by))
+        .filter(personal_value::Column::Name.eq(name))
+        .filter(personal_value::Column::Value.eq(words))
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
 /// What empties values in an organization's log that have not been emptied, as far as they fit what is added to it.
 fn emptying(tenant: Tenant, now: Timestamp) -> UpdateMany<personal_value::Entity> {
     personal_value::Entity::update_many()

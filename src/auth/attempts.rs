@@ -56,6 +56,8 @@ pub enum Attempt {
     RefusalsOfSession,
     /// Records that somebody brought an invitation of another person, by both.
     RefusalsOfInvitation,
+    /// Records that a link to decide by was refused, by the link and the reason.
+    RefusalsOfApproval,
     /// Records that somebody has tried too often to sign in, by the client's address.
     RefusalsOfClient,
 }
@@ -93,6 +95,7 @@ impl Attempt {
             Attempt::RefusalsOfKey
             | Attempt::RefusalsOfSession
             | Attempt::RefusalsOfInvitation
+            | Attempt::RefusalsOfApproval
             | Attempt::RefusalsOfClient => Limit { most: 1, seconds: 10 * MINUTES },
         }
     }
@@ -112,6 +115,7 @@ impl Attempt {
             Attempt::RefusalsOfKey => "refusals of key",
             Attempt::RefusalsOfSession => "refusals of session",
             Attempt::RefusalsOfInvitation => "refusals of invitation",
+            Attempt::RefusalsOfApproval => "refusals of approval",
             Attempt::RefusalsOfClient => "refusals of client",
         }
     }

@@ -10,6 +10,7 @@
 //! only ([`Through`]). A token of Bursar's may belong to a session (see [`sessions`]): then it is good as long as the
 //! session is.
 
+mod approvals;
 mod attempts;
 mod authorize;
 mod caller;
@@ -43,7 +44,7 @@ pub use keys::{Keys, load_or_create_secret};
 pub use refresh_token::RefreshToken;
 pub use rights::SeenPeople;
 pub use seen::SeenUses;
-pub use sessions::SignedIn;
+pub use sessions::{SignedIn, person_of_session};
 pub use token::{Claims, TOKEN_LIFETIME_SECONDS, issue, verify};
 
 use std::net::IpAddr;

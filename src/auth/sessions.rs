@@ -195,6 +195,20 @@ pub(super) async fn require_live_now(context: &Context, user: UserId, id: Sessio
     require_live(&snapshot, user, id, context.clock.now()).await
 }
 
+/// A session of a person, when it is good now.
+///
+/// # Errors
+/// What the database answers.
+pub async fn person_of_session(
+    context: &Context,
+    user: UserId,
+    id: SessionId,
+) -> Result<Option<session::Model>> {
+    let snapshot = context.db.read(Scope::Person(user)).await?;
+    let row = find_own::<session::Entity>(user).filter(session::Column::Id.eq(id)).one(&snapshot).await?;
+    Ok(row.filter(|row| is_live(row, context.clock.now())))
+}
+
 /// Whether a session is good at an instant.
 pub fn is_live(row: &session::Model, now: Timestamp) -> bool {
     row.revoked_at.is_none() && row.expires_at > now

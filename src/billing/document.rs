@@ -200,14 +200,23 @@ pub async fn credit_note_of(
     tenant: Tenant,
     reversal: &reversal::Model,
 ) -> Result<Option<document::Model>> {
-    let notes = tenant
-        .find::<document::Entity>()
-        .filter(document::Column::PurchaseId.eq(reversal.purchase_id))
-        .filter(document::Column::Kind.eq(DocumentKind::CreditNote))
-        .order_by_desc(document::Column::Id);
+    let notes = credit_notes(txn, tenant, reversal.purchase_id).await?;
     // It says which reversal it is for.
     let id = global_id::encode(reversal.id);
-    Ok(notes.all(txn).await?.into_iter().find(|row| row.content.contains(&id)))
+    Ok(notes.into_iter().rev().find(|row| row.content.contains(&id)))
+}
+
+/// The credit notes of a purchase, the oldest first.
+///
+/// # Errors
+/// What the database answers.
+pub async fn credit_notes(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<Vec<document::Model>> {
+    let notes = tenant
+        .find::<document::Entity>()
+        .filter(document::Column::PurchaseId.eq(purchase))
+        .filter(document::Column::Kind.eq(DocumentKind::CreditNote))
+        .order_by_asc(document::Column::Id);
+    Ok(notes.all(txn).await?)
 }
 
 /// The newest document of a kind that is about a purchase and corrects no other.

@@ -14,7 +14,8 @@ mod profile;
 
 pub use content::{Content, Line, Party, Tax};
 pub use document::{
-    Correction, DocumentLink, Instalment, Issue, credit_note_of, document_of, find_document, issue_document,
+    Correction, DocumentLink, Instalment, Issue, credit_note_of, credit_notes, document_of, find_document,
+    issue_document,
 };
 pub use owed::{Owed, due_at, outstanding, overdue_from, owed};
 pub use pdf::pdf;

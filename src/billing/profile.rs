@@ -1,6 +1,7 @@
 //! The billing details of an organization, and the terms that it buys on.
 
 use bursar_domain::Money;
+use bursar_domain::country::is_country;
 use bursar_domain::organization::PaymentTerms;
 use bursar_entity::{billing_profile, organization};
 use sea_orm::{EntityTrait, IntoActiveModel, Set, Unchanged};
@@ -209,10 +210,9 @@ async fn put(txn: &Txn, there: bool, row: &billing_profile::Model) -> Result<()>
 
 fn checked(profile: Profile) -> Result<Profile> {
     let country = profile.country.map(|country| country.trim().to_owned());
-    if let Some(country) = &country
-        && (country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()))
-    {
-        return Err(Error::invalid("country", "must be two capital letters, as in ISO 3166-1"));
+    if country.as_deref().is_some_and(|country| !is_country(country)) {
+        let reason = "must be the two capital letters that ISO 3166-1 gives a country";
+        return Err(Error::invalid("country", reason));
     }
     if profile.tax_lines.len() > MAX_TAX_LINES {
         return Err(Error::invalid("taxLines", format!("must be at most {MAX_TAX_LINES}")));
@@ -265,7 +265,9 @@ mod tests {
         let good = profile(Some("DE"), 1_900).unwrap();
         assert_eq!((good.name.as_str(), good.country.as_deref()), ("Acme", Some("DE")));
         assert_eq!(decode_tax_lines(&encode_tax_lines(&good.tax_lines).unwrap()).unwrap(), good.tax_lines);
-        for (country, hundredths) in [(Some("de"), 0), (Some("DEU"), 0), (None, -1), (None, 10_001)] {
+        for (country, hundredths) in
+            [(Some("de"), 0), (Some("DEU"), 0), (Some("XX"), 0), (None, -1), (None, 10_001)]
+        {
             let refused = profile(country, hundredths);
             assert!(matches!(refused, Err(Error::Invalid { .. })), "{country:?} {hundredths}");
         }

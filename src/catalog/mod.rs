@@ -25,7 +25,9 @@ pub use organization_prices::{OrganizationPrice, set_organization_price};
 pub use price::{Buying, Offer, VALID_DAYS, currency, fix_currency, offer, preview, price_book};
 pub use quote_answers::{QuoteAnswer, QuoteDecision, QuotePrice, answer_quote};
 pub use quote_life::{QUOTE_DUE, quote_due, withdraw_quote};
-pub use quotes::{NewQuote, Quoted, lock_quote, mark_quote_used, release_quote, request_quote};
+pub use quotes::{
+    NewQuote, Quoted, lock_quote, mark_quote_used, release_quote, request_quote, request_quote_again,
+};
 pub use save::{SavePackage, SaveService, save_package, save_service};
 pub use tiers::{SaveTiers, Tier, Tiers, save_tiers, tiers};
 pub use token::Pinned;

@@ -11,7 +11,7 @@ use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::organization::OrganizationState;
 use bursar_domain::pricing::{MAX_PURCHASE, QuoteState};
 use bursar_domain::{Credits, Currency, Timestamp};
-use bursar_entity::{organization, pool, quote};
+use bursar_entity::{organization, pool, purchase, quote};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, Set, Unchanged};
 use serde_json::{Value, json};
 
@@ -72,7 +72,8 @@ pub async fn request_quote(
     form.option(note.as_deref(), |form, note| _ = form.text(note));
     let idempotency = Idempotency::new("requestQuote", &new.key, &form);
     let (tenant, dry_run) = (pool.tenant(), new.dry_run);
-    let wanted = Wanted { pool: pool.id, credits: new.credits, currency: new.currency, note, idempotency };
+    let (credits, currency) = (new.credits, new.currency);
+    let wanted = Wanted { pool: pool.id, credits, currency, note, requested_by: None, idempotency };
     let (actor, clock, alerts) = (pool.actor().clone(), context.clock.clone(), alerts.map(str::to_owned));
     let work = db::work(move |txn| {
         let (wanted, actor, clock, alerts) = (wanted.clone(), actor.clone(), clock.clone(), alerts.clone());
@@ -97,7 +98,37 @@ struct Wanted {
     credits: Credits,
     currency: Option<Currency>,
     note: Option<String>,
+    /// In whose name; none: in that of whoever acts.
+    requested_by: Option<UserId>,
     idempotency: Idempotency,
+}
+
+/// Asks the vendor for another price of what a purchase is for whose quote holds no more, in the name of whoever has
+/// requested it: once, however often that is found out. The organization is locked; nothing more may be locked afterwards.
+///
+/// # Errors
+/// [`Error::Refused`] while the organization is suspended; [`Conflict::State`] when the pool has been archived; what the
+/// database answers.
+pub async fn request_quote_again(
+    txn: &Txn,
+    (tenant, actor): (Tenant, &Actor),
+    clock: &Clock,
+    alerts: Option<&str>,
+    purchase: &purchase::Model,
+) -> Result<quote::Model> {
+    let mut form = Canonical::of("quote again");
+    form.id(purchase.id).option(purchase.quote_id, |form, quote| _ = form.id(quote));
+    let former = purchase.quote_id.map(global_id::encode).unwrap_or_default();
+    let key = format!("{} {former}", global_id::encode(purchase.id));
+    let wanted = Wanted {
+        pool: purchase.pool_id,
+        credits: purchase.credits,
+        currency: Some(purchase.currency),
+        note: purchase.note.clone(),
+        requested_by: Some(purchase.requested_by),
+        idempotency: Idempotency::new("requestQuoteAgain", &key, &form),
+    };
+    Ok(request_in(txn, (tenant, actor), clock, alerts, wanted).await?.quote)
 }
 
 async fn request_in(
@@ -115,7 +146,7 @@ async fn request_in(
         return Ok(Quoted { quote, replayed: true });
     }
     // A key asks in the name of whoever has made it.
-    let requested_by: UserId = actor.answerable().ok_or(Error::Forbidden)?;
+    let requested_by = wanted.requested_by.or(actor.answerable()).ok_or(Error::Forbidden)?;
     let organization = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
     let organization = organization.ok_or(Error::not_found("organization"))?;
     if organization.state == OrganizationState::Suspended {

@@ -35,6 +35,20 @@ pub async fn wake(txn: &Txn, tenant: Tenant, kind: &str, now: Timestamp) -> Resu
     Ok(())
 }
 
+/// Whether something is still to be done, now or later.
+///
+/// # Errors
+/// What the database answers.
+pub async fn is_due(txn: &Txn, tenant: Tenant, kind: &str, subject: impl Id) -> Result<bool> {
+    let sql = "SELECT 1 AS n FROM timed_task
+        WHERE organization_id = $1 AND kind = $2 AND subject_id = $3 AND due_at < $4";
+    let subject = Uuid::from_u128(subject.as_u128());
+    let never = Timestamp::from_micros(i64::MAX);
+    let values: [Value; 4] = [tenant.id().into(), kind.to_owned().into(), subject.into(), never.into()];
+    let statement = Statement::from_sql_and_values(txn.get_database_backend(), sql, values);
+    Ok(txn.query_one_raw(statement).await?.is_some())
+}
+
 /// Nothing is to be done any more. Who is at it just now gives nothing back.
 ///
 /// # Errors

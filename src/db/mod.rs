@@ -9,7 +9,7 @@
 //!
 //! # Order of locks
 //! Rows are locked in one order, so that two writers never wait for each other in a circle:
-//! organization, purchase, payment, credit request, pool head (by id), department (by id), membership, everything
+//! organization, purchase, approval request, payment, credit request, pool head (by id), department (by id), membership, everything
 //! else, and last the ends of audit logs (by organization). What a pool head guards (accounts, positions,
 //! transfers, charges of the pool, and whether the pool may be written at all) needs no locks of its own.
 //!
@@ -39,7 +39,7 @@ use tokio_util::task::TaskTracker;
 
 pub use bulk::{Rows, padded};
 pub use connect::{Options, Protections};
-pub use due::{be_due, is_done, wake};
+pub use due::{be_due, is_done, is_due, wake};
 pub use fault::{Fault, fault};
 pub use lookup::Index;
 pub use notify::{Listener, Notifier};

@@ -5,13 +5,14 @@
 
 use bursar_domain::id::{Id, OrganizationId, SessionId, UserId};
 use bursar_entity::{
-    account, api_key, audit_event, audit_head, auto_top_up, billing_profile, charge, claimed_reference,
-    contract_price, credit_request, delivery, department, department_member, departure, document,
-    document_series, guarantee_use, hold, identity_provider, identity_provider_domain, invitation, invoice,
-    invoice_payment, journal_entry, lot, lot_position, membership, organization, organization_price,
-    parked_payment, payment, payment_method, personal_value, pool, pool_administrator, pool_head, purchase,
-    quote, quote_answer, reversal, session, sign_in_link, spending_cap, spending_cap_period,
-    spending_cap_raise, timed_task, transfer, user, user_identity,
+    account, api_key, approval_decision, approval_delegation, approval_escalation, approval_link,
+    approval_policy, approval_reason, approval_request, approval_round, audit_event, audit_head, auto_top_up,
+    billing_profile, brand, charge, claimed_reference, contract_price, credit_request, delivery, department,
+    department_member, departure, document, document_series, guarantee_use, hold, identity_provider,
+    identity_provider_domain, invitation, invoice, invoice_payment, journal_entry, lot, lot_position,
+    membership, organization, organization_price, parked_payment, payment, payment_method, personal_value,
+    pool, pool_administrator, pool_head, purchase, quote, quote_answer, reversal, session, sign_in_link,
+    spending_cap, spending_cap_period, spending_cap_raise, timed_task, transfer, user, user_identity,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 use uuid::Uuid;
@@ -71,9 +72,18 @@ macro_rules! with_tenant_tables {
             pool_head,
             account,
             api_key,
+            approval_decision,
+            approval_delegation,
+            approval_escalation,
+            approval_link,
+            approval_policy,
+            approval_reason,
+            approval_request,
+            approval_round,
             audit_event,
             auto_top_up,
             billing_profile,
+            brand,
             charge,
             claimed_reference,
             contract_price,

@@ -14,6 +14,9 @@ use crate::global_id;
 use crate::outbox::{Facts, Link, Template};
 use crate::text;
 
+/// By which name a letter's HTML calls for the logo that comes with it.
+pub const LOGO: &str = "logo";
+
 /// A letter as it is sent. It has no `Debug`: there is a link in it that only the recipient may see.
 #[derive(Clone)]
 pub struct Letter {
@@ -35,6 +38,8 @@ pub struct Letter {
     pub date: Timestamp,
     /// Until when its link is good.
     pub expires_at: Timestamp,
+    /// The organization's logo, a PNG image, when the letter shows one.
+    pub logo: Option<Vec<u8>>,
     /// The proof in its link.
     proof: Option<String>,
     /// The code that its link does not carry.
@@ -50,8 +55,27 @@ impl Letter {
     }
 }
 
-/// Writes the letter of a row. An error says why it can never be written.
-pub fn compose(row: &delivery::Model, keys: &Keys, config: &Config) -> Result<Letter, String> {
+/// Whether a mail shows the logo of the organization that it is about.
+pub const fn is_branded(template: Template) -> bool {
+    match template {
+        Template::ApprovalWanted | Template::ApprovalDecided | Template::PurchaseToPay => true,
+        Template::Invitation
+        | Template::PaymentParked
+        | Template::QuoteRequested
+        | Template::QuoteAnswered
+        | Template::SignInLink
+        | Template::TopUpConsent => false,
+    }
+}
+
+/// Writes the letter of a row, with the logo of its organization if it has one. An error says why it can never be
+/// written.
+pub fn compose(
+    row: &delivery::Model,
+    keys: &Keys,
+    config: &Config,
+    logo: Option<Vec<u8>>,
+) -> Result<Letter, String> {
     let template = row.template.ok_or("it is no mail")?;
     let stored = serde_json::from_str(&row.facts).map_err(|error| format!("its facts: {error}"))?;
     let facts = Facts::read(template, &stored).map_err(|error| format!("its facts: {error}"))?;
@@ -61,15 +85,19 @@ pub fn compose(row: &delivery::Model, keys: &Keys, config: &Config) -> Result<Le
         _ => None,
     };
     let code = match template {
-        Template::SignInLink | Template::TopUpConsent => {
-            row.link_about.as_deref().map(|about| keys.link_code(about))
-        }
-        Template::Invitation
+        Template::ApprovalWanted
+        | Template::PurchaseToPay
+        | Template::SignInLink
+        | Template::TopUpConsent => row.link_about.as_deref().map(|about| keys.link_code(about)),
+        Template::ApprovalDecided
+        | Template::Invitation
         | Template::PaymentParked
         | Template::QuoteRequested
         | Template::QuoteAnswered => None,
     };
-    let Words { subject, text, html } = templates::write(&facts, link.as_deref(), code.as_deref())?;
+    let logo = logo.filter(|_| is_branded(template));
+    let words = templates::write(&facts, link.as_deref(), code.as_deref(), logo.is_some())?;
+    let Words { subject, text, html } = words;
     if text::address(&row.recipient).as_deref() != Some(row.recipient.as_str()) {
         return Err("its recipient is not an e-mail address".to_owned());
     }
@@ -90,13 +118,15 @@ pub fn compose(row: &delivery::Model, keys: &Keys, config: &Config) -> Result<Le
     }
     let to = row.recipient.clone();
     let (date, expires_at) = (row.created_at, facts.expires_at());
-    Ok(Letter { id: row.id, message_id, from, to, subject, text, html, date, expires_at, proof, code })
+    Ok(Letter { id: row.id, message_id, from, to, subject, text, html, date, expires_at, logo, proof, code })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Addresses;
+    use crate::outbox::approval_examples;
+    use bursar_domain::approval::Language;
     use bursar_domain::delivery::{DeliveryKind, DeliveryState, MailTemplate};
     use bursar_domain::id::{Id, OrganizationId};
     use secrecy::SecretString;
@@ -128,7 +158,7 @@ mod tests {
     fn written(row: &delivery::Model) -> Result<Letter, String> {
         let addresses = Addresses::sqlite(std::path::Path::new("x"));
         let config = Config::for_database(addresses, "https://credits.test".parse().unwrap());
-        compose(row, &Keys::derive(&SecretString::from("a".repeat(32))), &config)
+        compose(row, &Keys::derive(&SecretString::from("a".repeat(32))), &config, Some(vec![1, 2, 3]))
     }
 
     #[test]
@@ -163,8 +193,31 @@ mod tests {
         let proof = link.strip_prefix("https://credits.test/sign-in/a.b.").unwrap();
         assert_eq!(proof.len(), 43);
         assert_eq!(letter.redact(&format!("554 spam: {code} {proof}")), "554 spam: … …");
-        // No code has anything to do with an invitation.
-        assert!(written(&row("A")).ok().unwrap().code.is_none());
+        // No code has anything to do with an invitation, and no logo.
+        let invitation = written(&row("A")).ok().unwrap();
+        assert!(invitation.code.is_none() && invitation.logo.is_none());
+    }
+
+    #[test]
+    fn a_letter_that_asks_for_a_decision_has_link_code_and_logo() {
+        let facts = serde_json::Value::from(approval_examples::wanted(Language::English));
+        let mail = delivery::Model {
+            template: Some(MailTemplate::ApprovalWanted),
+            facts: facts.to_string(),
+            link_about: Some("approval DECIDE a b".to_owned()),
+            link_path: Some("/approval/d.a.b.{token}".to_owned()),
+            ..row("A")
+        };
+        let letter = written(&mail).ok().unwrap();
+        let code = Keys::derive(&SecretString::from("a".repeat(32))).link_code("approval DECIDE a b");
+        assert!(letter.text.contains(&format!("this code: {code}\n")), "{}", letter.text);
+        let link = letter.text.split_whitespace().find(|word| word.starts_with("https://credits.")).unwrap();
+        let proof = link.strip_prefix("https://credits.test/approval/d.a.b.").unwrap();
+        assert_eq!((proof.len(), letter.logo.as_deref()), (43, Some([1, 2, 3].as_slice())));
+        assert!(letter.html.contains("cid:logo") && letter.html.contains(link));
+        assert_eq!(letter.redact(&format!("554 spam: {code} {proof}")), "554 spam: … …");
+        let lacking = delivery::Model { link_about: None, link_path: None, ..mail };
+        assert!(written(&lacking).err().unwrap().contains("link"));
     }
 
     #[test]

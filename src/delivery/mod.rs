@@ -14,17 +14,19 @@
 //! | its link has expired while it waited | DEAD |
 //! | the way cannot be encrypted as the settings say, the server does not know us | the same |
 
+mod approval_mails;
 mod compose;
 mod lease;
 mod line_by_line;
 mod mailbox;
 mod meters;
 mod retention;
+mod sheet;
 mod smtp;
 mod templates;
 mod worker;
 
-pub use compose::Letter;
+pub use compose::{LOGO, Letter};
 pub use mailbox::Mailbox;
 pub use retention::{KEPT_DAYS, empty_old};
 pub use templates::written;

@@ -15,8 +15,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lettre::message::header::{Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
+use data_encoding::BASE64;
+use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
@@ -24,7 +25,7 @@ use lettre::{Address, Message};
 use secrecy::ExposeSecret;
 use url::{Host, Url};
 
-use super::compose::Letter;
+use super::compose::{LOGO, Letter};
 use super::line_by_line::LineByLine;
 use crate::config::{Security, Sender, SmtpAddress};
 use crate::error::{Error, Result};
@@ -202,10 +203,66 @@ fn message(letter: &Letter) -> Result<Message, String> {
         .date(date)
         .from(Mailbox::new(name.clone(), address(from)?))
         .to(Mailbox::new(None, address(&letter.to)?))
-        .subject(letter.subject.clone())
+        .header(Subject(letter.subject.clone()))
         .header(AutoSubmitted)
-        .multipart(MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone()));
+        .multipart(body(letter)?);
     message.map_err(|error| format!("it makes no message: {error}"))
+}
+
+/// What a letter says: as plain text, and as HTML, with the logo that it calls for beside it.
+fn body(letter: &Letter) -> Result<MultiPart, String> {
+    let (text, html) = (letter.text.clone(), letter.html.clone());
+    let Some(logo) = &letter.logo else {
+        return Ok(MultiPart::alternative_plain_html(text, html));
+    };
+    let png = ContentType::parse("image/png").map_err(|error| format!("its logo: {error}"))?;
+    let logo = Attachment::new_inline(LOGO.to_owned()).body(logo.clone(), png);
+    let html = MultiPart::related().singlepart(SinglePart::html(html)).singlepart(logo);
+    Ok(MultiPart::alternative().singlepart(SinglePart::plain(text)).multipart(html))
+}
+
+/// What a letter is about. lettre leaves words of ASCII as they are, so that a name that is written like an encoded word
+/// (RFC 2047) would be read as what that stands for: a text that has the beginning of one is encoded as a whole.
+#[derive(Clone)]
+struct Subject(String);
+
+impl Subject {
+    /// What begins an encoded word.
+    const ENCODED: &'static str = "=?";
+    /// The most bytes of a text in one word, so that no line is longer than 76 characters, the first one neither.
+    const WORD: usize = 39;
+
+    /// The text in encoded words, each of whole characters and on a line of its own.
+    fn encoded(&self) -> String {
+        let mut words = vec![String::new()];
+        for c in self.0.chars() {
+            match words.last_mut() {
+                Some(word) if word.len() + c.len_utf8() <= Self::WORD => word.push(c),
+                _ => words.push(c.to_string()),
+            }
+        }
+        let encoded = |word: &String| format!("=?utf-8?b?{}?=", BASE64.encode(word.as_bytes()));
+        words.iter().map(encoded).collect::<Vec<_>>().join("\r\n ")
+    }
+}
+
+impl Header for Subject {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Subject")
+    }
+
+    fn parse(text: &str) -> Result<Subject, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Subject(text.to_owned()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        let (name, text) = (Subject::name(), self.0.clone());
+        if text.contains(Self::ENCODED) {
+            // Nothing but Base64, in lines that are folded already.
+            return HeaderValue::dangerous_new_pre_encoded(name, text, self.encoded());
+        }
+        HeaderValue::new(name, text)
+    }
 }
 
 /// Says that no person has written the letter: whoever is on leave need not tell us (RFC 3834).
@@ -223,5 +280,38 @@ impl Header for AutoSubmitted {
 
     fn display(&self) -> HeaderValue {
         HeaderValue::new(AutoSubmitted::name(), "auto-generated".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lettre::message::header::Headers;
+
+    fn line(subject: &str) -> String {
+        let mut headers = Headers::new();
+        headers.set(Subject(subject.to_owned()));
+        headers.to_string()
+    }
+
+    #[test]
+    fn subjects_say_what_was_written() {
+        assert_eq!(line("Decision wanted (Demo = Realty?)"), "Subject: Decision wanted (Demo = Realty?)\r\n");
+        assert_eq!(line("D\u{f6}mo"), "Subject: =?utf-8?b?RMO2bW8=?=\r\n");
+        let long = "\u{1f3e0}".repeat(40);
+        for name in
+            ["=?utf-8?q?Acme?=", "a =?utf-8?b?QWNtZQ==?= b", "=?", "\u{f6} =?x", format!("=?{long}").as_str()]
+        {
+            let subject = format!("Decision wanted: 500 credits for USD 899.00 ({name})");
+            let sent = line(&subject);
+            let value = sent.strip_prefix("Subject: ").unwrap().strip_suffix("\r\n").unwrap();
+            let mut read = String::new();
+            for word in value.split("\r\n ") {
+                let inside = word.strip_prefix("=?utf-8?b?").unwrap().strip_suffix("?=").unwrap();
+                read += &String::from_utf8(BASE64.decode(inside.as_bytes()).unwrap()).unwrap();
+            }
+            assert_eq!(read, subject);
+            assert!(sent.lines().all(|line| line.len() <= 76), "{sent}");
+        }
     }
 }

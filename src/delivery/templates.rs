@@ -5,6 +5,7 @@ use bursar_domain::Timestamp;
 use bursar_domain::organization::Role;
 use chrono::{DateTime, Utc};
 
+use super::approval_mails;
 use crate::outbox::Facts;
 
 /// What a mail says.
@@ -139,10 +140,15 @@ struct SignInText<'a> {
     mail: &'a SignIn<'a>,
 }
 
-/// Writes a mail, with its link and the code that goes with it, when it has them. An error says why it cannot be written.
-pub fn write(facts: &Facts, link: Option<&str>, code: Option<&str>) -> Result<Words, String> {
+/// Writes a mail, with its link and the code that goes with it, when it has them, and with the place of a logo when it
+/// comes with one. An error says why it cannot be written.
+pub fn write(facts: &Facts, link: Option<&str>, code: Option<&str>, logo: bool) -> Result<Words, String> {
     let link = || link.ok_or("it lacks its link");
+    let code = || code.ok_or("it lacks its code");
     match facts {
+        Facts::Approval(facts) => approval_mails::wanted(facts, (link()?, code()?), logo),
+        Facts::ApprovalDecided(facts) => approval_mails::decided(facts, logo),
+        Facts::ToPay(facts) => approval_mails::to_pay(facts, (link()?, code()?), logo),
         Facts::Invitation(facts) => {
             let mail = Invitation {
                 organization: &facts.organization,
@@ -200,14 +206,13 @@ pub fn write(facts: &Facts, link: Option<&str>, code: Option<&str>) -> Result<Wo
                 pool: &facts.pool,
                 words: &facts.words,
                 link: link()?,
-                code: code.ok_or("it lacks its code")?,
+                code: code()?,
             };
             let subject = format!("Automatic top-up for {}", facts.pool);
             words(subject, &ConsentText { mail: &mail }, &ConsentHtml { mail: &mail })
         }
         Facts::SignIn(facts) => {
-            let code = code.ok_or("it lacks its code")?;
-            let mail = SignIn { expires: written(facts.expires_at), link: link()?, code };
+            let mail = SignIn { expires: written(facts.expires_at), link: link()?, code: code()? };
             words("Your link to sign in".to_owned(), &SignInText { mail: &mail }, &SignInHtml { mail: &mail })
         }
     }

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_domain::delivery::{DeliveryFault, DeliveryState};
+use bursar_domain::id::OrganizationId;
+use bursar_entity::brand;
 use futures_util::StreamExt;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::compose::compose;
+use super::compose::{compose, is_branded};
 use super::lease::{Leased, Outcome, claim, finish, waiting};
 use super::mailbox::Mailbox;
 use super::meters::Meters;
@@ -23,6 +25,7 @@ use crate::audit;
 use crate::auth::Keys;
 use crate::config::Config;
 use crate::context::Context;
+use crate::db::Tenant;
 use crate::error::{Error, Result};
 use crate::global_id;
 
@@ -191,7 +194,11 @@ impl Courier {
         if leased.is_spent() {
             return Outcome::Dead(because(DeliveryFault::Spent, "no try came to its end"));
         }
-        let letter = match compose(&leased.row, keys, config) {
+        let logo = match leased.row.template {
+            Some(template) if is_branded(template) => self.logo(leased.row.organization_id).await,
+            _ => None,
+        };
+        let letter = match compose(&leased.row, keys, config, logo) {
             Ok(letter) => letter,
             Err(reason) => return Outcome::Dead(because(DeliveryFault::Unwritable, &reason)),
         };
@@ -213,6 +220,23 @@ impl Courier {
             }
             Err(Failure::Again(reason)) => {
                 Outcome::Again(because(DeliveryFault::NotTaken, &letter.redact(&reason)))
+            }
+        }
+    }
+
+    /// The logo of an organization, as far as it can be read: a letter does not wait for it.
+    async fn logo(&self, organization: OrganizationId) -> Option<Vec<u8>> {
+        // Nobody calls here: the letter is the organization's own.
+        let tenant = Tenant::vouched(organization);
+        let read = async {
+            let snapshot = self.0.context.db.read(tenant).await?;
+            Ok::<_, Error>(tenant.find::<brand::Entity>().one(&snapshot).await?)
+        };
+        match read.await {
+            Ok(row) => row.map(|row| row.logo),
+            Err(error) => {
+                tracing::warn!(%error, "the logo of a letter cannot be read");
+                None
             }
         }
     }

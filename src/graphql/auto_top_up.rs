@@ -101,7 +101,8 @@ impl AutoTopUp {
         find.await.transpose()
     }
 
-    /// What it has spent in this month, what is under way among it.
+    /// What it has spent in this month. What is under way is among it, and so is a purchase that waits for somebody to pay
+    /// it by hand (`AUTHENTICATION_REQUIRED`), since that may happen at any moment. Withdrawn or expired it counts no more.
     async fn spent_this_month(&self, ctx: &Context<'_>) -> Option<Result<MoneyObject, ApiError>> {
         let find = Box::pin(async {
             let request = signed_in(ctx)?;

@@ -19,7 +19,7 @@ pub struct SetAutoTopUpInput {
     /// Whether it is switched on.
     #[graphql(default = true)]
     enabled: bool,
-    /// It buys at so many available credits, and below.
+    /// It buys at so many available credits, and below: at most ten times what the package adds.
     threshold: CreditsScalar,
     /// The code of the package that it buys.
     package: String,
@@ -50,7 +50,8 @@ pub struct AutoTopUpMutation;
 #[Object]
 impl AutoTopUpMutation {
     /// Sets how a pool buys a package by itself when its credits run out. A way of paying is charged only once somebody
-    /// has agreed to it, at the address that is answered; what was agreed to covers what takes no more in a month.
+    /// has agreed to it, at the address that is answered; what was agreed to covers the same package, at no higher threshold
+    /// and no more in a month, at whatever price it has then.
     async fn set_auto_top_up(
         &self,
         ctx: &Context<'_>,

@@ -1,12 +1,15 @@
 //! Services and packages.
 
-use async_graphql::{ID, Object};
+use async_graphql::{Context, ID, Object};
 use bursar_domain::Money;
 use bursar_domain::id::{PackageId, ServiceId};
 
-use super::Request;
+use super::connection::{NodeConnection, PageArgs, in_memory};
+use super::errors::ApiError;
 use super::node::decode;
 use super::scalars::{CreditsScalar, DateTime, MoneyObject};
+use super::{Request, signed_in};
+use crate::db::Tenant;
 use crate::error::Error;
 use crate::{catalog, global_id};
 
@@ -116,4 +119,28 @@ impl Package {
     async fn effective_from(&self) -> DateTime {
         DateTime(self.0.version.effective_from)
     }
+}
+
+/// The services at the prices that hold now for an organization that the caller may see.
+pub async fn services_of(
+    ctx: &Context<'_>,
+    tenant: Tenant,
+    args: PageArgs,
+) -> Result<NodeConnection<Service>, ApiError> {
+    let request = signed_in(ctx)?;
+    let snapshot = request.snapshots.open(tenant).await?;
+    let services = catalog::services(&snapshot, Some(tenant), request.now()).await?;
+    in_memory(services, args, |item| global_id::encode(item.row.id), Service)
+}
+
+/// The packages at the prices that hold now.
+pub async fn packages_for(
+    ctx: &Context<'_>,
+    tenant: Tenant,
+    args: PageArgs,
+) -> Result<NodeConnection<Package>, ApiError> {
+    let request = signed_in(ctx)?;
+    let snapshot = request.snapshots.open(tenant).await?;
+    let packages = catalog::packages(&snapshot, request.now()).await?;
+    in_memory(packages, args, |item| global_id::encode(item.row.id), Package)
 }

@@ -5,9 +5,10 @@ use bursar_domain::id::ChargeId;
 use bursar_domain::ledger::PricedLine;
 use bursar_domain::{Credits, Money};
 use bursar_entity::{charge, hold, journal_entry, transfer};
-use sea_orm::ColumnTrait;
+use sea_orm::{ColumnTrait, Order, QueryFilter};
 
 use super::audit::Actor;
+use super::connection::{NodeConnection, PageArgs, connection};
 use super::department::Department;
 use super::errors::ApiError;
 use super::explanation::{self, ChargeExplanation};
@@ -16,6 +17,7 @@ use super::loaders::{Key, RefundsOf};
 use super::lot::Lot;
 use super::member::{Member, member};
 use super::node::decode;
+use super::organization::Organization;
 use super::pool::{Pool, pool_of};
 use super::refund::Refund;
 use super::scalars::{CreditsScalar, DateTime, Json, MoneyObject, Version};
@@ -286,4 +288,19 @@ pub struct LotSlice {
     cost: Option<MoneyObject>,
     /// The version of the pool after this slice.
     version: Version,
+}
+
+/// The charges of an organization that the caller may see, newest first.
+pub async fn of_organization(
+    ctx: &Context<'_>,
+    organization: &Organization,
+    args: PageArgs,
+) -> Result<NodeConnection<Charge>, ApiError> {
+    let request = signed_in(ctx)?;
+    let seen = organization.seen_uses(request)?;
+    let seen = seen.condition(charge::Column::PoolId, charge::Column::DepartmentId);
+    let (tenant, order) = (organization.tenant(), (charge::Column::Id, Order::Desc));
+    let select = tenant.find::<charge::Entity>().filter(seen);
+    let snapshot = request.snapshots.open(tenant).await?;
+    connection(ctx, &snapshot, select, order, args, |row| row.id, Charge::from).await
 }

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use async_graphql::connection::{CursorType, Edge, EmptyFields, PageInfo};
 use async_graphql::{Context, Object, OutputType, TypeName};
 use bursar_domain::id::{
-    AccountId, ApiKeyId, AuditEventId, CapId, ChargeId, ContractPriceId, CreditRequestId, DeliveryId,
-    DepartmentId, DocumentId, HoldId, Id, InvitationId, InvoiceId, LotId, MembershipId, OrganizationId,
-    ParkedPaymentId, PoolId, PurchaseId, QuoteId,
+    AccountId, ApiKeyId, ApprovalId, AuditEventId, CapId, ChargeId, ContractPriceId, CreditRequestId,
+    DeliveryId, DepartmentId, DocumentId, HoldId, Id, InvitationId, InvoiceId, LotId, MembershipId,
+    OrganizationId, ParkedPaymentId, PoolId, PurchaseId, QuoteId,
 };
 use sea_orm::{EntityTrait, Order, PaginatorTrait, Select, Value};
 
@@ -116,6 +116,7 @@ macro_rules! id_keys {
 id_keys!(
     AccountId,
     ApiKeyId,
+    ApprovalId,
     AuditEventId,
     CapId,
     ChargeId,

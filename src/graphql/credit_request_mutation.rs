@@ -274,7 +274,7 @@ async fn resolve(
         transfers: given.transfers.into_iter().map(|row| Transfer::of(row, rehearsed && !replayed)).collect(),
         balance,
         raise: given.raise.map(SpendingCapRaise),
-        purchase: given.purchase.map(Purchase),
+        purchase: given.purchase.map(|row| Purchase(row, given.tried)),
         replayed,
         user_errors: Vec::new(),
     })

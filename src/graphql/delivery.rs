@@ -43,10 +43,16 @@ pub enum DeliveryState {
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "Template")]
 pub enum MailTemplate {
+    /// Somebody is asked whether something may be bought.
+    ApprovalWanted,
+    /// What has become of a request for approval.
+    ApprovalDecided,
     /// Somebody is asked into an organization.
     Invitation,
     /// Money arrived that could not be booked.
     PaymentParked,
+    /// What was agreed to can be paid.
+    PurchaseToPay,
     /// An organization asks for a price.
     QuoteRequested,
     /// The vendor has answered a quote request.

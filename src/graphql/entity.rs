@@ -5,6 +5,8 @@ use async_graphql::{Context, ID, Object};
 
 use super::allocation::Allocation;
 use super::api_key::ApiKey;
+use super::approval_policy::ApprovalPolicy;
+use super::approval_request::ApprovalRequest;
 use super::audit::AuditEvent;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
@@ -249,6 +251,28 @@ impl EntityQuery {
         id: ID,
     ) -> Option<Result<ContractPrice, ApiError>> {
         let find = Box::pin(async { found(ContractPrice::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A version of an approval policy. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_approval_policy_by_id(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+    ) -> Option<Result<ApprovalPolicy, ApiError>> {
+        let find = Box::pin(async { found(ApprovalPolicy::find(signed_in(ctx)?, &id).await) });
+        find.await.transpose()
+    }
+
+    /// A request for people's consent to a purchase. Null when there is none, or none that the caller may see.
+    #[graphql(entity)]
+    async fn find_approval_request_by_id(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+    ) -> Option<Result<ApprovalRequest, ApiError>> {
+        let find = Box::pin(async { found(ApprovalRequest::find(signed_in(ctx)?, &id).await) });
         find.await.transpose()
     }
 }

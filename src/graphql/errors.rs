@@ -5,6 +5,7 @@
 
 use async_graphql::{Enum, Error as GraphqlError, ErrorExtensions, Interface, SimpleObject};
 
+use super::approval_refused::{ApprovalPolicyError, NotApprovableError};
 use super::purchase_refused::{InvoiceRefusalReason, InvoiceRefusedError, PurchaseStateError};
 use super::refused::{
     BatchAbortedError, CapExceededError, CaptureExceedsHoldError, GuaranteeError, HoldClosedError,
@@ -67,7 +68,7 @@ pub fn top_level(error: &Error) -> (&'static str, String) {
         Error::UnknownOutcome(_) => "UNKNOWN_OUTCOME",
         Error::Overloaded => "OVERLOADED",
         Error::Throttled { .. } => "THROTTLED",
-        Error::Unavailable(_) | Error::Stale => "UNAVAILABLE",
+        Error::Unavailable(_) | Error::UnderWay(_) | Error::Stale => "UNAVAILABLE",
         _ => "BAD_USER_INPUT",
     };
     (code, error.to_string())
@@ -140,6 +141,8 @@ pub enum ErrorCode {
     DepartmentArchived,
     /// The organization may only read.
     OrganizationSuspended,
+    /// You cannot decide about this. The reason says why.
+    NotApprovable,
 }
 
 /// Something that the caller can do something about. Its data says what.
@@ -186,6 +189,10 @@ pub enum UserError {
     PriceRises(PriceRisesError),
     /// Another total than was expected.
     TotalChanged(TotalChangedError),
+    /// A decision that cannot be taken.
+    NotApprovable(NotApprovableError),
+    /// Something that is wrong with an approval policy.
+    Policy(ApprovalPolicyError),
 }
 
 impl UserError {
@@ -209,6 +216,8 @@ impl UserError {
             UserError::Invoice(error) => &mut error.field,
             UserError::PriceRises(error) => &mut error.field,
             UserError::TotalChanged(error) => &mut error.field,
+            UserError::NotApprovable(error) => &mut error.field,
+            UserError::Policy(error) => &mut error.field,
         }
     }
 
@@ -392,6 +401,7 @@ pub fn user_error(error: Error) -> Result<UserError, ApiError> {
         | Error::Overloaded
         | Error::Throttled { .. }
         | Error::Unavailable(_)
+        | Error::UnderWay(_)
         | Error::Stale
         | Error::Database(_)
         | Error::Internal(_)) => return Err(error.into()),

@@ -102,8 +102,9 @@ impl Inbox {
         self.some.notify_one();
     }
 
-    /// Puts an event in, or says that there are too many.
-    pub fn put_event(&self, slot: Slot, event: Event) -> Put {
+    /// Puts events in that belong together, or says that there are too many: there is room for all of them as long as there
+    /// is for one.
+    pub fn put_events(&self, slot: Slot, events: &[Event]) -> Put {
         let mut waiting = self.lock();
         if waiting.closed {
             return Put::Gone;
@@ -116,7 +117,7 @@ impl Inbox {
             self.some.notify_one();
             return Put::Lagging;
         }
-        waiting.items.push_back(Item::Event(slot, event));
+        waiting.items.extend(events.iter().map(|event| Item::Event(slot, event.clone())));
         drop(waiting);
         self.some.notify_one();
         Put::Kept
@@ -160,17 +161,22 @@ mod tests {
         let (inbox, event) = (Inbox::default(), Event { version: 1, payload: "{}".into() });
         inbox.put(Item::Answered(9, String::new()));
         for _ in 0..WAITING {
-            assert_eq!(inbox.put_event(1, event.clone()), Put::Kept);
+            assert_eq!(inbox.put_events(1, std::slice::from_ref(&event)), Put::Kept);
         }
-        assert_eq!(inbox.put_event(2, event.clone()), Put::Kept);
-        assert_eq!(inbox.put_event(1, event.clone()), Put::Lagging);
+        assert_eq!(inbox.put_events(2, std::slice::from_ref(&event)), Put::Kept);
+        assert_eq!(inbox.put_events(1, std::slice::from_ref(&event)), Put::Lagging);
         let mut left = Vec::new();
         while let Some(item) = inbox.take() {
             left.push((item.slot(), matches!(item, Item::Lagged(_))));
         }
         assert_eq!(left, [(9, false), (2, false), (1, true)]);
+        // Those that belong together come in together.
+        let together = vec![event.clone(); 3 * WAITING];
+        assert_eq!(inbox.put_events(1, &together), Put::Kept);
+        assert_eq!(inbox.put_events(1, &together), Put::Lagging);
+        assert!(matches!(inbox.take(), Some(Item::Lagged(1))));
         inbox.close();
-        assert_eq!(inbox.put_event(1, event), Put::Gone);
+        assert_eq!(inbox.put_events(1, &together), Put::Gone);
         inbox.put(Item::Revised(1));
         assert!(inbox.take().is_none());
     }

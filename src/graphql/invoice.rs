@@ -6,7 +6,7 @@ use bursar_domain::id::PurchaseId;
 use bursar_domain::invoice as states;
 use bursar_domain::permission::Action;
 use bursar_entity::{invoice, invoice_payment};
-use sea_orm::{ColumnTrait, Order, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, Order, QueryFilter};
 
 use super::connection::{NodeConnection, PageArgs, connection};
 use super::errors::ApiError;
@@ -19,7 +19,7 @@ use crate::auth::Authorized;
 use crate::billing;
 use crate::db::Tenant;
 use crate::error::Error;
-use crate::global_id;
+use crate::{global_id, purchases};
 
 /// Where an invoice stands.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum InvoiceState {
     Open,
     /// A part of it has been paid.
     PartlyPaid,
-    /// It has been paid.
+    /// It has been paid, but for what was credited.
     Paid,
     /// The day is over by which it was to be paid.
     Overdue,
@@ -38,12 +38,26 @@ pub enum InvoiceState {
 }
 
 /// An invoice.
-pub struct Invoice(pub invoice::Model);
+pub struct Invoice {
+    row: invoice::Model,
+    /// What was paid of it, when that is known already: a rehearsed payment is nowhere else.
+    payments: Option<Vec<invoice_payment::Model>>,
+}
 
 impl Invoice {
+    /// An invoice that is there.
+    pub fn new(row: invoice::Model) -> Invoice {
+        Invoice { row, payments: None }
+    }
+
+    /// An invoice of which a payment has just been recorded, or rehearsed, with all that was paid of it by then.
+    pub fn with_payments(row: invoice::Model, payments: Vec<invoice_payment::Model>) -> Invoice {
+        Invoice { row, payments: Some(payments) }
+    }
+
     /// The invoice with a global id, when the caller may see the purchase.
     pub async fn find(request: &Request, id: &str) -> Result<Invoice, Error> {
-        Ok(Invoice(authorized(request, id, Action::ReadPurchases).await?.into_value()))
+        Ok(Invoice::new(authorized(request, id, Action::ReadPurchases).await?.into_value()))
     }
 
     /// The invoice of a purchase that the caller sees, when there is one.
@@ -54,16 +68,16 @@ impl Invoice {
     ) -> Result<Option<Invoice>, Error> {
         let snapshot = request.snapshots.open(tenant).await?;
         let row = tenant.find::<invoice::Entity>().filter(invoice::Column::PurchaseId.eq(purchase));
-        Ok(row.one(&*snapshot).await?.map(Invoice))
+        Ok(row.one(&*snapshot).await?.map(Invoice::new))
     }
 
     fn tenant(&self) -> Tenant {
         // Only invoices that the caller may see become objects.
-        Tenant::vouched(self.0.organization_id)
+        Tenant::vouched(self.row.organization_id)
     }
 
     fn money(&self, minor: i64) -> MoneyObject {
-        Money { minor, currency: self.0.currency }.into()
+        Money { minor, currency: self.row.currency }.into()
     }
 }
 
@@ -85,7 +99,7 @@ pub async fn of_organization(
     let snapshot = signed_in(ctx)?.snapshots.open(tenant).await?;
     let select = tenant.find::<invoice::Entity>();
     let order = (invoice::Column::Id, Order::Desc);
-    connection(ctx, &snapshot, select, order, args, |row| row.id, Invoice).await
+    connection(ctx, &snapshot, select, order, args, |row| row.id, Invoice::new).await
 }
 
 /// An invoice for a purchase whose credits came in at once.
@@ -93,13 +107,13 @@ pub async fn of_organization(
 impl Invoice {
     /// The global id.
     pub(crate) async fn id(&self) -> ID {
-        ID(global_id::encode(self.0.id))
+        ID(global_id::encode(self.row.id))
     }
 
     /// The purchase.
     async fn purchase(&self, ctx: &Context<'_>) -> Option<Result<Purchase, ApiError>> {
         let find = Box::pin(async {
-            found(Purchase::find(request(ctx)?, &global_id::encode(self.0.purchase_id)).await)
+            found(Purchase::find(request(ctx)?, &global_id::encode(self.row.purchase_id)).await)
         });
         find.await.transpose()
     }
@@ -107,62 +121,62 @@ impl Invoice {
     /// The numbered document.
     async fn document(&self, ctx: &Context<'_>) -> Option<Result<Document, ApiError>> {
         let find = Box::pin(async {
-            found(Document::find(request(ctx)?, &global_id::encode(self.0.document_id)).await)
+            found(Document::find(request(ctx)?, &global_id::encode(self.row.document_id)).await)
         });
         find.await.transpose()
     }
 
     /// The buyer's own number of the order.
     async fn purchase_order(&self) -> &str {
-        &self.0.purchase_order
+        &self.row.purchase_order
     }
 
     /// Where it stands.
     async fn state(&self) -> InvoiceState {
-        self.0.state.into()
+        self.row.state.into()
     }
 
     /// What it is over.
     async fn total(&self) -> MoneyObject {
-        self.money(self.0.total)
+        self.money(self.row.total)
     }
 
     /// How much of it has been paid.
     async fn paid(&self) -> MoneyObject {
-        self.money(self.0.paid)
+        self.money(self.row.paid)
     }
 
-    /// How much of it need not be paid.
+    /// How much of it credit notes have taken back, before it was paid or after: with `paid` it may be more than the total.
     async fn credited(&self) -> MoneyObject {
-        self.money(self.0.credited)
+        self.money(self.row.credited)
     }
 
     /// How much of it is still to be paid.
     async fn outstanding(&self) -> MoneyObject {
-        self.money(billing::outstanding(&self.0))
+        self.money(billing::outstanding(&self.row))
     }
 
     /// Until when it is to be paid: the last instant of a day in the organization's time zone, as that was when it was issued.
     async fn due_at(&self) -> DateTime {
-        DateTime(self.0.due_at)
+        DateTime(self.row.due_at)
     }
 
     /// When it was issued.
     async fn created_at(&self) -> DateTime {
-        DateTime(self.0.created_at)
+        DateTime(self.row.created_at)
     }
 
     /// What was paid of it, as the vendor's staff has recorded it, oldest first.
     async fn payments(&self, ctx: &Context<'_>) -> Result<Vec<InvoicePayment>, ApiError> {
         let list = Box::pin(async {
-            let snapshot = request(ctx)?.snapshots.open(self.tenant()).await?;
-            let rows = self
-                .tenant()
-                .find::<invoice_payment::Entity>()
-                .filter(invoice_payment::Column::InvoiceId.eq(self.0.id))
-                .order_by_asc(invoice_payment::Column::Id);
-            let rows = rows.all(&*snapshot).await.map_err(Error::from)?;
-            let payment = |row| InvoicePayment { row, currency: self.0.currency };
+            let rows = match &self.payments {
+                Some(rows) => rows.clone(),
+                None => {
+                    let snapshot = request(ctx)?.snapshots.open(self.tenant()).await?;
+                    purchases::payments_of_invoice(&snapshot, self.tenant(), self.row.id).await?
+                }
+            };
+            let payment = |row| InvoicePayment { row, currency: self.row.currency };
             Ok(rows.into_iter().map(payment).collect())
         });
         list.await

@@ -36,7 +36,7 @@ pub struct SetBillingProfileInput {
     name: String,
     /// The postal address, in lines.
     address: String,
-    /// The country, as ISO 3166-1 alpha-2 names it.
+    /// The country, as ISO 3166-1 alpha-2 names it: `DE`, say.
     country: Option<String>,
     /// The number that tax offices know it by.
     tax_id: Option<String>,
@@ -202,8 +202,8 @@ impl InvoiceMutation {
         });
         Some(match outcome.await {
             Ok(recorded) => Ok(RecordInvoicePaymentPayload {
-                invoice: Some(Invoice(recorded.invoice)),
-                purchase: Some(Purchase(recorded.purchase)),
+                invoice: Some(Invoice::with_payments(recorded.invoice, recorded.payments)),
+                purchase: Some(Purchase::stored(recorded.purchase)),
                 replayed: recorded.replayed,
                 user_errors: Vec::new(),
             }),

@@ -21,6 +21,12 @@ pub const PARTS: &[&str] = &[
     "GroupRole",
     "SessionTokens",
     "OrganizationExport",
+    "ApprovalRule",
+    "ApprovalConditions",
+    "ApprovalStage",
+    "ApprovalApprovers",
+    "ApprovalPolicyWarning",
+    "SimulatedPurchase",
 ];
 
 /// How many keys whoever removes or lowers somebody is told of.
@@ -28,6 +34,7 @@ pub const ACTIVE_KEYS: u64 = 100;
 
 /// Lists that are not connections and may be as long as this: type, field, how many.
 const LONG: &[(&str, &str, u64)] = &[
+    ("Organization", "approvalDelegations", super::approval_delegation::MOST),
     // One a pool.
     ("Billing", "autoTopUps", 100),
     ("SpendingCap", "raises", 100),
@@ -38,6 +45,11 @@ const LONG: &[(&str, &str, u64)] = &[
     ("UpdateMemberRolePayload", "activeApiKeys", ACTIVE_KEYS),
     ("ImportBalancesPayload", "lots", 500),
     ("ImportBalancesPayload", "transfers", 500),
+    ("ApprovalPolicy", "rules", 50),
+    ("ApprovalConditions", "pools", 100),
+    ("ApprovalStage", "approvers", 20),
+    ("ApprovalRequestStage", "eligible", 20),
+    ("ApprovalSimulation", "purchases", 1_000),
 ];
 
 /// Fields that cost so many points by themselves: type, field, points.
@@ -46,6 +58,17 @@ const DEAR: &[(&str, &str, u64)] = &[
     ("AutoTopUp", "spentThisMonth", 4),
     // The entry of its lot, and what that moved.
     ("Purchase", "settledDebt", 4),
+    // A round with all that has happened in it, and who is what in the organization.
+    ("ApprovalRequest", "stages", 10),
+    ("ApprovalRequest", "decisions", 10),
+    ("ApprovalRequest", "canDecide", 10),
+    ("ApprovalRequest", "cannotDecide", 10),
+    ("ApprovalRound", "decisions", 10),
+    // The same of every request that waits.
+    ("Organization", "approvalRequests", 20),
+    ("CreditPool", "approvalRequests", 20),
+    // A thousand purchases.
+    ("Mutation", "simulateApprovalPolicy", 100),
     // Some twenty lookups, one after another.
     ("CreditPool", "balanceAt", 20),
     // Half of what charging takes.

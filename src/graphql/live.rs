@@ -157,6 +157,10 @@ impl Server {
                 caller.organization(&snapshots, id, Action::ReadOrganization).await?;
                 (id, Of::Pools)
             }
+            Some(Target::Approvals(id)) => {
+                caller.organization(&snapshots, id, Action::ReadOrganization).await?;
+                (id, Of::Approvals)
+            }
             Some(Target::Purchase(id)) => {
                 let purchase = caller.purchase(&snapshots, id, Action::ReadPurchases).await?;
                 (purchase.organization_id, Of::Purchase(id))

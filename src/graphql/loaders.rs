@@ -8,21 +8,21 @@ use std::time::Duration;
 use async_graphql::dataloader::{DataLoader, Loader, NoCache};
 use async_graphql::runtime::{TokioSpawner, TokioTimer};
 use bursar_domain::id::{
-    AccountId, AuditEventId, CapId, ChargeId, DepartmentId, EntryId, HoldId, LotId, MembershipId,
+    AccountId, ApprovalId, AuditEventId, CapId, ChargeId, DepartmentId, EntryId, HoldId, LotId, MembershipId,
     OrganizationId, PoolId, PurchaseId, UserId,
 };
 use bursar_domain::ledger::TransferKind;
 use bursar_entity::{
-    account, charge, department, hold, journal_entry, lot, membership, personal_value, pool, purchase,
-    spending_cap, user,
+    account, approval_round, charge, department, hold, journal_entry, lot, membership, personal_value, pool,
+    purchase, spending_cap, user,
 };
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::errors::ApiError;
-use crate::audit;
 use crate::db::scope::find_people;
 use crate::db::{Scope, Snapshots, Tenant};
 use crate::error::Error;
+use crate::{approvals, audit};
 
 /// Loads rows of the operation's snapshot.
 pub struct Rows(Snapshots);
@@ -45,6 +45,18 @@ pub struct RefundsOf(pub ChargeId);
 /// The values about people that are kept with an entry of the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PersonalOf(pub AuditEventId);
+
+/// A round of a request, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RoundOf(pub ApprovalId, pub i64);
+
+/// The same with all that has happened in it, and what it is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct JudgedRound(pub ApprovalId, pub i64);
+
+/// What people have said in a round, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReasonsOf(pub ApprovalId, pub i64);
 
 /// Makes the loader of an operation.
 pub fn rows(snapshots: Snapshots) -> RowLoader {
@@ -179,6 +191,71 @@ impl Loader<Key<PersonalOf>> for Rows {
             let events = ids.into_iter().map(|PersonalOf(event)| event).collect();
             let values = audit::values(&snapshot, tenant, events).await.map_err(Arc::new)?;
             found.extend(values.into_iter().map(|(id, rows)| (Key(organization, PersonalOf(id)), rows)));
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<Key<RoundOf>> for Rows {
+    type Value = approval_round::Model;
+    type Error = Arc<Error>;
+
+    async fn load(&self, keys: &[Key<RoundOf>]) -> Result<HashMap<Key<RoundOf>, Self::Value>, Self::Error> {
+        let mut found = HashMap::new();
+        for (organization, rounds) in by_organization(keys) {
+            let tenant = Tenant::vouched(organization); // as above
+            let snapshot = self.0.open(tenant).await.map_err(Arc::new)?;
+            let requests = rounds.iter().map(|RoundOf(request, _)| *request);
+            let rows = tenant
+                .find::<approval_round::Entity>()
+                .filter(approval_round::Column::RequestId.is_in(requests));
+            for row in rows.all(&*snapshot).await.map_err(|error| Arc::new(error.into()))? {
+                found.insert(Key(organization, RoundOf(row.request_id, row.round)), row);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<Key<JudgedRound>> for Rows {
+    type Value = Arc<approvals::SeenRound>;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        keys: &[Key<JudgedRound>],
+    ) -> Result<HashMap<Key<JudgedRound>, Self::Value>, Self::Error> {
+        let mut found = HashMap::new();
+        for (organization, rounds) in by_organization(keys) {
+            let tenant = Tenant::vouched(organization); // as above
+            let snapshot = self.0.open(tenant).await.map_err(Arc::new)?;
+            let wanted: Vec<_> =
+                rounds.into_iter().map(|JudgedRound(request, number)| (request, number)).collect();
+            for seen in approvals::look_at(&snapshot, tenant, &wanted).await.map_err(Arc::new)? {
+                let key = Key(organization, JudgedRound(seen.row.request_id, seen.row.round));
+                found.insert(key, Arc::new(seen));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<Key<ReasonsOf>> for Rows {
+    type Value = approvals::Reasons;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        keys: &[Key<ReasonsOf>],
+    ) -> Result<HashMap<Key<ReasonsOf>, Self::Value>, Self::Error> {
+        let mut found = HashMap::new();
+        for (organization, rounds) in by_organization(keys) {
+            let tenant = Tenant::vouched(organization); // as above
+            let snapshot = self.0.open(tenant).await.map_err(Arc::new)?;
+            let requests: Vec<ApprovalId> = rounds.iter().map(|ReasonsOf(request, _)| *request).collect();
+            let reasons = approvals::reasons_of(&snapshot, tenant, requests).await.map_err(Arc::new)?;
+            let keyed = reasons.into_iter();
+            found.extend(keyed.map(|((id, round), of)| (Key(organization, ReasonsOf(id, round)), of)));
         }
         Ok(found)
     }

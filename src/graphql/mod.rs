@@ -12,12 +12,21 @@ mod allocation;
 mod answer;
 mod api_key;
 mod api_key_mutation;
+mod approval_decision;
+mod approval_delegation;
+mod approval_mutation;
+mod approval_policy;
+mod approval_policy_input;
+mod approval_policy_mutation;
+mod approval_refused;
+mod approval_request;
 mod audit;
 mod auto_top_up;
 mod auto_top_up_mutation;
 mod balance;
 mod batch_root;
 mod billing;
+mod brand;
 mod catalog;
 mod catalog_mutation;
 mod charge;
@@ -295,6 +304,7 @@ pub struct SubgraphQuery(
 #[graphql(name = "Mutation")]
 pub struct Mutation(
     organization_root::OrganizationMutation,
+    brand::BrandMutation,
     member::MemberMutation,
     sign_in::SignInMutation,
     api_key_mutation::ApiKeyMutation,
@@ -317,6 +327,7 @@ pub struct Mutation(
     hold_root::HoldMutation,
     refund_root::RefundMutation,
     purchase_mutation::PurchaseMutation,
+    approval_mutation::ApprovalMutation,
     delivery::DeliveryMutation,
     invoice_mutation::InvoiceMutation,
     auto_top_up_mutation::AutoTopUpMutation,
@@ -324,6 +335,8 @@ pub struct Mutation(
     catalog_mutation::CatalogMutation,
     quote_mutation::QuoteMutation,
     reversal_mutation::ReversalMutation,
+    approval_policy_mutation::ApprovalPolicyMutation,
+    approval_delegation::ApprovalDelegationMutation,
 );
 
 /// The schema of the API.

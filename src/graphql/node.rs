@@ -2,14 +2,17 @@
 
 use async_graphql::{Context, ID, Interface, Object};
 use bursar_domain::id::{
-    AccountId, ApiKeyId, AuditEventId, CapId, ChargeId, ContractPriceId, CreditRequestId, DeliveryId,
-    DepartmentId, DocumentId, HoldId, Id, InvitationId, InvoiceId, LotId, MembershipId, OrganizationId,
-    PackageId, ParkedPaymentId, PaymentId, PoolId, PurchaseId, QuoteId, ReversalId, ServiceId, UserId,
+    AccountId, ApiKeyId, ApprovalId, AuditEventId, CapId, ChargeId, ContractPriceId, CreditRequestId,
+    DeliveryId, DepartmentId, DocumentId, HoldId, Id, InvitationId, InvoiceId, LotId, MembershipId,
+    OrganizationId, PackageId, ParkedPaymentId, PaymentId, PolicyId, PoolId, PurchaseId, QuoteId, ReversalId,
+    ServiceId, UserId,
 };
 use bursar_domain::permission::Action;
 
 use super::allocation::Allocation;
 use super::api_key::ApiKey;
+use super::approval_policy::ApprovalPolicy;
+use super::approval_request::ApprovalRequest;
 use super::audit::AuditEvent;
 use super::catalog::{Package, Service};
 use super::charge::Charge;
@@ -102,6 +105,10 @@ pub enum Node {
     Quote(Quote),
     /// What a credit costs an organization, as agreed on with it.
     ContractPrice(ContractPrice),
+    /// A version of an approval policy.
+    ApprovalPolicy(ApprovalPolicy),
+    /// A request for people's consent to a purchase.
+    ApprovalRequest(ApprovalRequest),
 }
 
 /// The part of the root that finds things by id.
@@ -179,6 +186,8 @@ async fn find(request: &Request, id: &str) -> Result<Option<Node>, ApiError> {
         DeliveryId::PREFIX => Delivery::find(request, id).await.map(Node::from),
         QuoteId::PREFIX => Quote::find(request, id).await.map(Node::from),
         ContractPriceId::PREFIX => ContractPrice::find(request, id).await.map(Node::from),
+        PolicyId::PREFIX => ApprovalPolicy::find(request, id).await.map(Node::from),
+        ApprovalId::PREFIX => ApprovalRequest::find(request, id).await.map(Node::from),
         global_id::TRANSFER_PREFIX => Transfer::find(request, id).await.map(Node::from),
         _ => return Ok(None),
     };

@@ -3,16 +3,20 @@
 use async_graphql::{Context, Enum, ID, Object};
 use bursar_domain::organization::{OrganizationState as State, PaymentTerms as Terms};
 use bursar_domain::permission::Action;
-use bursar_entity::{charge, department, hold, membership, organization, pool, purchase};
-use sea_orm::{ColumnTrait, Order, QueryFilter};
+use bursar_entity::{department, hold, membership, organization, pool, purchase};
+use sea_orm::{Order, QueryFilter};
 
 use super::api_key::{self, ApiKey};
+use super::approval_delegation::ApprovalDelegation;
+use super::approval_policy::{self, ApprovalPolicy};
+use super::approval_request::{self, ApprovalRequest, ApprovalRequestFilter};
 use super::audit::{self, AuditEvent, AuditFilter};
 use super::balance::Balance;
 use super::billing::Billing;
-use super::catalog::{Package, Service};
-use super::charge::Charge;
-use super::connection::{NodeConnection, PageArgs, connection, in_memory};
+use super::brand;
+use super::catalog::{self, Package, Service};
+use super::charge::{self, Charge};
+use super::connection::{NodeConnection, PageArgs, connection};
 use super::credit_request::{self, CreditRequest, CreditRequestFilter};
 use super::delivery::{self, Delivery, DeliveryFilter};
 use super::department::Department;
@@ -29,7 +33,7 @@ use super::single_sign_on::{self, SingleSignOn};
 use super::{Request, signed_in};
 use crate::auth::Authorized;
 use crate::error::Error;
-use crate::{catalog, global_id, ledger};
+use crate::{global_id, ledger};
 
 /// Whether an organization may act.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -185,12 +189,7 @@ impl Organization {
     ) -> Option<Result<NodeConnection<Department>, ApiError>> {
         let list = Box::pin(async {
             let request = signed_in(ctx)?;
-            let caller = request.caller()?;
-            let mut select = self.tenant().find::<department::Entity>();
-            if !caller.may_read_departments(self.0.id) {
-                let own = caller.own_departments(self.0.id, Action::ReadDepartment);
-                select = select.filter(department::Column::Id.is_in(own));
-            }
+            let select = self.tenant().find::<department::Entity>().filter(self.seen_departments(request)?);
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (department::Column::Id, Order::Asc);
             let page = PageArgs { first, after, last, before };
@@ -243,18 +242,8 @@ impl Organization {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Service>, ApiError>> {
-        let list = Box::pin(async {
-            let request = signed_in(ctx)?;
-            let snapshot = request.snapshots.open(self.tenant()).await?;
-            let services = catalog::services(&snapshot, Some(self.tenant()), request.now()).await?;
-            in_memory(
-                services,
-                PageArgs { first, after, last, before },
-                |item| global_id::encode(item.row.id),
-                Service,
-            )
-        });
-        Some(list.await)
+        let args = PageArgs { first, after, last, before };
+        Some(Box::pin(catalog::services_of(ctx, self.tenant(), args)).await)
     }
 
     /// The packages of credits that can be bought, at the prices that hold now.
@@ -266,18 +255,8 @@ impl Organization {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Package>, ApiError>> {
-        let list = Box::pin(async {
-            let request = signed_in(ctx)?;
-            let snapshot = request.snapshots.open(self.tenant()).await?;
-            let packages = catalog::packages(&snapshot, request.now()).await?;
-            in_memory(
-                packages,
-                PageArgs { first, after, last, before },
-                |item| global_id::encode(item.row.id),
-                Package,
-            )
-        });
-        Some(list.await)
+        let args = PageArgs { first, after, last, before };
+        Some(Box::pin(catalog::packages_for(ctx, self.tenant(), args)).await)
     }
 
     /// What credits cost it. For those who see all of its purchases.
@@ -297,21 +276,38 @@ impl Organization {
     ) -> Option<Result<NodeConnection<Purchase>, ApiError>> {
         let list = Box::pin(async {
             let request = signed_in(ctx)?;
-            let mut select = self.tenant().find::<purchase::Entity>();
-            if !self.allows(request, Action::ReadPurchases)? {
-                let caller = request.caller()?;
-                let pools: Vec<_> = caller.own_pools(self.0.id, Action::ReadPurchases).collect();
-                if pools.is_empty() {
-                    return Err(Error::Forbidden.into());
-                }
-                select = select.filter(purchase::Column::PoolId.is_in(pools));
-            }
+            let select = self.tenant().find::<purchase::Entity>().filter(self.seen_purchases(request)?);
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (purchase::Column::Id, Order::Desc);
             let page = PageArgs { first, after, last, before };
-            connection(ctx, &snapshot, select, order, page, |row| row.id, Purchase).await
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Purchase::stored).await
         });
         Some(list.await)
+    }
+
+    /// Which of its purchases need whose consent: the version that is in force. Null: none was ever saved.
+    async fn approval_policy(&self, ctx: &Context<'_>) -> Option<Result<ApprovalPolicy, ApiError>> {
+        let find = Box::pin(async {
+            let request = signed_in(ctx)?;
+            self.require(request, Action::ReadApprovalPolicy)?;
+            approval_policy::in_force(request, self.tenant()).await
+        });
+        find.await.map_err(ApiError::from).transpose()
+    }
+
+    /// Who was asked to agree to its purchases, newest first. Who does not see all of them sees those for the own pools,
+    /// the own ones, and those that they are asked about or have decided about.
+    async fn approval_requests(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which ones. Left out: all.")] filter: Option<ApprovalRequestFilter>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<ApprovalRequest>, ApiError>> {
+        let args = PageArgs { first, after, last, before };
+        Some(Box::pin(approval_request::of_organization(ctx, self.tenant(), filter, args)).await)
     }
 
     /// Its charges, newest first. Who does not see all of them sees those of the own pools and
@@ -324,17 +320,8 @@ impl Organization {
         #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
     ) -> Option<Result<NodeConnection<Charge>, ApiError>> {
-        let list = Box::pin(async {
-            let request = signed_in(ctx)?;
-            let seen = self.seen_uses(request)?;
-            let seen = seen.condition(charge::Column::PoolId, charge::Column::DepartmentId);
-            let select = self.tenant().find::<charge::Entity>().filter(seen);
-            let snapshot = request.snapshots.open(self.tenant()).await?;
-            let order = (charge::Column::Id, Order::Desc);
-            let page = PageArgs { first, after, last, before };
-            connection(ctx, &snapshot, select, order, page, |row| row.id, Charge::from).await
-        });
-        Some(list.await)
+        let args = PageArgs { first, after, last, before };
+        Some(Box::pin(charge::of_organization(ctx, self, args)).await)
     }
 
     /// Its holds, newest first. Who does not see all of them sees those of the own pools and departments.
@@ -390,6 +377,16 @@ impl Organization {
         Some(Box::pin(delivery::of_organization(ctx, self.tenant(), filter, args)).await)
     }
 
+    /// Who decides in whose name about purchases, those that end last first, at most 100, those that are over among them. Who
+    /// does not see all that people are asked there sees their own.
+    async fn approval_delegations(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Option<Result<Vec<ApprovalDelegation>, ApiError>> {
+        let list = Box::pin(async { ApprovalDelegation::of_organization(signed_in(ctx)?, self.0.id).await });
+        Some(list.await.map_err(ApiError::from))
+    }
+
     /// Its API keys, oldest first: those that are no longer good as well, but never the keys themselves.
     async fn api_keys(
         &self,
@@ -423,6 +420,11 @@ impl Organization {
     ) -> Option<Result<NodeConnection<AuditEvent>, ApiError>> {
         let args = PageArgs { first, after, last, before };
         Some(Box::pin(audit::of_organization(ctx, self.tenant(), filter, args)).await)
+    }
+
+    /// Its logo, as mails and pages show it: a PNG image as a data URL. Null: it has none.
+    async fn logo(&self, ctx: &Context<'_>) -> Option<Result<String, ApiError>> {
+        Box::pin(brand::logo_of(ctx, &self.0)).await.transpose()
     }
 
     /// Its billing details, the terms that it buys on, its invoices and documents. For those who see all its purchases.

@@ -2,7 +2,7 @@
 
 use bursar_domain::id::PoolId;
 use bursar_domain::permission::Action;
-use bursar_entity::{account, pool};
+use bursar_entity::{account, department, pool, purchase};
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QuerySelect};
 
 use super::Request;
@@ -21,6 +21,29 @@ impl Organization {
     /// Which charges and holds the caller sees in lists.
     pub(super) fn seen_uses(&self, request: &Request) -> Result<SeenUses, Error> {
         request.caller()?.seen_uses(self.0.id).ok_or(Error::Forbidden)
+    }
+
+    /// Which departments the caller sees: all, or those of its own.
+    pub(super) fn seen_departments(&self, request: &Request) -> Result<Condition, Error> {
+        let caller = request.caller()?;
+        if caller.may_read_departments(self.0.id) {
+            return Ok(Condition::all());
+        }
+        let own = caller.own_departments(self.0.id, Action::ReadDepartment);
+        Ok(Condition::all().add(department::Column::Id.is_in(own)))
+    }
+
+    /// Which purchases the caller sees: all, or those for its own pools.
+    pub(super) fn seen_purchases(&self, request: &Request) -> Result<Condition, Error> {
+        if self.allows(request, Action::ReadPurchases)? {
+            return Ok(Condition::all());
+        }
+        let caller = request.caller()?;
+        let pools: Vec<_> = caller.own_pools(self.0.id, Action::ReadPurchases).collect();
+        match pools.is_empty() {
+            true => Err(Error::Forbidden),
+            false => Ok(Condition::all().add(purchase::Column::PoolId.is_in(pools))),
+        }
     }
 
     pub(super) fn allows(&self, request: &Request, action: Action) -> Result<bool, Error> {

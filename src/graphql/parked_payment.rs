@@ -275,7 +275,7 @@ async fn resolve(
     let resolved = purchases::resolve_parked(&request.services.selling, vendor.actor(), id, decision).await?;
     Ok(ResolveParkedPaymentPayload {
         parked_payment: Some(ParkedPayment(resolved.parked)),
-        purchase: resolved.purchase.map(Purchase),
+        purchase: resolved.purchase.map(Purchase::stored),
         replayed: resolved.replayed,
         user_errors: Vec::new(),
     })

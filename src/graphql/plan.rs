@@ -56,6 +56,8 @@ pub enum Target {
     Organization(OrganizationId),
     /// A purchase.
     Purchase(PurchaseId),
+    /// The requests for approval of an organization.
+    Approvals(OrganizationId),
 }
 
 /// Fields whose values depend on what is watched and on what part of it may be seen, and on nothing else of
@@ -135,6 +137,9 @@ impl Plan {
             "organizationBalance" => {
                 id("organizationId").and_then(|id| global_id::decode(&id)).map(Target::Organization)
             }
+            "approvalRequests" => {
+                id("organizationId").and_then(|id| global_id::decode(&id)).map(Target::Approvals)
+            }
             "purchase" => id("id").and_then(|id| global_id::decode(&id)).map(Target::Purchase),
             _ => return Err(invalid()),
         };
@@ -183,7 +188,7 @@ impl Plan {
     /// The word for what is watched.
     pub fn what(&self) -> Error {
         Error::not_found(match self.target {
-            Some(Target::Organization(_)) => "organization",
+            Some(Target::Organization(_) | Target::Approvals(_)) => "organization",
             Some(Target::Purchase(_)) => "purchase",
             Some(Target::Pool(_)) | None => "pool",
         })

@@ -6,6 +6,7 @@ use bursar_entity::{account, charge, hold, lot, membership, pool, pool_administr
 use sea_orm::{ColumnTrait, Condition, Order, QueryFilter};
 
 use super::allocation::Allocation;
+use super::approval_request::{self, ApprovalRequest, ApprovalRequestFilter};
 use super::balance::{Balance, BalanceOf};
 use super::catalog::Service;
 use super::charge::Charge;
@@ -214,16 +215,8 @@ impl Pool {
             }
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (account::Column::Id, Order::Asc);
-            connection(
-                ctx,
-                &snapshot,
-                select,
-                order,
-                PageArgs { first, after, last, before },
-                |row| row.id,
-                Allocation,
-            )
-            .await
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Allocation).await
         });
         Some(list.await)
     }
@@ -253,16 +246,8 @@ impl Pool {
             let select =
                 self.tenant().find::<membership::Entity>().filter(membership::Column::UserId.is_in(people));
             let order = (membership::Column::Id, Order::Asc);
-            connection(
-                ctx,
-                &snapshot,
-                select,
-                order,
-                PageArgs { first, after, last, before },
-                |row| row.id,
-                Member,
-            )
-            .await
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Member).await
         });
         Some(list.await)
     }
@@ -282,16 +267,8 @@ impl Pool {
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let select = self.tenant().find::<lot::Entity>().filter(lot::Column::PoolId.eq(self.0.id));
             let order = (lot::Column::Id, Order::Desc);
-            connection(
-                ctx,
-                &snapshot,
-                select,
-                order,
-                PageArgs { first, after, last, before },
-                |row| row.id,
-                Lot,
-            )
-            .await
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Lot).await
         });
         Some(list.await)
     }
@@ -335,6 +312,20 @@ impl Pool {
         Some(Box::pin(credit_request::of_pool(ctx, &self.0, filter, args)).await)
     }
 
+    /// Who was asked to agree to purchases for it, newest first. For those who see purchases for it.
+    async fn approval_requests(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which ones. Left out: all.")] filter: Option<ApprovalRequestFilter>,
+        #[graphql(desc = "How many from the beginning, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "From after this cursor on.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Up to before this cursor.")] before: Option<String>,
+    ) -> Option<Result<NodeConnection<ApprovalRequest>, ApiError>> {
+        let args = PageArgs { first, after, last, before };
+        Some(Box::pin(approval_request::of_pool(ctx, &self.0, filter, args)).await)
+    }
+
     /// Every movement of its credits, newest first.
     async fn transfers(
         &self,
@@ -351,16 +342,8 @@ impl Pool {
             let select =
                 self.tenant().find::<transfer::Entity>().filter(transfer::Column::PoolId.eq(self.0.id));
             let order = (transfer::Column::Version, Order::Desc);
-            connection(
-                ctx,
-                &snapshot,
-                select,
-                order,
-                PageArgs { first, after, last, before },
-                |row| row.version,
-                Transfer::from,
-            )
-            .await
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.version, Transfer::from).await
         });
         Some(list.await)
     }
@@ -380,16 +363,8 @@ impl Pool {
             let select = select.filter(self.seen_uses(request, charge::Column::DepartmentId)?);
             let snapshot = request.snapshots.open(self.tenant()).await?;
             let order = (charge::Column::Id, Order::Desc);
-            connection(
-                ctx,
-                &snapshot,
-                select,
-                order,
-                PageArgs { first, after, last, before },
-                |row| row.id,
-                Charge::from,
-            )
-            .await
+            let page = PageArgs { first, after, last, before };
+            connection(ctx, &snapshot, select, order, page, |row| row.id, Charge::from).await
         });
         Some(list.await)
     }

@@ -57,7 +57,8 @@ pub struct PurchaseQuote {
     credits: CreditsScalar,
     /// What a credit costs.
     unit_price: UnitPriceObject,
-    /// What they cost together.
+    /// What they cost together: the price per credit times the credits, rounded half to even to the minor unit, but at least
+    /// one minor unit. A package costs what it says.
     total: MoneyObject,
     /// For how many days they can be used once paid. Null: for ever.
     lifetime_days: Option<i64>,

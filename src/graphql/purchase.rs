@@ -1,5 +1,7 @@
 //! Purchases.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Enum, ID, Object};
 use bursar_domain::Money;
 use bursar_domain::permission::Action;
@@ -7,6 +9,7 @@ use bursar_domain::purchase as states;
 use bursar_entity::{lot, payment, purchase};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
+use super::approval_request::ApprovalRequest;
 use super::catalog::Package;
 use super::credit_request::CreditRequest;
 use super::errors::ApiError;
@@ -22,9 +25,10 @@ use super::quote::Quote;
 use super::reversal::Reversal;
 use super::scalars::{CreditsScalar, DateTime, MoneyObject, UnitPriceObject};
 use super::{Request, request, signed_in};
+use crate::approvals::Tried;
 use crate::db::Tenant;
 use crate::error::Error;
-use crate::{catalog, global_id, purchases};
+use crate::{approvals, catalog, global_id, purchases};
 
 /// Where a purchase stands.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,15 +60,26 @@ pub enum PurchaseState {
 pub enum ApprovalBasis {
     /// No rule of an approval policy asked for anybody's consent.
     Automatic,
+    /// Everybody whom a rule names has agreed.
+    People,
+    /// The only owner has agreed to what they have asked for themselves, where nobody else could.
+    SoleOwner,
 }
 
 /// A purchase of credits.
-pub struct Purchase(pub purchase::Model);
+pub struct Purchase(pub purchase::Model, pub Option<Arc<Tried>>);
 
 impl Purchase {
+    /// One as it is stored, not as it was only tried.
+    pub const fn stored(row: purchase::Model) -> Purchase {
+        Purchase(row, None)
+    }
+
     /// The purchase with a global id, when the caller may see purchases of the pool.
     pub async fn find(request: &Request, id: &str) -> Result<Purchase, Error> {
-        Ok(Purchase(authorized::<purchase::Model>(request, id, Action::ReadPurchases).await?.into_value()))
+        Ok(Purchase::stored(
+            authorized::<purchase::Model>(request, id, Action::ReadPurchases).await?.into_value(),
+        ))
     }
 
     fn money(&self, minor: i64) -> MoneyObject {
@@ -151,6 +166,27 @@ impl Purchase {
     /// Why it is wanted.
     async fn note(&self) -> Option<&str> {
         self.0.note.as_deref()
+    }
+
+    /// The buyer's own number of the order, for its invoice.
+    async fn purchase_order(&self) -> Option<&str> {
+        self.0.purchase_order.as_deref()
+    }
+
+    /// What people are asked about it. Null when nobody's consent was ever needed, and for those who may not see it.
+    async fn approval_request(&self, ctx: &Context<'_>) -> Option<Result<ApprovalRequest, ApiError>> {
+        let find = Box::pin(async {
+            let request = request(ctx)?;
+            if let Some(tried) = &self.1 {
+                return ApprovalRequest::of_tried(request, tried).map_err(ApiError::from);
+            }
+            let snapshot = request.snapshots.open(self.tenant()).await?;
+            let row = approvals::find_of_purchase(&snapshot, self.tenant(), self.0.id).await?;
+            drop(snapshot);
+            let Some(row) = row else { return Ok(None) };
+            found(ApprovalRequest::find(request, &global_id::encode(row.id)).await)
+        });
+        find.await.transpose()
     }
 
     /// The credit request that it answers. Null for those who may not see it.

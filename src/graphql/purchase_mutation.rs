@@ -1,11 +1,12 @@
 //! Buying credits: requesting a purchase, starting its checkout, withdrawing it.
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use bursar_domain::id::QuoteId;
 use bursar_domain::permission::Action;
+use bursar_domain::purchase::PurchaseState;
 use bursar_entity::purchase;
 
-use super::errors::{ApiError, UserError, user_error};
+use super::errors::{ApiError, ConflictError, ErrorCode, UserError, user_error};
 use super::invoice::Invoice;
 use super::money::MoneyInput;
 use super::node::{authorized, decode};
@@ -17,7 +18,7 @@ use super::{Request, signed_in};
 use crate::auth::{Authorized, Keys};
 use crate::catalog::Buying;
 use crate::error::Error;
-use crate::purchases::{self, PurchaseRequest, Selling, StartCheckout, StartInvoice};
+use crate::purchases::{self, PurchaseRequest, PurchaseUpdate, Selling, StartCheckout, StartInvoice};
 
 /// What is to be bought.
 #[derive(InputObject)]
@@ -40,11 +41,34 @@ pub struct RequestPurchaseInput {
     currency: Option<CurrencyCode>,
     /// Why it is wanted.
     note: Option<String>,
+    /// Your own number of the order, for the invoice by which it is bought when everybody has agreed.
+    purchase_order: Option<String>,
     /// The name of this request: repeating it has no second effect.
     idempotency_key: IdempotencyKey,
     /// Whether to answer only what would happen.
     #[graphql(default = false)]
     dry_run: bool,
+}
+
+/// What is to be changed of a purchase that is not paid. What is left out stays, and null takes away.
+#[derive(InputObject)]
+pub struct UpdatePurchaseInput {
+    /// Which purchase.
+    purchase_id: ID,
+    /// The newest round of its approval, as you have seen it. Left out: nobody was asked yet.
+    round: Option<i32>,
+    /// Another package, by its code. At most one of this, `credits`, `quoteId` and `quoteToken`.
+    package: Option<String>,
+    /// So many credits instead.
+    credits: Option<CreditsScalar>,
+    /// What the vendor has answered a quote request with instead.
+    quote_id: Option<ID>,
+    /// What `quotePurchase` has told the price of instead, at that price: its `token`.
+    quote_token: Option<String>,
+    /// Why it is wanted.
+    note: MaybeUndefined<String>,
+    /// Your own number of the order.
+    purchase_order: MaybeUndefined<String>,
 }
 
 /// How a purchase is bought on invoice.
@@ -91,15 +115,26 @@ pub struct RequestPurchasePayload {
 pub struct StartCheckoutPayload {
     /// The purchase.
     purchase: Option<Purchase>,
-    /// The attempt at paying it.
+    /// The attempt at paying it. Null when the price was no longer valid that people had agreed to: then they are asked
+    /// anew at the price of today, and `userErrors` says so.
     payment: Option<Payment>,
-    /// Where the purchase can be paid. Whoever has this address may pay or cancel. Null in a dry run, and on invoice.
+    /// Where the purchase can be paid. Whoever has this address may pay or cancel. Null in a dry run, on invoice,
+    /// and when the payment provider's page of it is not open any more, as the payment's state says.
     checkout_url: Option<String>,
     /// The invoice. Null when it is paid at a checkout page.
     invoice: Option<Invoice>,
     /// Whether it had been started before, under the same key.
     replayed: bool,
     /// Why it was not started. Empty when it was.
+    user_errors: Vec<UserError>,
+}
+
+/// A purchase that was changed.
+#[derive(SimpleObject)]
+pub struct UpdatePurchasePayload {
+    /// The purchase.
+    purchase: Option<Purchase>,
+    /// Why it was not changed. Empty when it was.
     user_errors: Vec<UserError>,
 }
 
@@ -135,6 +170,7 @@ impl PurchaseMutation {
                 currency: input.currency.map(|currency| currency.0),
                 expected_total: expected.transpose()?,
                 note: input.note,
+                purchase_order: input.purchase_order,
                 key: input.idempotency_key.0,
                 dry_run: input.dry_run,
             };
@@ -143,7 +179,7 @@ impl PurchaseMutation {
         });
         Some(match outcome.await {
             Ok(requested) => Ok(RequestPurchasePayload {
-                purchase: Some(Purchase(requested.purchase)),
+                purchase: Some(Purchase(requested.purchase, requested.tried)),
                 replayed: requested.replayed,
                 user_errors: Vec::new(),
             }),
@@ -170,6 +206,39 @@ impl PurchaseMutation {
         }))
     }
 
+    /// Changes a purchase before it is paid, at the price of today. Whoever has to agree is asked anew; checkouts that are
+    /// open are closed.
+    async fn update_purchase(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to change.")] input: UpdatePurchaseInput,
+    ) -> Option<Result<UpdatePurchasePayload, ApiError>> {
+        let outcome = Box::pin(async {
+            let request = signed_in(ctx)?;
+            let purchase = managed(request, &input.purchase_id).await?;
+            let keys = &request.services.keys;
+            let ways = (input.package, input.credits, input.quote_id, input.quote_token);
+            let named = !matches!(ways, (None, None, None, None));
+            let update = PurchaseUpdate {
+                round: input.round.map(i64::from),
+                buying: match named {
+                    true => Some(buying(keys, ways)?),
+                    false => None,
+                },
+                note: input.note.into(),
+                purchase_order: input.purchase_order.into(),
+            };
+            purchases::update(&request.services.selling, &purchase, update).await
+        });
+        Some(match outcome.await {
+            Ok(value) => {
+                Ok(UpdatePurchasePayload { purchase: Some(Purchase::stored(value)), user_errors: Vec::new() })
+            }
+            Err(error) => user_error(error)
+                .map(|error| UpdatePurchasePayload { purchase: None, user_errors: vec![error] }),
+        })
+    }
+
     /// Withdraws a purchase before it is paid.
     async fn cancel_purchase(
         &self,
@@ -183,7 +252,7 @@ impl PurchaseMutation {
         });
         Some(match outcome.await {
             Ok(value) => {
-                Ok(CancelPurchasePayload { purchase: Some(Purchase(value)), user_errors: Vec::new() })
+                Ok(CancelPurchasePayload { purchase: Some(Purchase::stored(value)), user_errors: Vec::new() })
             }
             Err(error) => user_error(error)
                 .map(|error| CancelPurchasePayload { purchase: None, user_errors: vec![error] }),
@@ -231,22 +300,48 @@ async fn start(
     if let Some(terms) = input.invoice {
         let start = StartInvoice { purchase_order: terms.purchase_order, key, dry_run };
         let invoiced = purchases::start_invoice(selling, purchase, start).await?;
+        let (payment, invoice) = invoiced.issued.unzip();
+        let user_errors = run_out((invoiced.reopened, invoiced.requoted), invoiced.purchase.state);
         return Ok(StartCheckoutPayload {
-            purchase: Some(Purchase(invoiced.purchase)),
-            payment: Some(Payment(invoiced.payment)),
+            purchase: Some(Purchase::stored(invoiced.purchase)),
+            payment: payment.map(Payment),
             checkout_url: None,
-            invoice: Some(Invoice(invoiced.invoice)),
+            invoice: invoice.map(Invoice::new),
             replayed: invoiced.replayed,
-            user_errors: Vec::new(),
+            user_errors,
         });
     }
     let started = purchases::start_checkout(selling, purchase, StartCheckout { key, dry_run }).await?;
+    let user_errors = run_out((started.reopened, started.requoted), started.purchase.state);
     Ok(StartCheckoutPayload {
-        purchase: Some(Purchase(started.purchase)),
-        payment: Some(Payment(started.payment)),
+        purchase: Some(Purchase::stored(started.purchase)),
+        payment: started.payment.map(Payment),
         checkout_url: started.url,
         invoice: None,
         replayed: started.replayed,
-        user_errors: Vec::new(),
+        user_errors,
     })
+}
+
+/// What whoever wants to pay is told when the price has run out that people had agreed to, or the vendor had quoted. What has
+/// become of the purchase is committed, unlike what comes with other errors.
+fn run_out((reopened, requoted): (bool, bool), state: PurchaseState) -> Vec<UserError> {
+    let message = match state {
+        _ if requoted => {
+            "The price that the vendor had quoted is no longer valid. The vendor has been asked for another one."
+        }
+        PurchaseState::PendingApproval => {
+            "The price was no longer valid. A new round of approval has begun at the price of today."
+        }
+        _ => {
+            "The price was no longer valid. At the price of today nobody has to agree: \
+             start it again with another key to pay that."
+        }
+    };
+    let error = ConflictError {
+        code: ErrorCode::QuoteExpired,
+        message: message.to_owned(),
+        field: Some(vec!["purchaseId".to_owned()]),
+    };
+    if reopened || requoted { vec![error.into()] } else { Vec::new() }
 }

@@ -23,7 +23,9 @@ pub enum PurchaseRefusalReason {
     PaymentParked,
     /// It cannot be withdrawn any more.
     NotWithdrawable,
-    /// Nothing has been paid that could be returned.
+    /// What is bought cannot be changed any more.
+    NotChangeable,
+    /// Nothing has been paid that could be returned, or all of it has been.
     NothingToReturn,
 }
 
@@ -37,6 +39,7 @@ impl From<PurchaseRefusal> for PurchaseRefusalReason {
             PurchaseRefusal::UnderWay { .. } => PurchaseRefusalReason::PaymentUnderWay,
             PurchaseRefusal::Parked { .. } => PurchaseRefusalReason::PaymentParked,
             PurchaseRefusal::NotWithdrawable { .. } => PurchaseRefusalReason::NotWithdrawable,
+            PurchaseRefusal::NotChangeable { .. } => PurchaseRefusalReason::NotChangeable,
             PurchaseRefusal::NothingToReturn { .. } => PurchaseRefusalReason::NothingToReturn,
         }
     }

@@ -137,7 +137,7 @@ impl Quote {
                 .filter(purchase::Column::State.is_not_in(PurchaseState::UNPAID_ENDS))
                 .one(&*snapshot)
                 .await;
-            Ok(row.map_err(Error::from)?.map(Purchase))
+            Ok(row.map_err(Error::from)?.map(Purchase::stored))
         });
         find.await.transpose()
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_graphql::{Request as Operation, Response};
+use bursar_domain::id::ApprovalId;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
@@ -30,6 +31,8 @@ pub struct Happening {
     pub transfers: Transfers,
     /// What of it is shown.
     pub sight: Sight,
+    /// Which request for approval it is about; none: it is about all of the state.
+    pub about: Option<ApprovalId>,
 }
 
 /// Where a subscription's field takes its events from.

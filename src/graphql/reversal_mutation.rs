@@ -34,7 +34,8 @@ pub struct RefundPurchaseInput {
 /// A payment that was given back, or is to be.
 #[derive(SimpleObject, Default)]
 pub struct RefundPurchasePayload {
-    /// The reversal. It is pending as long as the payment provider takes.
+    /// The reversal. It is pending as long as the payment provider takes, also when that cannot be reached now: it is asked
+    /// again until it answers.
     reversal: Option<Reversal>,
     /// The purchase.
     purchase: Option<Purchase>,
@@ -82,7 +83,7 @@ impl ReversalMutation {
                 let of_pool = BalanceOf::Pools(organization, vec![pool]);
                 Ok(RefundPurchasePayload {
                     reversal: Some(Reversal::new(reversed.reversal, input.dry_run && !reversed.replayed)),
-                    purchase: Some(Purchase(reversed.purchase)),
+                    purchase: Some(Purchase::stored(reversed.purchase)),
                     balance: Some(Balance::new(reversed.balance, of_pool)),
                     replayed: reversed.replayed,
                     user_errors: Vec::new(),

@@ -97,9 +97,11 @@ struct Parts {
     services: Arc<Services>,
 }
 
+type Definitions = (Arc<InputTypes>, Arc<Costs>);
+
 /// What the schema's own text says of its input types and of what fields cost. A process has one schema, so it is
 /// read once, however many servers there are in it.
-static DEFINITIONS: LazyLock<Result<(Arc<InputTypes>, Arc<Costs>), String>> = LazyLock::new(|| {
+static DEFINITIONS: LazyLock<Result<Definitions, String>> = LazyLock::new(|| {
     let definitions =
         parse_schema(super::sdl()).map_err(|error| format!("the schema cannot be read: {error}"))?;
     Ok((Arc::new(InputTypes::read(&definitions)), Arc::new(Costs::read(&definitions))))

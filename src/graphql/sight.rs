@@ -1,12 +1,12 @@
 //! What a caller may see of what is watched, found out from the state itself.
 
-use bursar_domain::id::{DepartmentId, PoolId};
+use bursar_domain::id::{ApprovalId, DepartmentId, PoolId, UserId};
 use bursar_domain::permission::Action;
 use bursar_entity::pool;
 
 use crate::auth::{Caller, PrincipalId, SeenPeople};
 use crate::ledger::Balance;
-use crate::live::{Body, OrganizationState, State};
+use crate::live::{ApprovalState, ApprovalsState, Body, OrganizationState, State};
 
 /// What somebody may see of what is watched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +29,8 @@ enum Part {
     EveryDepartment,
     /// Of an organization only these pools.
     Pools(Vec<PoolId>),
+    /// Of an organization the requests that this person has to do with; none: a key, which is asked about nothing.
+    Requests(Option<UserId>),
 }
 
 impl Sight {
@@ -68,6 +70,12 @@ impl Sight {
                 let may = caller.may_in_pool(seen.organization_id, seen.pool_id, none, Action::ReadPurchases);
                 (seen.organization_id, may.then_some(Part::Whole)?)
             }
+            Body::Approvals(seen) => {
+                if !caller.may_in_organization(seen.organization, Action::ReadOrganization) {
+                    return None;
+                }
+                (seen.organization, Part::Requests(caller.person().map(|person| person.id)))
+            }
         };
         let people = caller.sees_people(organization);
         Some(Sight { part, people, caller: personal.then_some(caller.id()) })
@@ -83,7 +91,7 @@ impl Sight {
         match &self.part {
             Part::Whole | Part::EveryDepartment => true,
             Part::Departments(own) => own.contains(&id),
-            Part::Pools(_) => false,
+            Part::Pools(_) | Part::Requests(_) => false,
         }
     }
 
@@ -95,8 +103,33 @@ impl Sight {
         state.pools.iter().filter(|(pool, _)| match &self.part {
             Part::Whole => true,
             Part::Pools(own) => own.contains(&pool.id),
-            Part::Departments(_) | Part::EveryDepartment => false,
+            Part::Departments(_) | Part::EveryDepartment | Part::Requests(_) => false,
         })
+    }
+
+    /// The requests for approval that are told of at first: those that may be decided about; and whatever else somebody has to
+    /// do with who may have seen an earlier state.
+    pub fn requests(&self, state: &ApprovalsState, is_first: bool) -> Vec<ApprovalId> {
+        let Part::Requests(Some(person)) = &self.part else { return Vec::new() };
+        let told = |seen: &&ApprovalState| match is_first {
+            true => seen.may_decide.contains(person),
+            false => seen.concerns(*person) || seen.ends_for(*person),
+        };
+        state.requests.iter().filter(told).map(|seen| seen.request.id).collect()
+    }
+
+    /// The requests that are told of after another state: those that have changed and may be decided about, and those that
+    /// may no longer be. That one has come to its end is told to everybody who had to do with it.
+    pub fn news(&self, before: &ApprovalsState, state: &ApprovalsState) -> Vec<ApprovalId> {
+        let Part::Requests(Some(person)) = &self.part else { return Vec::new() };
+        let told = |seen: &&ApprovalState| {
+            let known = before.requests.iter().find(|known| known.request.id == seen.request.id);
+            let might = known.is_some_and(|known| known.may_decide.contains(person));
+            let before = known.and_then(|known| known.request.ended_at);
+            let ends = seen.request.ended_at != before && seen.ends_for(*person);
+            (might || ends || seen.may_decide.contains(person)) && known != Some(*seen)
+        };
+        state.requests.iter().filter(told).map(|seen| seen.request.id).collect()
     }
 
     /// Whether what may be seen has to be found out again: the pools that a member sees depend on which

@@ -1,4 +1,4 @@
-//! Live balances and purchases: what an event looks like. When there is one is decided elsewhere: see `views`.
+//! Live balances, purchases and requests for approval: what an event looks like. When there is one is decided elsewhere: see `views`.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use async_graphql::{Context, Enum, ID, SimpleObject, Subscription as Subscriptio
 use bursar_domain::Timestamp;
 use futures_util::{Stream, stream};
 
+use super::approval_request::ApprovalRequest;
 use super::balance::{Balance, BalanceOf};
 use super::department::Department;
 use super::errors::ApiError;
@@ -118,8 +119,25 @@ impl Subscription {
         #[graphql(desc = "Which purchase.")] id: ID,
     ) -> Result<impl Stream<Item = Result<Purchase, ApiError>>, ApiError> {
         events(ctx, |happening| match &happening.state.body {
-            Body::Purchase(row) => Ok(Purchase(row.clone())),
+            Body::Purchase(row) => Ok(Purchase::stored(row.clone())),
             _ => Err(wrong()),
+        })
+    }
+
+    /// Requests for approval: at first each that the caller may decide about, then each of those that changes, and each that
+    /// they may decide about newly or no longer: `canDecide` says which. That one has come to its end is told to everybody who
+    /// was asked about it or has decided, and to whoever has asked for it. Of the organization's newest 100 that wait for
+    /// somebody. Whoever has to do with nothing hears nothing.
+    #[allow(unused_variables, reason = "as above")]
+    async fn approval_requests(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of which organization.")] organization_id: ID,
+    ) -> Result<impl Stream<Item = Result<ApprovalRequest, ApiError>>, ApiError> {
+        events(ctx, |happening| {
+            let Body::Approvals(seen) = &happening.state.body else { return Err(wrong()) };
+            let about = seen.requests.iter().find(|seen| Some(seen.request.id) == happening.about);
+            about.map(|seen| ApprovalRequest(seen.request.clone(), None)).ok_or_else(wrong)
         })
     }
 }
@@ -142,7 +160,7 @@ fn wrong() -> ApiError {
 
 impl PoolBalanceEvent {
     fn of(happening: Happening) -> Result<PoolBalanceEvent, ApiError> {
-        let Happening { kind, state, transfers, sight } = happening;
+        let Happening { kind, state, transfers, sight, .. } = happening;
         let Body::Pool(seen) = &state.body else { return Err(wrong()) };
         let (organization, pool) = (seen.pool.organization_id, seen.pool.id);
         let shown = seen.departments.iter().filter(|(department, ..)| sight.shows_department(department.id));

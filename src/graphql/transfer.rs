@@ -290,7 +290,7 @@ impl Transfer {
             // Who sees movements need not see what was paid for them.
             let (organization, action) = (self.row.organization_id, Action::ReadPurchases);
             let seen = |pool| caller.may_in_pool(organization, pool, std::iter::empty(), action);
-            Ok(row.filter(|row| seen(row.pool_id)).map(Purchase))
+            Ok(row.filter(|row| seen(row.pool_id)).map(Purchase::stored))
         });
         load.await.transpose()
     }

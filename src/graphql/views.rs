@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bursar_domain::id::ApprovalId;
 use tokio::sync::mpsc;
 
 use super::inbox::{Event, Inbox, Item, Put, Slot};
@@ -174,11 +175,11 @@ impl Members {
         }
     }
 
-    /// Puts an event into the inboxes of those who are not behind.
-    fn tell(&mut self, event: &Event) {
+    /// Puts events into the inboxes of those who are not behind.
+    fn tell(&mut self, events: &[Event]) {
         let mut gone = Vec::new();
         for (number, member) in self.seats.iter_mut().filter(|(_, member)| !member.lagging) {
-            match member.inbox.put_event(member.slot, event.clone()) {
+            match member.inbox.put_events(member.slot, events) {
                 Put::Kept => {}
                 Put::Lagging => member.lagging = true,
                 Put::Gone => gone.push(*number),
@@ -269,88 +270,121 @@ impl View {
     async fn obey(&mut self, command: Command, state: &Arc<State>) {
         match command {
             Command::Join(number, member, since) => {
-                let event = self.first(since, state).await;
-                let gone = event.is_some_and(|event| member.inbox.put_event(member.slot, event) == Put::Gone);
-                if !gone {
+                let events = self.first(since, state).await;
+                if events.is_empty() || member.inbox.put_events(member.slot, &events) != Put::Gone {
                     self.members.join(number, member);
                 }
             }
             Command::Refresh(number) => {
-                let event = self.snapshot(EventKind::Resync, Since::Now, state, Vec::new()).await;
+                let events = self.snapshot(EventKind::Resync, Since::Now, state, Vec::new()).await;
                 if let Some(member) = self.members.seats.get_mut(&number) {
                     member.lagging = false;
                     // There is room: what waited has been thrown away.
-                    let _ = member.inbox.put_event(member.slot, event);
+                    let _ = member.inbox.put_events(member.slot, &events);
                 }
             }
             Command::Leave(number) => self.members.leave(number),
         }
     }
 
-    /// The first event for a new member; none when it has it already.
-    async fn first(&mut self, since: Since, state: &Arc<State>) -> Option<Event> {
+    /// The first events for a new member; none when it has them already.
+    async fn first(&mut self, since: Since, state: &Arc<State>) -> Vec<Event> {
         let feed = Arc::clone(self.watch.feed());
         let (kind, transfers) = match since {
             Since::Now => (EventKind::Snapshot, Some(Vec::new())),
-            Since::Sent(version) if version == state.version && is_versioned(state) => return None,
+            Since::Sent(version) if version == state.version && is_versioned(state) => return Vec::new(),
             Since::After(version) => (EventKind::Snapshot, between(&feed, version, state)),
             Since::Sent(version) => (EventKind::Change, between(&feed, version, state)),
         };
         let kind = if transfers.is_some() { kind } else { EventKind::Resync };
-        Some(self.snapshot(kind, since, state, transfers.unwrap_or_default()).await)
+        self.snapshot(kind, since, state, transfers.unwrap_or_default()).await
     }
 
-    /// An event about a state, as it was written last or anew.
+    /// The events about a state, as they were written last or anew: one, or one about each request for approval.
     async fn snapshot(
         &mut self,
         kind: EventKind,
         since: Since,
         state: &Arc<State>,
         transfers: Transfers,
-    ) -> Event {
+    ) -> Vec<Event> {
+        if let Body::Approvals(seen) = &state.body {
+            let about = self.key.sight.requests(seen, kind == EventKind::Snapshot);
+            return self.write_each(kind, state, about).await;
+        }
         if let Some((known_kind, known_since, event)) = &self.known
             && (*known_kind, *known_since, event.version) == (kind, since, state.version)
         {
-            return event.clone();
+            return vec![event.clone()];
         }
-        let event = self.write(kind, state, transfers).await;
+        let event = self.write(kind, state, transfers, None).await;
         self.known = Some((kind, since, event.clone()));
-        event
+        vec![event]
     }
 
-    async fn write(&mut self, kind: EventKind, state: &Arc<State>, transfers: Transfers) -> Event {
+    /// An event about each of some requests for approval, as long as there are points for it.
+    async fn write_each(
+        &mut self,
+        kind: EventKind,
+        state: &Arc<State>,
+        about: Vec<ApprovalId>,
+    ) -> Vec<Event> {
+        let mut events = Vec::with_capacity(about.len());
+        for id in about {
+            if self.members.end == End::Throttled {
+                break;
+            }
+            events.push(self.write(kind, state, Vec::new(), Some(id)).await);
+        }
+        events
+    }
+
+    async fn write(
+        &mut self,
+        kind: EventKind,
+        state: &Arc<State>,
+        transfers: Transfers,
+        about: Option<ApprovalId>,
+    ) -> Event {
         if let Some(Payer { throttle, principal, points }) = &self.payer
             && !throttle.charge(*principal, *points)
         {
             self.members.end = End::Throttled;
         }
         let (state, version) = (Arc::clone(state), state.version);
-        let happening = Happening { kind, state, transfers, sight: self.key.sight.clone() };
+        let happening = Happening { kind, state, transfers, sight: self.key.sight.clone(), about };
         Event { version, payload: self.renderer.write(happening).await }
     }
 
     /// Tells the members what is new.
     async fn tell(&mut self, before: &State, state: &Arc<State>) {
         self.known = None;
-        if !self.key.standing.holds(state.standing) || !self.key.sight.shows_change(before, state) {
+        if !self.key.standing.holds(state.standing) {
+            return;
+        }
+        if let (Body::Approvals(then), Body::Approvals(now)) = (&before.body, &state.body) {
+            let events = self.write_each(EventKind::Change, state, self.key.sight.news(then, now)).await;
+            return self.members.tell(&events);
+        }
+        if !self.key.sight.shows_change(before, state) {
             return;
         }
         let transfers = between(&Arc::clone(self.watch.feed()), before.version, state);
         let kind = if transfers.is_some() { EventKind::Change } else { EventKind::Resync };
-        let event = self.write(kind, state, transfers.unwrap_or_default()).await;
-        self.members.tell(&event);
+        let event = self.write(kind, state, transfers.unwrap_or_default(), None).await;
+        self.members.tell(&[event]);
     }
 }
 
 /// Whether versions tell apart what a state is about.
 fn is_versioned(state: &State) -> bool {
-    !matches!(state.body, Body::Purchase(_))
+    !matches!(state.body, Body::Purchase(_) | Body::Approvals(_))
 }
 
 /// The transfers from after a version up to a state, when they can be told; only pools have any.
 fn between(feed: &Feed, version: i64, state: &State) -> Option<Transfers> {
     match state.body {
         Body::Pool(_) => feed.transfers(version, state.version),
-        Body::Pools(_) | Body::Purchase(_) => Some(Vec::new()),
+        Body::Pools(_) | Body::Purchase(_) | Body::Approvals(_) => Some(Vec::new()),
     }
 }

@@ -13,6 +13,7 @@ use bursar_domain::invoice::DocumentKind;
 use bursar_domain::organization::OrganizationState;
 use bursar_domain::purchase::{NOT_AS_AGREED, PaymentProvider, PaymentState, PurchaseState};
 use bursar_domain::{Currency, Timestamp};
+use bursar_entity::document;
 use rust_decimal::Decimal;
 
 use super::State;
@@ -46,16 +47,24 @@ struct CheckoutPage {
     sandbox: bool,
     /// Where it is paid, when not here.
     elsewhere: Option<String>,
-    /// What the provider calls the reason of a failure.
-    failure: Option<String>,
+    /// Why it has failed.
+    failure: Option<&'static str>,
     /// Where its receipt is.
     receipt: Option<String>,
+    /// The credit notes of what was given back.
+    credit_notes: Vec<Note>,
     /// What has become of credits that settled what the pool owed; none: there was nothing to settle.
     settled: Option<String>,
     /// Whether it is paid and the credits wait for the pool to be opened, or for the organization to act again.
     waiting: bool,
     /// Whether they wait for the organization.
     suspended: bool,
+}
+
+/// A credit note.
+struct Note {
+    number: String,
+    path: String,
 }
 
 /// What the page says.
@@ -230,14 +239,14 @@ fn payable(checkout: &Checkout, taker: PaymentProvider) -> Status {
 }
 
 async fn show_page(selling: &Selling, link: &CheckoutLink, checkout: &Checkout, status: Status) -> Response {
-    let receipt = match status {
-        Status::Paid | Status::AlreadyPaid | Status::Returned => receipt(selling, checkout).await,
-        _ => Ok(None),
+    let documents = match status {
+        Status::Paid | Status::AlreadyPaid | Status::Returned => documents(selling, checkout).await,
+        _ => Ok((None, Vec::new())),
     };
     // That it is paid has to be said all the same.
-    let receipt = receipt.unwrap_or_else(|error| {
-        tracing::error!(%error, "a receipt could not be found");
-        None
+    let (receipt, credit_notes) = documents.unwrap_or_else(|error| {
+        tracing::error!(%error, "the documents of a purchase could not be found");
+        (None, Vec::new())
     });
     let (payment, purchase) = (&checkout.payment, &checkout.purchase);
     let page = CheckoutPage {
@@ -253,8 +262,9 @@ async fn show_page(selling: &Selling, link: &CheckoutLink, checkout: &Checkout, 
         status,
         sandbox: payment.provider == PaymentProvider::Sandbox,
         elsewhere: payment.provider_url.clone(),
-        failure: payment.failure.clone(),
+        failure: payment.failure.as_deref().map(in_words),
         receipt,
+        credit_notes,
         settled: settled(checkout),
         waiting: checkout.settled.is_none(),
         suspended: checkout.organization.state == OrganizationState::Suspended,
@@ -262,14 +272,30 @@ async fn show_page(selling: &Selling, link: &CheckoutLink, checkout: &Checkout, 
     page::render(StatusCode::OK, &page)
 }
 
-/// Where the receipt of what was paid is. Whoever has the address of a checkout has paid it, or was to.
-async fn receipt(selling: &Selling, checkout: &Checkout) -> Result<Option<String>, Error> {
+/// Where the receipt of what was paid is, and the credit notes of what was given back. Whoever has the address of a checkout
+/// has paid it, or was to.
+async fn documents(selling: &Selling, checkout: &Checkout) -> Result<(Option<String>, Vec<Note>), Error> {
     let purchase = &checkout.purchase;
     // The checkout was found by an address that Bursar made for this organization.
     let tenant = Tenant::vouched(purchase.organization_id);
     let snapshot = selling.context().db.read(tenant).await?;
-    let found = billing::document_of(&snapshot, tenant, purchase.id, DocumentKind::Receipt).await?;
-    Ok(found.map(|document| DocumentLink::new(&selling.keys, &document).path()))
+    let receipt = billing::document_of(&snapshot, tenant, purchase.id, DocumentKind::Receipt).await?;
+    let notes = billing::credit_notes(&snapshot, tenant, purchase.id).await?;
+    let path = |document: &document::Model| DocumentLink::new(&selling.keys, document).path();
+    let note = |row: document::Model| Note { path: path(&row), number: row.written_number };
+    Ok((receipt.as_ref().map(path), notes.into_iter().map(note).collect()))
+}
+
+/// Why a payment has failed, for people; `code` is the provider's word.
+fn in_words(code: &str) -> &'static str {
+    match code {
+        "card_declined" | "generic_decline" | "do_not_honor" => "The card was declined.",
+        "insufficient_funds" => "There was not enough money for it.",
+        "expired_card" => "The card has expired.",
+        "authentication_required" => "The bank wants the owner of the card to confirm the payment.",
+        "async_payment_failed" => "The bank did not carry out the payment.",
+        _ => "The payment provider did not accept it.",
+    }
 }
 
 /// What is to be said of credits that settled what the pool owed: they cannot be used.

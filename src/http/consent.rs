@@ -47,6 +47,8 @@ enum Status {
     Continue,
     /// It was agreed to.
     Agreed,
+    /// A wrong code was given too often.
+    Spent,
     /// It was withdrawn, or replaced by another.
     Closed,
 }
@@ -57,6 +59,7 @@ impl Status {
             (Some(_), _) => Status::Closed,
             (None, Some(_)) => Status::Agreed,
             (None, None) if consent.is_open() => Status::Open,
+            (None, None) if consent.is_spent() => Status::Spent,
             (None, None) => Status::Closed,
         }
     }

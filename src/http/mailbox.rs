@@ -13,15 +13,16 @@ use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bursar_domain::id::DeliveryId;
+use data_encoding::BASE64;
 
 use super::{State, page};
 use crate::config::Environment;
-use crate::delivery::{Letter, Mailbox, written};
+use crate::delivery::{LOGO, Letter, Mailbox, written};
 use crate::global_id;
 
 /// As other pages, with frames that the page itself holds. What a frame holds is bound by the same policy.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; form-action 'none'; \
-                      base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-src 'self'; \
+                      form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The page with all letters.
 #[derive(Template)]
@@ -43,6 +44,8 @@ struct Line {
 #[template(path = "letter.html")]
 struct LetterPage<'a> {
     letter: &'a Letter,
+    /// Its HTML, with the logo in it that would come beside it.
+    html: String,
     from: String,
     at: String,
 }
@@ -69,8 +72,15 @@ pub async fn show(Shared(state): Shared<Arc<State>>, id: Result<Path<String>, Pa
         Some(name) => format!("{name} <{}>", letter.from.address),
         None => letter.from.address.clone(),
     };
-    let shown = LetterPage { letter: &letter, from, at: written(letter.date) };
+    let shown = LetterPage { letter: &letter, html: whole(&letter), from, at: written(letter.date) };
     page::render_under(StatusCode::OK, &shown, POLICY)
+}
+
+/// The HTML of a letter, with its logo.
+fn whole(letter: &Letter) -> String {
+    let Some(logo) = &letter.logo else { return letter.html.clone() };
+    let address = format!("src=\"data:image/png;base64,{}\"", BASE64.encode(logo));
+    letter.html.replace(&format!("src=\"cid:{LOGO}\""), &address)
 }
 
 /// The mailbox, when the server has one.

@@ -1,7 +1,10 @@
-//! The web server: the GraphQL endpoint, the pages of checkouts, invitations, mail and signing in, exports, health. The only
+//! The web server: the GraphQL endpoint, the pages of approvals, checkouts, invitations, mail and signing in, exports, health. The only
 //! room that sees axum.
 
 mod accept;
+mod approval;
+mod approval_page;
+mod approval_pay;
 mod attachment;
 mod body;
 mod checkout;
@@ -20,6 +23,7 @@ mod metrics;
 mod negotiate;
 mod page;
 mod payment_hook;
+mod person_cookie;
 mod rebinding;
 mod request_id;
 mod sign_in;
@@ -107,6 +111,7 @@ fn router(state: State) -> Router {
         .route("/", get(explorer::home))
         .merge(api(&state))
         .route("/graphql/ws", get(websocket::upgrade))
+        .route("/approval/{link}", get(approval::show).post(approval::answer))
         .route("/checkout/{organization}/{payment}/{token}", get(checkout::show))
         .route("/checkout/{organization}/{payment}/{token}/pay", get(checkout::back).post(checkout::pay))
         .route(

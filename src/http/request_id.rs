@@ -52,6 +52,7 @@ const WHOLE: &[&str] = &[
 ];
 /// How paths begin of which only that is logged.
 const BEGINNINGS: &[(&str, &str)] = &[
+    ("/approval/", "/approval/..."),
     ("/assets/", "/assets/..."),
     ("/checkout/", "/checkout/..."),
     ("/document/", "/document/..."),
@@ -63,8 +64,8 @@ const BEGINNINGS: &[(&str, &str)] = &[
     ("/sso/", "/sso/..."),
 ];
 
-/// What of a path is logged. Those of checkouts, documents, invitations and links to sign in with hold a secret. So may any that
-/// leads nowhere: a link that was mistyped, or was broken on its way, is as good as it was once it is put right.
+/// What of a path is logged. Those of approvals, checkouts, documents, invitations and links to sign in with hold a secret. So may any
+/// that leads nowhere: a link that was mistyped, or was broken on its way, is as good as it was once it is put right.
 fn logged(path: &str) -> &'static str {
     if let Some(known) = WHOLE.iter().find(|known| **known == path) {
         return known;
@@ -109,6 +110,7 @@ mod tests {
             ("/sign-in", "/sign-in"),
             ("/sign-in/swordfish", "/sign-in/..."),
             ("/invitation/swordfish", "/invitation/..."),
+            ("/approval/d.a.b.1.c.d.swordfish", "/approval/..."),
             ("/checkout/a/b/swordfish/pay", "/checkout/..."),
             ("/document/a/b/swordfish/pdf", "/document/..."),
             ("/consent/a/b/swordfish", "/consent/..."),

@@ -1,8 +1,9 @@
 //! The pages to sign in with: a form that asks for a link, and the page that a link leads to. Plain HTML, without
-//! scripts or cookies. Opening them changes nothing; their forms carry a nonce that the page has given them.
+//! scripts. Opening them changes nothing; their forms carry a nonce that the page has given them.
 //!
 //! The page of a link that was redeemed shows the tokens, in its body and nowhere else: not in an address, not in a
-//! header, and it is not kept by anybody between.
+//! header, and it is not kept by anybody between. The browser keeps, sealed, who has signed in, for the pages where
+//! somebody decides about a purchase (see `person_cookie`); nothing here reads that.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use super::State;
 use super::body;
 use super::mailbox::mailbox;
 use super::page::{self, Failure};
+use super::person_cookie;
 use super::request_id::RequestId;
 use crate::auth::SignedIn;
 use crate::error::{Conflict, Error, Result};
@@ -153,7 +155,11 @@ pub async fn redeem(
     }
     let code = field(&body, "code");
     match sign_in::redeem(context, &services.attempts, keys, &client, &link.text(), &code).await {
-        Ok(signed_in) => signed_in_page(found.email, &signed_in),
+        Ok(signed_in) => {
+            let mut response = signed_in_page(found.email, &signed_in);
+            person_cookie::keep(&state, &mut response, &signed_in.session);
+            response
+        }
         Err(Error::Invalid { reason, .. }) => {
             let notice = format!("The code {reason}.");
             as_it_is(&state, StatusCode::BAD_REQUEST, &link, Some(notice)).await

@@ -2,7 +2,7 @@
 //!
 //! `/sso` asks for an address and says whose provider that is; `/sso/{organization}` leads to the provider's page;
 //! `/sso/{organization}/callback` is where it leads back to, with a code. That page shows the tokens of the session, as
-//! the one of a sign-in link does, in its body and nowhere else.
+//! the one of a sign-in link does, in its body and nowhere else; and like there the browser keeps, sealed, who it is.
 //!
 //! Each organization has an address of its own to come back to. A provider that leads on to another organization's
 //! gets no code of that one: the answer comes back to where the other's belong, and no sign-in there has begun
@@ -21,10 +21,12 @@ use axum::extract::{ConnectInfo, Extension, Path, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bursar_domain::sign_on;
+use bursar_entity::organization;
 
 use super::State;
 use super::body;
 use super::page::{self, Failure, Way};
+use super::person_cookie;
 use super::request_id::RequestId;
 use super::sign_in::signed_in_page;
 use super::sso_cookie;
@@ -110,18 +112,32 @@ pub async fn find(
 
 /// The organization whose provider is believed about an address.
 async fn of_address(state: &State, address: &str) -> Result<Option<Found>> {
+    let found = believed_about(state, address).await?;
+    Ok(found.map(|organization| Found { way: way_of(&organization), name: organization.name }))
+}
+
+/// Where somebody with an address signs in to an organization, when its own provider is believed about that; none: by mail.
+pub(super) async fn way_into(state: &State, tenant: Tenant, address: &str) -> Result<Option<String>> {
+    let found = believed_about(state, address).await?;
+    Ok(found.filter(|organization| organization.id == tenant.id()).as_ref().map(way_of))
+}
+
+/// The organization that a provider of its own signs such people in to.
+async fn believed_about(state: &State, address: &str) -> Result<Option<organization::Model>> {
     let context = &state.server.services().context;
     let domain = sign_on::domain_of(address).unwrap_or_default();
     let Some(organization) = organization_of_domain(context, domain).await? else { return Ok(None) };
     // What is public of the organization that the domain belongs to.
     match organizations::provider_of(context, Tenant::vouched(organization)).await {
-        Ok((organization, _)) => {
-            let way = format!("/sso/{}", organization.slug);
-            Ok(Some(Found { name: organization.name, way }))
-        }
+        Ok((organization, _)) => Ok(Some(organization)),
         Err(Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Where signing in by an organization's provider begins.
+fn way_of(organization: &organization::Model) -> String {
+    format!("/sso/{}", organization.slug)
 }
 
 fn ask(
@@ -181,13 +197,16 @@ pub async fn finish(
     let client = Client { address: peer.ip(), origin: Some(origin) };
     let slug = organization.map(|Path(slug)| slug).unwrap_or_default();
     let query = uri.query().unwrap_or_default();
-    let mut response = match enter(&state, &client, &headers, (slug.as_str(), query)).await {
-        Ok((email, signed_in)) => signed_in_page(email, &signed_in),
-        Err(error) => failed(&error),
+    let (mut response, session) = match enter(&state, &client, &headers, (slug.as_str(), query)).await {
+        Ok((email, signed_in)) => (signed_in_page(email, &signed_in), Some(signed_in.session)),
+        Err(error) => (failed(&error), None),
     };
     // It is over, one way or the other.
     if let Ok(cookie) = sso_cookie::forget(&state) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    if let Some(session) = session {
+        person_cookie::keep(&state, &mut response, &session);
     }
     response
 }

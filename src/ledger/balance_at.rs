@@ -78,7 +78,12 @@ fn debt_of(debt: i64) -> Result<Credits> {
 }
 
 /// The version of the last transfer that was booked by an instant; 0 when there is none.
-async fn version_at(txn: &Txn, tenant: Tenant, (pool, head): (PoolId, i64), at: Timestamp) -> Result<i64> {
+pub(super) async fn version_at(
+    txn: &Txn,
+    tenant: Tenant,
+    (pool, head): (PoolId, i64),
+    at: Timestamp,
+) -> Result<i64> {
     // Each step asks for one row by its key, in a subquery: a join would leave it to the planner to read the table.
     // A version that is not there makes nulls, and no row at the end.
     let middle = "(s.low + s.high + 1) / 2";

@@ -87,6 +87,11 @@ impl Hub {
                         feed.touch();
                     }
                 }
+                Subject::Approval(_) => {
+                    if let Some(feed) = feeds.get(&Topic { tenant, of: Of::Approvals }) {
+                        feed.touch();
+                    }
+                }
             }
         }
     }

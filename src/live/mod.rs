@@ -22,7 +22,7 @@ pub use bus::Bus;
 pub use feed::{Feed, Watch};
 pub use history::{MAX_TRANSFERS, Transfers};
 pub use hub::Hub;
-pub use state::{Body, OrganizationState, PoolState, State};
+pub use state::{ApprovalState, ApprovalsState, Body, OrganizationState, PoolState, State};
 
 use bursar_domain::id::{PoolId, PurchaseId};
 
@@ -46,6 +46,8 @@ pub enum Of {
     Pools,
     /// A purchase.
     Purchase(PurchaseId),
+    /// Its requests for approval.
+    Approvals,
 }
 
 /// What an event is.

@@ -80,8 +80,8 @@ async fn look(context: &Context, feeds: &[Arc<Feed>]) -> Result<()> {
         let version = match topic.of {
             Of::Pool(pool) => versions.get(&pool),
             Of::Pools => sums.get(&topic.tenant.id()),
-            // A purchase has no version; there are few of them, and each is one row.
-            Of::Purchase(_) => None,
+            // They have no version; few are watched, and each is a few rows. Time alone changes who may decide.
+            Of::Purchase(_) | Of::Approvals => None,
         };
         let standing =
             Standing { organization: revisions.get(&topic.tenant.id()).copied(), staff: Some(staff) };
@@ -95,6 +95,6 @@ async fn look(context: &Context, feeds: &[Arc<Feed>]) -> Result<()> {
 fn pool_of(feed: &Feed) -> Option<PoolId> {
     match feed.topic().of {
         Of::Pool(pool) => Some(pool),
-        Of::Pools | Of::Purchase(_) => None,
+        Of::Pools | Of::Purchase(_) | Of::Approvals => None,
     }
 }

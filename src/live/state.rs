@@ -1,17 +1,28 @@
 //! What is watched, as of one snapshot of the database.
 
+use std::collections::BTreeSet;
+
 use bursar_domain::Timestamp;
-use bursar_domain::id::{DepartmentId, PoolId, PurchaseId};
-use bursar_entity::{account, department, organization, pool, purchase, shared_revision, transfer};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use bursar_domain::approval::{LinkKind, RequestState, Round};
+use bursar_domain::id::{DepartmentId, OrganizationId, PoolId, PurchaseId, UserId};
+use bursar_entity::{
+    account, approval_request, department, organization, pool, purchase, shared_revision, transfer,
+};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::history::MAX_TRANSFERS;
 use super::{Of, Topic};
+use crate::approvals;
 use crate::auth::Standing;
 use crate::context::Context;
 use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
 use crate::ledger::{self, Balance};
+
+/// The most requests for approval that are watched of an organization: the newest.
+const MOST_REQUESTS: u64 = 100;
+/// For how many seconds a request is watched after its end, so that whoever may decide no longer is told.
+const ENDED_SECONDS: i64 = 300;
 
 /// Something that is watched, as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +30,7 @@ pub struct State {
     /// The revisions that permissions depend on.
     pub standing: Standing,
     /// A number that rises with every change: a pool's version, the sum of its pools' for an organization.
-    /// A purchase has none.
+    /// A purchase has none, nor have requests for approval.
     pub version: i64,
     /// The instant that it is true for.
     pub as_of: Timestamp,
@@ -36,6 +47,8 @@ pub enum Body {
     Pools(OrganizationState),
     /// A purchase.
     Purchase(purchase::Model),
+    /// The requests for approval of an organization.
+    Approvals(ApprovalsState),
 }
 
 /// A pool with what departments have in it.
@@ -58,6 +71,45 @@ pub struct OrganizationState {
     pub pools: Vec<(pool::Model, Balance)>,
     /// Which departments have an account in which pool.
     pub accounts: Vec<(PoolId, DepartmentId)>,
+}
+
+/// The requests for approval of an organization that wait for somebody, and those that have come to their end lately.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApprovalsState {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// The requests, oldest first.
+    pub requests: Vec<ApprovalState>,
+}
+
+/// A request for approval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApprovalState {
+    /// The request.
+    pub request: approval_request::Model,
+    /// Its newest round.
+    pub round: Round,
+    /// Who may decide about it now.
+    pub may_decide: BTreeSet<UserId>,
+    /// Who was sent a mail to decide by in that round; also those who stand in for somebody, or did.
+    pub asked: BTreeSet<UserId>,
+}
+
+impl ApprovalState {
+    /// Whether somebody may decide about it, or was asked to, or has.
+    pub fn concerns(&self, person: UserId) -> bool {
+        let Round { stages, escalations, decisions, .. } = &self.round;
+        self.may_decide.contains(&person)
+            || self.asked.contains(&person)
+            || stages.iter().any(|stage| stage.eligible.contains(&person))
+            || escalations.iter().any(|escalation| escalation.owners.contains(&person))
+            || decisions.iter().any(|decision| decision.by == person || decision.seat == person)
+    }
+
+    /// Whether it has come to its end, and somebody is to hear of that: whoever has to do with it, or has asked for it.
+    pub fn ends_for(&self, person: UserId) -> bool {
+        self.request.ended_at.is_some() && (self.concerns(person) || self.round.askers.contains(&person))
+    }
 }
 
 impl State {
@@ -108,6 +160,7 @@ pub(super) async fn read(
             (version, Body::Pools(state), None)
         }
         Of::Purchase(id) => (0, Body::Purchase(read_purchase(&snapshot, tenant, id).await?), None),
+        Of::Approvals => (0, Body::Approvals(read_approvals(&snapshot, tenant, now).await?), None),
     };
     Ok((State { standing, version, as_of: now, body }, transfers))
 }
@@ -159,4 +212,33 @@ async fn read_pools(
 async fn read_purchase(snapshot: &Txn, tenant: Tenant, id: PurchaseId) -> Result<purchase::Model> {
     let row = tenant.find::<purchase::Entity>().filter(purchase::Column::Id.eq(id)).one(snapshot).await?;
     row.ok_or(Error::not_found("purchase"))
+}
+
+async fn read_approvals(snapshot: &Txn, tenant: Tenant, now: Timestamp) -> Result<ApprovalsState> {
+    let lately = now.plus_seconds(-ENDED_SECONDS);
+    let watched = Condition::any()
+        .add(approval_request::Column::State.eq(RequestState::Pending))
+        .add(approval_request::Column::EndedAt.gt(lately));
+    let rows = tenant
+        .find::<approval_request::Entity>()
+        .filter(watched)
+        .order_by_desc(approval_request::Column::Id)
+        .limit(MOST_REQUESTS);
+    let mut rows = rows.all(snapshot).await?;
+    rows.reverse();
+    let newest: Vec<_> = rows.iter().map(|row| (row.id, row.round)).collect();
+    let seen = approvals::look_at(snapshot, tenant, &newest).await?;
+    let asked = approvals::mailed(snapshot, tenant, &newest, LinkKind::Decide).await?;
+    let state = |request: approval_request::Model| -> Result<ApprovalState> {
+        let seen = seen.iter().find(|seen| seen.row.request_id == request.id);
+        let seen = seen.ok_or_else(|| Error::internal("a request without its newest round"))?;
+        let may_decide = match request.state {
+            RequestState::Pending => seen.round.may_decide_now(&seen.situation(now)),
+            _ => BTreeSet::new(),
+        };
+        let asked = asked.get(&request.id).cloned().unwrap_or_default();
+        Ok(ApprovalState { request, round: seen.round.clone(), may_decide, asked })
+    };
+    let requests = rows.into_iter().map(state).collect::<Result<_>>()?;
+    Ok(ApprovalsState { organization: tenant.id(), requests })
 }

@@ -18,6 +18,7 @@ use serde_json::json;
 use super::invitation_link::InvitationLink;
 use super::invitations::{find, state_of};
 use super::{departures, lock_organization, person, still_known};
+use crate::approvals;
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Attempt, Attempts, Caller, Keys};
 use crate::clock::Clock;
@@ -152,7 +153,7 @@ async fn accept(
                         None => None,
                     };
                     return match member {
-                        Some(member) => Ok(Accepted { organization, member, already: true }),
+                        Some(member) => Ok((Accepted { organization, member, already: true }, Vec::new())),
                         None => not_now("This invitation was accepted before, and is used up."),
                     };
                 }
@@ -193,13 +194,18 @@ async fn accept(
                 "member": global_id::encode(member.id),
             });
             changes.push(Change::updated("acceptInvitation", before.id, was, is));
+            // A new owner may decide where nobody else can.
+            let touched = approvals::people_changed(txn, tenant, &clock).await?;
             for change in changes {
                 audit::record(txn, tenant, &clock, &actor, change).await?;
             }
-            Ok(Accepted { organization, member, already: false })
+            let requests = touched.record(txn, tenant, &clock, &actor).await?;
+            Ok((Accepted { organization, member, already: false }, requests))
         })
     });
-    context.db.write(scope, work).await
+    let (accepted, requests) = context.db.write(scope, work).await?;
+    approvals::announce(context, tenant, &requests);
+    Ok(accepted)
 }
 
 /// A person's place in an organization.

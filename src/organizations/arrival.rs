@@ -30,6 +30,7 @@ use serde_json::json;
 use super::members::take_back;
 use super::single_sign_on::decode_group_roles;
 use super::{departures, lock_organization, person, still_known};
+use crate::approvals::{self, Touched};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Vouched};
 use crate::clock::Clock;
@@ -81,14 +82,25 @@ pub async fn arrive(
                 Some(known) => again(txn, &clock, &provider, &vouched, known).await?,
                 None => first(txn, &clock, &provider, &vouched).await?,
             };
+            let touched = match changes.iter().any(of_people) {
+                true => approvals::people_changed(txn, tenant, &clock).await?,
+                false => Touched::default(),
+            };
             let actor = Actor::user(user, origin).at_address(Some(address));
             for change in changes {
                 audit::record(txn, tenant, &clock, &actor, change).await?;
             }
-            Ok(user)
+            Ok((user, touched.record(txn, tenant, &clock, &actor).await?))
         })
     });
-    context.db.write(scope, work).await
+    let (user, requests) = context.db.write(scope, work).await?;
+    approvals::announce(context, tenant, &requests);
+    Ok(user)
+}
+
+/// Whether a change may be one of those who may decide.
+fn of_people(change: &Change) -> bool {
+    matches!(change.action, "updateMemberRole" | "addMember")
 }
 
 /// Whom the provider means, when nothing has to be written.

@@ -11,6 +11,7 @@ use sea_orm::{
 use serde_json::json;
 
 use super::{lock_member, lock_organization};
+use crate::approvals;
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
 use crate::context::Context;
@@ -188,7 +189,7 @@ pub async fn add_department_member(
                 .filter(department_member::Column::UserId.eq(user));
             let before = place.one(txn).await?;
             if before.as_ref().is_some_and(|before| before.manager == manager) {
-                return Ok(());
+                return Ok(Vec::new());
             }
             let raises = before.is_none() || manager;
             if raises && actor.user_id() == Some(user) {
@@ -215,10 +216,14 @@ pub async fn add_department_member(
                 .on_conflict(conflict)
                 .exec_without_returning(txn)
                 .await?;
-            audit::record(txn, tenant, &clock, &actor, change).await
+            let touched = approvals::people_changed(txn, tenant, &clock).await?;
+            audit::record(txn, tenant, &clock, &actor, change).await?;
+            touched.record(txn, tenant, &clock, &actor).await
         })
     });
-    context.db.write(tenant, work).await
+    let requests = context.db.write(tenant, work).await?;
+    approvals::announce(context, tenant, &requests);
+    Ok(())
 }
 
 /// Takes a member out of a department.
@@ -244,12 +249,16 @@ pub async fn remove_department_member(
             if gone.rows_affected == 0 {
                 return Err(Error::not_found("member").at("memberId"));
             }
+            let touched = approvals::people_changed(txn, tenant, &clock).await?;
             let facts = json!({ "member": global_id::encode(member) });
             audit::record(txn, tenant, &clock, &actor, Change::removed("removeDepartmentMember", id, facts))
-                .await
+                .await?;
+            touched.record(txn, tenant, &clock, &actor).await
         })
     });
-    context.db.write(tenant, work).await
+    let requests = context.db.write(tenant, work).await?;
+    approvals::announce(context, tenant, &requests);
+    Ok(())
 }
 
 async fn lock(txn: &Txn, tenant: Tenant, id: DepartmentId) -> Result<department::Model> {

@@ -14,6 +14,7 @@ use sea_orm::{
 use serde_json::json;
 
 use super::{as_of_now, departures, invitations, lock_organization, person, still_known};
+use crate::approvals::{self, people_changed};
 use crate::audit::{self, Change};
 use crate::auth::{Authorized, Caller};
 use crate::context::Context;
@@ -76,17 +77,23 @@ pub async fn add_member(
             membership::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
             still_known(txn, user).await?;
             departures::undo(txn, tenant, user).await?;
+            // A new owner may decide where nobody else can.
+            let touched = people_changed(txn, tenant, &clock).await?;
             let facts = json!({ "user": global_id::encode(user), "role": new.role.as_str() });
             let change = Change::created("addMember", row.id, facts).about(Some(user), "email", address);
             audit::record(txn, tenant, &clock, &actor, change).await?;
-            Ok(row)
+            Ok((row, touched.record(txn, tenant, &clock, &actor).await?))
         })
     });
     match context.db.write(scope, work).await {
         Err(Error::Database(error)) if matches!(fault(&error), Fault::Unique(_)) => {
             Err(Error::conflict(Conflict::Taken, "email", "This person is a member already."))
         }
-        outcome => outcome,
+        outcome => {
+            let (row, requests) = outcome?;
+            approvals::announce(context, tenant, &requests);
+            Ok(row)
+        }
     }
 }
 
@@ -116,7 +123,7 @@ pub async fn update_member_role(
             }
             let active_keys = active_keys(txn, tenant, clock.now(), before.user_id).await?;
             if before.role == role {
-                return Ok(ChangedMember { member: before, active_keys });
+                return Ok((ChangedMember { member: before, active_keys }, Vec::new()));
             }
             if before.role == Role::Owner {
                 keep_an_owner(txn, tenant).await?;
@@ -129,15 +136,19 @@ pub async fn update_member_role(
             };
             membership::Entity::update(row).exec_without_returning(txn).await?;
             let taken_back = take_back(txn, tenant, clock.now(), before.user_id, role).await?;
+            let touched = people_changed(txn, tenant, &clock).await?;
             let facts = |role: Role| json!({ "role": role.as_str() });
             let change = Change::updated("updateMemberRole", id, facts(before.role), facts(role));
             for change in std::iter::once(change).chain(taken_back) {
                 audit::record(txn, tenant, &clock, &actor, change).await?;
             }
-            Ok(ChangedMember { member: membership::Model { role, ..before }, active_keys })
+            let requests = touched.record(txn, tenant, &clock, &actor).await?;
+            Ok((ChangedMember { member: membership::Model { role, ..before }, active_keys }, requests))
         })
     });
-    context.db.write(tenant, work).await
+    let (changed, requests) = context.db.write(tenant, work).await?;
+    approvals::announce(context, tenant, &requests);
+    Ok(changed)
 }
 
 /// Removes a member, and with the membership all grants on pools and departments. Invitations that the member has
@@ -165,13 +176,17 @@ pub async fn remove_member(
             let which = Condition::any().add(by_them).add_option(to_them);
             let taken_back = invitations::revoke_open(txn, tenant, clock.now(), which).await?;
             let (change, active_keys) = end(txn, tenant, clock.now(), &row).await?;
+            let touched = people_changed(txn, tenant, &clock).await?;
             for change in std::iter::once(change).chain(taken_back) {
                 audit::record(txn, tenant, &clock, &actor, change).await?;
             }
-            Ok(ChangedMember { member: row, active_keys })
+            let requests = touched.record(txn, tenant, &clock, &actor).await?;
+            Ok((ChangedMember { member: row, active_keys }, requests))
         })
     });
-    context.db.write(tenant, work).await
+    let (changed, requests) = context.db.write(tenant, work).await?;
+    approvals::announce(context, tenant, &requests);
+    Ok(changed)
 }
 
 /// Ends a membership, and with it all grants on pools and departments. That the person was a member is remembered: no

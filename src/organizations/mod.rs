@@ -6,6 +6,7 @@
 
 mod acceptance;
 mod arrival;
+mod brand;
 mod create;
 mod departments;
 mod departures;
@@ -21,6 +22,7 @@ mod update;
 
 pub use acceptance::{Accepted, Invited, accept_by_mailbox, accept_invitation, find_invitation};
 pub use arrival::arrive;
+pub use brand::{logo_of, set_logo};
 pub use create::{NewOrganization, create};
 pub use departments::{
     DepartmentPatch, NewDepartment, add_department_member, archive_department, create_department,

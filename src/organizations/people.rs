@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 
-use bursar_domain::Timestamp;
 use bursar_domain::id::{InvitationId, UserId};
 use bursar_entity::{invitation, membership, user_identity};
 use sea_orm::sea_query::Expr;
@@ -13,7 +12,9 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect};
 
 use super::invitation_link::beginning;
 use super::{invitations, lock_organization, members};
+use crate::approvals::{self, Touched};
 use crate::audit::Change;
+use crate::clock::Clock;
 use crate::db::{Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
 use crate::global_id;
@@ -39,26 +40,32 @@ impl Person {
 pub struct Forgotten {
     /// What is to be recorded of it.
     pub changes: Vec<Change>,
+    /// What has become of requests that wait for decisions.
+    pub touched: Touched,
     /// How many invitations had the person's address.
     pub invitations: u64,
     /// How what the links of invitations are about begins that the person has sent: their mails name the person.
     pub links: HashSet<String>,
 }
 
-/// Ends a person's membership, takes back the open invitations by and to the person, and empties the address of all.
-/// Locks the organization.
+/// Ends a person's membership, takes back the open invitations by and to the person, and empties the address of all. What
+/// the person was asked to decide is looked at again. Locks the organization.
 ///
 /// # Errors
 /// [`Conflict::LastOwner`] at `userId` when nobody else is an owner.
-pub async fn forget(txn: &Txn, tenant: Tenant, now: Timestamp, person: &Person) -> Result<Forgotten> {
+pub async fn forget(txn: &Txn, tenant: Tenant, clock: &Clock, person: &Person) -> Result<Forgotten> {
+    let now = clock.now();
     lock_organization(txn, tenant).await?;
+    // First, so that no mail that is written now says any of it.
+    approvals::forget_reasons(txn, tenant, person.id, now).await?;
     let member = tenant.find::<membership::Entity>().filter(membership::Column::UserId.eq(person.id));
     let member = member.lock_exclusive().one(txn).await?;
     let by_them = || invitation::Column::InvitedBy.eq(person.id);
     let to_them = || invitation::Column::Email.eq(person.email.as_str());
-    let mut changes = Vec::new();
+    let (mut changes, mut touched) = (Vec::new(), Touched::default());
     if let Some(row) = member {
         changes.push(members::end(txn, tenant, now, &row).await.map_err(of_user)?.0);
+        touched = approvals::people_changed(txn, tenant, clock).await?;
     }
     let which = Condition::any().add(by_them()).add(to_them());
     changes.extend(invitations::revoke_open(txn, tenant, now, which).await?);
@@ -78,7 +85,7 @@ pub async fn forget(txn: &Txn, tenant: Tenant, now: Timestamp, person: &Person) 
         .exec(txn)
         .await?;
     forget_subjects(txn, tenant, person.id).await?;
-    Ok(Forgotten { changes, invitations: emptied.rows_affected, links })
+    Ok(Forgotten { changes, touched, invitations: emptied.rows_affected, links })
 }
 
 /// Empties what an identity provider calls the person. That they have come by it stays known by their id.

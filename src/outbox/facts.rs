@@ -10,10 +10,15 @@ use serde::de::Error as _;
 use serde_json::{Value, json};
 
 use super::Template;
+use super::approval_facts::{ApprovalDecidedFacts, ApprovalFacts, ToPayFacts};
 
 /// The facts of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Facts {
+    /// Of a request for approval.
+    Approval(Box<ApprovalFacts>),
+    /// Of what has become of one.
+    ApprovalDecided(Box<ApprovalDecidedFacts>),
     /// Of an invitation.
     Invitation(InvitationFacts),
     /// Of money that could not be booked.
@@ -26,6 +31,8 @@ pub enum Facts {
     Consent(ConsentFacts),
     /// Of a link to sign in with.
     SignIn(SignInFacts),
+    /// Of what is to be paid.
+    ToPay(Box<ToPayFacts>),
 }
 
 /// What an invitation says.
@@ -218,6 +225,15 @@ impl Facts {
     /// The facts that a template needs. An error when something is missing, too much or of another kind.
     pub fn read(template: Template, stored: &Value) -> Result<Facts, serde_json::Error> {
         match template {
+            Template::ApprovalWanted => {
+                ApprovalFacts::deserialize(stored).map(|facts| Facts::Approval(Box::new(facts)))
+            }
+            Template::ApprovalDecided => {
+                ApprovalDecidedFacts::deserialize(stored).map(|facts| Facts::ApprovalDecided(Box::new(facts)))
+            }
+            Template::PurchaseToPay => {
+                ToPayFacts::deserialize(stored).map(|facts| Facts::ToPay(Box::new(facts)))
+            }
             Template::Invitation => {
                 let stored = StoredInvitation::deserialize(stored)?;
                 let role = Role::parse(&stored.role);
@@ -266,14 +282,17 @@ impl Facts {
     /// Until when what the mail leads to is good.
     pub fn expires_at(&self) -> Timestamp {
         match self {
+            Facts::Approval(facts) => facts.expires_at,
             Facts::Invitation(facts) => facts.expires_at,
             // They lead nowhere: what they say is true however late they come.
-            Facts::Parked(_) | Facts::QuoteRequested(_) | Facts::QuoteAnswered(_) => {
-                Timestamp::from_micros(i64::MAX)
-            }
+            Facts::ApprovalDecided(_)
+            | Facts::Parked(_)
+            | Facts::QuoteRequested(_)
+            | Facts::QuoteAnswered(_) => Timestamp::from_micros(i64::MAX),
             // The page itself says when nothing can be agreed to any more.
             Facts::Consent(_) => Timestamp::from_micros(i64::MAX),
             Facts::SignIn(facts) => facts.expires_at,
+            Facts::ToPay(facts) => facts.expires_at,
         }
     }
 }

@@ -20,6 +20,8 @@ const NOTHING: &str = "{}";
 /// Whom deliveries may be for, or may name.
 #[derive(Clone, Debug)]
 pub struct Named {
+    /// The person's global id: by it some mails say whom they name.
+    pub id: String,
     /// The address.
     pub email: String,
     /// What stands for the address from then on.
@@ -31,14 +33,14 @@ pub struct Named {
 }
 
 impl Named {
-    /// Whether a delivery that is not for the person names the person: by its link, or, once it is done with and
-    /// nothing depends on it, by the name alone, which others may have as well.
+    /// Whether a delivery that is not for the person names the person: by its link, by the id, or, once it is done with
+    /// and nothing depends on it, by the name alone, which others may have as well.
     fn is_named_in(&self, row: &delivery::Model) -> bool {
         let about = row.link_about.as_deref().and_then(|about| about.rsplit_once(' '));
         let by_link = about.is_some_and(|(beginning, _)| self.links.contains(beginning));
         let done = row.state == DeliveryState::Delivered;
-        by_link
-            || done && serde_json::from_str::<Value>(&row.facts).is_ok_and(|facts| says(&facts, &self.name))
+        let said = |facts: Value| says(&facts, &self.id) || done && says(&facts, &self.name);
+        by_link || serde_json::from_str::<Value>(&row.facts).is_ok_and(said)
     }
 }
 

@@ -7,12 +7,18 @@
 //! whoever gets a mail twice sees that it is the same.
 
 mod append;
+mod approval_facts;
 mod facts;
 mod forget;
 mod replay;
 mod vendor;
 
 pub use append::{Link, Mail, UserOrAddress, append};
+#[cfg(test)]
+pub(crate) use approval_facts::tests as approval_examples;
+pub use approval_facts::{
+    ApprovalDecidedFacts, ApprovalFacts, Became, Because, Matter, PoolFacts, StageFacts, ToPayFacts,
+};
 pub use bursar_domain::delivery::MailTemplate as Template;
 pub use facts::{
     ConsentFacts, Facts, InvitationFacts, ParkedFacts, QuoteAnsweredFacts, QuoteRequestedFacts, SignInFacts,

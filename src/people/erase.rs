@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use bursar_domain::id::UserId;
+use bursar_domain::id::{ApprovalId, UserId};
 use bursar_entity::{membership, sign_in_link, user};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, Unchanged};
 use serde_json::json;
@@ -17,7 +17,7 @@ use crate::db::{self, Scope, Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
 use crate::organizations::{Forgotten, Person};
 use crate::outbox::{self, Named};
-use crate::{api_keys, organizations};
+use crate::{api_keys, approvals, organizations, purchases};
 
 /// What is left of everybody's name.
 pub const NAME: &str = "Erased person";
@@ -65,11 +65,16 @@ async fn in_organization(context: &Context, tenant: Tenant, actor: &Actor, row: 
         let (clock, actor, row) = (clock.clone(), actor.clone(), row.clone());
         Box::pin(async move {
             let person = Person { id: row.id, email: row.email.clone() };
-            let forgotten = organizations::forget(txn, tenant, clock.now(), &person).await?;
+            // Purchases are locked after the organization and before what people are asked about them.
+            organizations::lock_organization(txn, tenant).await?;
+            purchases::forget_notes(txn, tenant, row.id).await?;
+            let forgotten = organizations::forget(txn, tenant, &clock, &person).await?;
             record(txn, tenant, (&clock, &actor), &row, forgotten).await
         })
     });
-    context.db.write(tenant, work).await
+    let requests = context.db.write(tenant, work).await?;
+    approvals::announce(context, tenant, &requests);
+    Ok(())
 }
 
 /// Forgets who the person was, and what the vendor's own rows say of them. None: the person belongs to an organization,
@@ -117,16 +122,16 @@ async fn the_person(context: &Context, actor: &Actor, row: &user::Model) -> Resu
 }
 
 /// Forgets what an organization, or the vendor, knows of a person beside people and invitations, and records all of
-/// it.
+/// it. Answers the requests for approval that are to be announced.
 async fn record(
     txn: &Txn,
     tenant: Tenant,
     (clock, actor): (&Clock, &Actor),
     row: &user::Model,
     forgotten: Forgotten,
-) -> Result<()> {
+) -> Result<Vec<ApprovalId>> {
     let (now, id) = (clock.now(), row.id);
-    let Forgotten { mut changes, invitations, links } = forgotten;
+    let Forgotten { mut changes, touched, invitations, links } = forgotten;
     let revoked = api_keys::revoke_made_by(txn, tenant, now, id).await?;
     let named = named(row, links);
     let deliveries = outbox::forget(txn, tenant, &named).await?;
@@ -142,10 +147,16 @@ async fn record(
     for change in changes {
         audit::record(txn, tenant, clock, actor, change).await?;
     }
-    Ok(())
+    touched.record(txn, tenant, clock, actor).await
 }
 
 fn named(row: &user::Model, links: HashSet<String>) -> Named {
     let pseudonym = Person { id: row.id, email: row.email.clone() }.pseudonym();
-    Named { email: row.email.clone(), pseudonym, name: row.name.clone(), links }
+    Named {
+        id: crate::global_id::encode(row.id),
+        email: row.email.clone(),
+        pseudonym,
+        name: row.name.clone(),
+        links,
+    }
 }

@@ -12,9 +12,10 @@
 //! | keys that the person has made | revoked: nobody would answer for them |
 //! | deliveries to the person, and those that name the person | emptied; those that wait are given up |
 //! | values about the person in audit logs | emptied |
+//! | why the person wanted a purchase, decided about one as they did, or had somebody stand in; what others have said about what the person asked for | emptied; rounds, decisions and the log keep salted digests |
 //! | charges, requests, purchases and other rows that say who it was | as they were: they say an id |
 //!
-//! Words that people have typed in (reasons, notes, metadata) are the organization's own, and stay.
+//! Other words that people have typed in (reasons of corrections, notes of credit requests, metadata) are the organization's own, and stay.
 //!
 //! # Transactions
 //! One for each organization that knows the person, with its record in that organization's log; then one for the

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use bursar_domain::id::OrganizationId;
 use bursar_domain::organization::Role;
-use bursar_entity::{api_key, delivery, invitation, membership, personal_value};
+use bursar_entity::{
+    api_key, approval_delegation, approval_reason, delivery, invitation, membership, personal_value, purchase,
+};
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QuerySelect, Select};
 
 use crate::db::scope::find_across;
@@ -33,6 +35,22 @@ pub(super) async fn places(snapshot: &Txn, person: &Person) -> Result<Vec<Tenant
         .filter(personal_value::Column::UserId.eq(id))
         .filter(personal_value::Column::Value.is_not_null());
     found.extend(organizations(snapshot, values).await?);
+    let noted = find_across::<purchase::Entity>()
+        .filter(purchase::Column::RequestedBy.eq(id))
+        .filter(purchase::Column::Note.is_not_null());
+    found.extend(organizations(snapshot, noted).await?);
+    let (by_them, about_them) =
+        (approval_reason::Column::WrittenBy.eq(id), approval_reason::Column::About.eq(id));
+    let said = find_across::<approval_reason::Entity>()
+        .filter(Condition::any().add(by_them).add(about_them))
+        .filter(approval_reason::Column::Value.is_not_null());
+    found.extend(organizations(snapshot, said).await?);
+    let (for_them, by_them) =
+        (approval_delegation::Column::Delegator.eq(id), approval_delegation::Column::Delegate.eq(id));
+    let stood_in = find_across::<approval_delegation::Entity>()
+        .filter(Condition::any().add(for_them).add(by_them))
+        .filter(approval_delegation::Column::Reason.is_not_null());
+    found.extend(organizations(snapshot, stood_in).await?);
     // What names the person may be found there, and nothing else is touched.
     Ok(found.into_iter().map(Tenant::vouched).collect())
 }

@@ -6,6 +6,7 @@ use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::json;
 
 use super::lock;
+use crate::approvals;
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
 use crate::context::Context;
@@ -36,7 +37,7 @@ pub async fn add_administrator(
                 .filter(pool_administrator::Column::PoolId.eq(id))
                 .filter(pool_administrator::Column::UserId.eq(user_id));
             if named.one(txn).await?.is_some() {
-                return Ok(());
+                return Ok(Vec::new());
             }
             if actor.user_id() == Some(user_id) {
                 return Err(Error::Forbidden);
@@ -44,12 +45,16 @@ pub async fn add_administrator(
             let (organization_id, created_at) = (tenant.id(), clock.now());
             let row = pool_administrator::Model { organization_id, pool_id: id, user_id, created_at };
             pool_administrator::Entity::insert(row.into_active_model()).exec_without_returning(txn).await?;
+            let touched = approvals::people_changed(txn, tenant, &clock).await?;
             let facts = json!({ "member": global_id::encode(member) });
             audit::record(txn, tenant, &clock, &actor, Change::created("addPoolAdministrator", id, facts))
-                .await
+                .await?;
+            touched.record(txn, tenant, &clock, &actor).await
         })
     });
-    context.db.write(tenant, work).await
+    let requests = context.db.write(tenant, work).await?;
+    approvals::announce(context, tenant, &requests);
+    Ok(())
 }
 
 /// Dismisses an administrator of a pool.
@@ -69,10 +74,14 @@ pub async fn remove_administrator(
             if gone.rows_affected == 0 {
                 return Err(Error::not_found("administrator").at("memberId"));
             }
+            let touched = approvals::people_changed(txn, tenant, &clock).await?;
             let facts = json!({ "member": global_id::encode(member) });
             audit::record(txn, tenant, &clock, &actor, Change::removed("removePoolAdministrator", id, facts))
-                .await
+                .await?;
+            touched.record(txn, tenant, &clock, &actor).await
         })
     });
-    context.db.write(tenant, work).await
+    let requests = context.db.write(tenant, work).await?;
+    approvals::announce(context, tenant, &requests);
+    Ok(())
 }

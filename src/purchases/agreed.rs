@@ -4,8 +4,18 @@ use bursar_domain::pricing::UnitPrice;
 use bursar_domain::purchase::ParkedReason;
 use bursar_entity::{payment, purchase};
 
-use crate::global_id;
+use crate::db::{Tenant, Txn};
+use crate::error::Result;
 use crate::payments::ProviderPayment;
+use crate::{approvals, global_id};
+
+/// Our own word for why a checkout is closed: what is bought was changed.
+pub(super) const SUPERSEDED: &str = "purchase_changed";
+
+/// Whether a checkout is of what was to be bought before the purchase was changed.
+pub(super) fn is_superseded(payment: &payment::Model) -> bool {
+    payment.failure.as_deref() == Some(SUPERSEDED)
+}
 
 /// The purchase at what was paid for it. A checkout that was opened before the price fell is closed at the provider, but
 /// may be paid all the same.
@@ -50,4 +60,29 @@ pub(super) fn mismatch(
         }
         _ => None,
     }
+}
+
+/// Why money that has arrived is not what was agreed on: it was paid at a checkout that is older than a change of the
+/// purchase, or for more than people have agreed to. The purchase is locked.
+pub(super) async fn not_agreed(
+    txn: &Txn,
+    tenant: Tenant,
+    (purchase, payment): (&purchase::Model, &payment::Model),
+) -> Result<Option<(ParkedReason, String)>> {
+    if is_superseded(payment) {
+        let detail = "The purchase was changed after this checkout had been opened.".to_owned();
+        return Ok(Some((ParkedReason::PurchaseClosed, detail)));
+    }
+    // A price only ever falls while a purchase stays as it is.
+    if payment.amount < purchase.total {
+        let detail = format!("amount: {} was expected, {} came.", purchase.total, payment.amount);
+        return Ok(Some((ParkedReason::AmountMismatch, detail)));
+    }
+    let Some(agreed) = approvals::agreed_to(txn, tenant, purchase).await? else { return Ok(None) };
+    if payment.amount > agreed.total {
+        let detail = format!("amount: {} was agreed to, {} came.", agreed.total, payment.amount);
+        return Ok(Some((ParkedReason::AmountMismatch, detail)));
+    }
+    let other = (ParkedReason::PurchaseClosed, "The purchase is not what was agreed to.".to_owned());
+    Ok((!agreed.is_it).then_some(other))
 }

@@ -6,6 +6,8 @@
 //! whichever requests it comes with, and people and grants stay as they are. Then the request, then whatever
 //! the answer takes, the pool's head at its beginning. Whoever answers second finds what the first did.
 
+use std::sync::Arc;
+
 use bursar_domain::id::{CapId, CreditRequestId, EntryId, UserId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{AllocateCredits, Command, CommandId, Instruction, Refusal};
@@ -16,18 +18,19 @@ use bursar_entity::{credit_request, journal_entry, membership, purchase, spendin
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::json;
 
-use super::request::{Wanted, request_in};
+use super::request::{Requested, Wanted, request_in};
+use crate::approvals::Tried;
 use crate::audit;
 use crate::auth::{Actor, Authorized, Standing};
 use crate::catalog::Buying;
-use crate::changes::Change;
+use crate::changes::{Change, Subject};
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Error, Result};
 use crate::idempotency::Idempotency;
 use crate::ledger::{self, Ledger, ReceiptRow, Submission};
 use crate::organizations::lock_organization;
 use crate::pools::{self, NewRaise, RaiseFields};
-use crate::{global_id, text};
+use crate::{approvals, global_id, text};
 
 /// The fields of the input that a raise is named by.
 const RAISE: RaiseFields = RaiseFields {
@@ -95,6 +98,8 @@ pub struct Given {
     pub raise: Option<spending_cap_raise::Model>,
     /// The purchase that was requested.
     pub purchase: Option<purchase::Model>,
+    /// The same with all that people are asked about it, when it was only tried.
+    pub tried: Option<Arc<Tried>>,
 }
 
 /// An answer that has been checked as far as that goes without looking anything up.
@@ -133,7 +138,14 @@ pub async fn resolve_credit_request(
     let (tenant, books) = (checked.tenant, ledger.clone());
     let work = db::work(move |txn| {
         let (checked, books) = (checked.clone(), books.clone());
-        Box::pin(async move { resolve_in(txn, &books, checked).await })
+        Box::pin(async move {
+            let (mut resolved, committed) = resolve_in(txn, &books, checked).await?;
+            let purchase = resolved.given.purchase.as_ref().map(|purchase| purchase.id);
+            if let Some(purchase) = purchase.filter(|_| dry_run) {
+                resolved.given.tried = approvals::tried(txn, tenant, purchase).await?;
+            }
+            Ok((resolved, committed))
+        })
     });
     let context = ledger.context();
     if dry_run {
@@ -141,6 +153,10 @@ pub async fn resolve_credit_request(
     }
     let (resolved, committed) = context.db.write(tenant, work).await?;
     context.changes.announce(&committed);
+    if resolved.given.purchase.is_some() {
+        // Whoever has to agree to it has mail.
+        context.changes.announce_mail();
+    }
     Ok(resolved)
 }
 
@@ -265,13 +281,20 @@ async fn give(
                 field: "answer.purchase.package",
                 currency: None,
                 note: checked.note.clone(),
+                purchase_order: None,
                 credit_request: Some(request.id),
+                by_itself: false,
                 idempotency: checked.idempotency,
             };
-            let purchase = request_in(txn, (tenant, actor), clock, wanted).await?.purchase;
+            let Requested { purchase, request: asked, .. } =
+                request_in(txn, (tenant, actor), clock, wanted).await?;
+            // Whoever may decide about it sees that it waits.
+            let of = |subject| Change { organization: tenant.id(), subject };
+            let changes = [Some(Subject::Purchase(purchase.id)), asked.map(Subject::Approval)];
+            let changes = changes.into_iter().flatten().map(of).collect();
             let (state, purchase_id) = (CreditRequestState::PurchaseRequested, Some(purchase.id));
             let answer = credit_request::Model { state, purchase_id, ..request };
-            Ok((Given { purchase: Some(purchase), ..Given::default() }, answer, Vec::new()))
+            Ok((Given { purchase: Some(purchase), ..Given::default() }, answer, changes))
         }
     }
 }

@@ -14,6 +14,7 @@ use bursar_entity::{journal_entry, payment, purchase};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::json;
 
+use super::agreed::is_superseded;
 use super::closing::close_checkouts;
 use super::documents::{issue_invoice_receipt, issue_receipt};
 use super::top_up::{Ended, ended_in};
@@ -27,7 +28,7 @@ use crate::error::Result;
 use crate::idempotency::Idempotency;
 use crate::ledger::{Ledger, Submission, transfers_after};
 use crate::pools::PAID_PRIORITY;
-use crate::{audit, global_id};
+use crate::{approvals, audit, global_id};
 
 /// The most characters that are kept of a provider's word for a failure.
 const MOST_OF_REASON: usize = 255;
@@ -85,6 +86,11 @@ pub(super) async fn book_payment(
     let closed = close_checkouts(txn, tenant, clock, purchase.id, moved.effect).await?;
     let after = purchase::Model { state, completed_at: Some(now), ..purchase.clone() };
     write_purchase(txn, &after).await?;
+    // What was bought on invoice has used the approval when its credits came in.
+    let used = match after.invoiced {
+        true => None,
+        false => approvals::mark_used(txn, tenant, after.id, now).await?,
+    };
     // Its row is locked before a pool's head.
     ended_in(txn, tenant, clock, after.id, Ended::Paid).await?;
     let mut changes = issue_as_asked(txn, selling, tenant, (&after, paid.id, moved.effect), actor).await?;
@@ -99,6 +105,9 @@ pub(super) async fn book_payment(
     let mut is = json!({ "state": state.as_str(), "paidPayment": global_id::encode(paid.id) });
     if !closed.is_empty() {
         is["closedPayments"] = json!(closed);
+    }
+    if let Some(round) = used {
+        is["approvalRound"] = round.into();
     }
     let change = audit::Change::updated("payPurchase", after.id, was, is);
     audit::record(txn, tenant, clock, actor, change).await?;
@@ -144,11 +153,14 @@ pub(super) async fn book_failure(
     let clock = &selling.context().clock;
     let reason: String = reason.chars().filter(|c| !c.is_control()).take(MOST_OF_REASON).collect();
     let (id, failed) = (payment.id, PaymentState::Failed);
-    write_payment(txn, &payment::Model { state: failed, failure: Some(reason.clone()), ..payment }).await?;
+    // Should its money come all the same, it is known by our own word that it is for something else.
+    let superseded = is_superseded(&payment);
+    let failure = if superseded { payment.failure.clone() } else { Some(reason.clone()) };
+    write_payment(txn, &payment::Model { state: failed, failure, ..payment }).await?;
     let event = PurchaseEvent::PaymentFailed;
     let state = match apply(purchase.state, purchase.invoiced, event) {
-        Ok(transition) if !is_paid_otherwise(txn, tenant, purchase.id).await? => transition.to,
-        // It has come to its end otherwise, or somebody is paying it in another way.
+        Ok(transition) if !superseded && !is_paid_otherwise(txn, tenant, purchase.id).await? => transition.to,
+        // It has come to its end otherwise, or begun again, or somebody is paying it in another way.
         Ok(_) | Err(_) => purchase.state,
     };
     let was = json!({ "state": purchase.state.as_str() });

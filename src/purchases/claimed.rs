@@ -9,6 +9,7 @@ use bursar_entity::{parked_payment, payment, purchase};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::json;
 
+use super::agreed::is_superseded;
 use super::awaited::await_in;
 use super::book::is_paid_otherwise;
 use super::checkout::lock_checkout;
@@ -101,7 +102,8 @@ pub(super) struct Freed {
 
 /// Lets the payment go that waited for the decision about parked money, which is locked, unless it waits for other money
 /// too. Its purchase can be paid by another checkout then, and expires when its time is over; when it is the one that the
-/// money `pays`, that is booked next. The transaction is the vendor's, and turns to whose the payment is, and back.
+/// money `pays`, that is booked next. Whatever the money pays gets the provider's name of it. The transaction is the vendor's,
+/// and turns to whose the payment is, and back.
 pub(super) async fn let_go_in(
     txn: &Txn,
     clock: &Clock,
@@ -113,6 +115,10 @@ pub(super) async fn let_go_in(
     txn.turn_to(tenant).await?;
     lock_both(txn, tenant, id, pays).await?;
     let (purchase, payment) = lock_checkout(txn, tenant, id).await?;
+    let payment = match pays {
+        Some(_) => give_name_up(txn, row, payment).await?,
+        None => payment,
+    };
     // With the purchase locked: of two that decide at the same time, the second one sees what the first has decided.
     txn.turn_to(vendor).await?;
     if payment.state != PaymentState::Parked || waits_for_more(txn, row).await? {
@@ -122,6 +128,22 @@ pub(super) async fn let_go_in(
     let freed = free_in(txn, clock, tenant, (purchase, payment), pays).await?;
     txn.turn_to(vendor).await?;
     Ok(Some(freed))
+}
+
+/// Takes the provider's name of parked money from the payment that it was charged for in vain: it becomes the name of the
+/// payment that the money makes, and no two payments have one name. The purchase is locked.
+async fn give_name_up(
+    txn: &Txn,
+    row: &parked_payment::Model,
+    payment: payment::Model,
+) -> Result<payment::Model> {
+    let is_named = payment.provider_payment.as_deref() == Some(row.provider_reference.as_str());
+    if !is_named || payment.state == PaymentState::Paid {
+        return Ok(payment);
+    }
+    let nameless = payment::Model { provider_payment: None, ..payment };
+    write_payment(txn, &nameless).await?;
+    Ok(nameless)
 }
 
 /// Locks the purchase of a payment and the one that is paid, when both are of the same organization, in one order.
@@ -165,7 +187,10 @@ async fn free_in(
     let (id, name) = (purchase.id, global_id::encode(payment.id));
     let was = json!({ "state": purchase.state.as_str(), "payment": payment.state.as_str() });
     let cancelled = PaymentState::Cancelled;
-    let failure = Some(NOT_AS_AGREED.to_owned());
+    let failure = match is_superseded(&payment) {
+        true => payment.failure.clone(),
+        false => Some(NOT_AS_AGREED.to_owned()),
+    };
     write_payment(txn, &payment::Model { state: cancelled, failure, ..payment }).await?;
     let is_paid_next = pays.is_some_and(|(_, paid)| paid == id);
     let state = match apply(purchase.state, purchase.invoiced, PurchaseEvent::CheckoutCancelled) {

@@ -178,7 +178,10 @@ async fn reopened(
 ) -> Result<Option<String>> {
     let asked = ask_for(selling, tenant, purchase, payment).await?;
     match open_at(provider, &asked).await {
-        Ok(opened) => Ok(keep_session(selling, tenant, payment.id, opened).await?.provider_session),
+        Ok(opened) => {
+            let (_, payment) = keep_session(selling, tenant, payment.id, opened).await?;
+            Ok(payment.provider_session)
+        }
         Err(error @ ProviderError::Unreachable(_)) => Err(unavailable(&error, payment)),
         Err(error) => {
             tracing::warn!(%error, payment = %asked.payment, "a checkout that is closed is not to be found at the provider");

@@ -1,12 +1,13 @@
 //! Who agrees that a way of paying is charged: the person who was asked, shown by the code that the mail to them has and the
 //! page's address does not carry.
 
-use bursar_entity::{membership, organization, payment_method, pool};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, Unchanged};
+use bursar_entity::{auto_top_up, membership, organization, payment_method, pool};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set, Unchanged};
 use serde_json::{Value, json};
 
 use super::Selling;
-use super::payment_methods::{ConsentLink, about};
+use super::payment_methods::{ConsentLink, LockedMethods, about, lock_methods};
+use super::top_up_settings::write_top_up;
 use crate::audit::{self, Change};
 use crate::auth::Actor;
 use crate::clock::Clock;
@@ -56,7 +57,11 @@ pub(super) async fn ask(
     Ok(())
 }
 
-/// Takes the code that the page was given. A wrong one is counted and recorded, whatever becomes of the rest.
+/// What is said once it has been wrong too often.
+const SPENT: &str = "A wrong code was given too often. Set the automatic top-up again.";
+
+/// Takes the code that the page was given. A wrong one is counted and recorded, whatever becomes of the rest; none at all is
+/// no guess. After the last one the top-up says why nobody can agree.
 ///
 /// # Errors
 /// [`Error::Invalid`] at `code`; [`Conflict::State`] when it was wrong too often; what the database answers.
@@ -67,16 +72,18 @@ pub(super) async fn show_code(
     code: &str,
     origin: Option<String>,
 ) -> Result<()> {
+    let wrong = || Error::invalid("code", "is not the code of the mail about this agreement");
+    if code.trim().is_empty() {
+        return Err(wrong());
+    }
     let clock = selling.context().clock.clone();
     let is_good = selling.keys.is_link_code(&about(&link.organization, &link.method), code.trim());
     let work = db::work(move |txn| {
         let (clock, actor) = (clock.clone(), Actor::system(origin.clone()));
         Box::pin(async move {
-            let row = tenant.find::<payment_method::Entity>().filter(payment_method::Column::Id.eq(id));
-            let method = row.lock_exclusive().one(txn).await?.ok_or(Error::not_found("agreement"))?;
+            let LockedMethods { top_up, method, .. } = lock_methods(txn, tenant, id).await?;
             if method.wrong_codes >= WRONG_CODES {
-                let reason = "A wrong code was given too often. Set the automatic top-up again.";
-                return Err(Error::conflict(Conflict::State, None, reason));
+                return Err(Error::conflict(Conflict::State, None, SPENT));
             }
             if is_good {
                 return Ok(());
@@ -89,6 +96,10 @@ pub(super) async fn show_code(
                 ..Default::default()
             };
             payment_method::Entity::update(counted).exec_without_returning(txn).await?;
+            if wrong_codes >= WRONG_CODES && top_up.payment_method_id == Some(id) {
+                let last_error = Some(SPENT.to_owned());
+                write_top_up(txn, &auto_top_up::Model { last_error, ..top_up }).await?;
+            }
             let change = Change::created("refuseTopUpConsent", id, json!({ "wrongCodes": wrong_codes }));
             audit::record(txn, tenant, &clock, &actor, change).await
         })
@@ -96,6 +107,6 @@ pub(super) async fn show_code(
     selling.context().db.write(tenant, work).await?;
     match is_good {
         true => Ok(()),
-        false => Err(Error::invalid("code", "is not the code of the mail about this agreement")),
+        false => Err(wrong()),
     }
 }

@@ -32,6 +32,7 @@ pub(super) async fn dispute_told(
         amount: dispute.amount,
         currency: dispute.currency.clone(),
         ours: None,
+        frees_key: false,
     };
     hear(selling, (tenant, payment), told, Actor::system(origin)).await
 }

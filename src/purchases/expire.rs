@@ -1,7 +1,8 @@
 //! Purchases whose price is no longer valid: nobody has paid them in time, and they come to their end.
 
 use bursar_domain::Timestamp;
-use bursar_domain::id::PurchaseId;
+use bursar_domain::approval::RequestState;
+use bursar_domain::id::{ApprovalId, PurchaseId};
 use bursar_domain::purchase::{PurchaseEvent, apply};
 use bursar_entity::purchase;
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
@@ -12,10 +13,11 @@ use super::top_up::{Ended, ended_in};
 use super::{Selling, give_quote_back, has_parked, is_under_way, write_purchase};
 use crate::audit::{self, Change};
 use crate::auth::Actor;
-use crate::catalog;
 use crate::clock::Clock;
 use crate::db::{self, Tenant, Txn};
 use crate::error::Result;
+use crate::organizations::lock_organization;
+use crate::{approvals, catalog};
 
 /// In how many seconds a purchase is looked at again whose payment is under way or parked.
 const AGAIN_SECONDS: i64 = 3_600;
@@ -26,8 +28,8 @@ enum Looked {
     Nothing,
     /// Nothing is to be done before then.
     Again(Timestamp),
-    /// It has expired; these checkouts of it were open.
-    Expired(Vec<String>),
+    /// It has expired; these checkouts of it were open, and this request was made about it.
+    Expired(Vec<String>, Option<ApprovalId>),
 }
 
 /// Lets a purchase expire when its time has come. Answers when it has to be looked at again.
@@ -44,7 +46,8 @@ pub async fn expire(selling: &Selling, tenant: Tenant, id: PurchaseId) -> Result
     match context.db.write(tenant, work).await? {
         Looked::Nothing => Ok(None),
         Looked::Again(at) => Ok(Some(at)),
-        Looked::Expired(closed) => {
+        Looked::Expired(closed, request) => {
+            approvals::announce(context, tenant, request.as_slice());
             context.changes.announce_purchase(tenant.id(), id);
             close_sessions(selling, tenant, &closed).await;
             Ok(None)
@@ -54,7 +57,11 @@ pub async fn expire(selling: &Selling, tenant: Tenant, id: PurchaseId) -> Result
 
 async fn look(txn: &Txn, tenant: Tenant, clock: &Clock, id: PurchaseId) -> Result<Looked> {
     let find = || tenant.find::<purchase::Entity>().filter(purchase::Column::Id.eq(id));
-    // Its quote is locked before it. Which one that is never changes.
+    if find().one(txn).await?.is_none() {
+        return Ok(Looked::Nothing);
+    }
+    lock_organization(txn, tenant).await?;
+    // Its quote is locked before it. With the organization locked that stays the same.
     let Some(row) = find().one(txn).await? else { return Ok(Looked::Nothing) };
     catalog::lock_quote(txn, tenant, row.quote_id).await?;
     let Some(before) = find().lock_exclusive().one(txn).await? else { return Ok(Looked::Nothing) };
@@ -71,6 +78,8 @@ async fn look(txn: &Txn, tenant: Tenant, clock: &Clock, id: PurchaseId) -> Resul
         return Ok(Looked::Again(now.plus_seconds(AGAIN_SECONDS)));
     }
     let state = expired.to;
+    let ended = approvals::withdraw(txn, tenant, clock, id, RequestState::Expired).await?;
+    let request = approvals::find_of_purchase(txn, tenant, id).await?.map(|row| row.id);
     let closed = close_checkouts(txn, tenant, clock, id, expired.effect).await?;
     let after = purchase::Model { state, ..before.clone() };
     write_purchase(txn, &after).await?;
@@ -79,6 +88,8 @@ async fn look(txn: &Txn, tenant: Tenant, clock: &Clock, id: PurchaseId) -> Resul
     let mut is = json!({ "state": state.as_str(), "closedPayments": closed });
     give_quote_back(txn, tenant, &after, &mut is).await?;
     let change = Change::updated("expirePurchase", id, was, is);
-    audit::record(txn, tenant, clock, &Actor::system(None), change).await?;
-    Ok(Looked::Expired(closed))
+    for change in ended.into_iter().chain([change]) {
+        audit::record(txn, tenant, clock, &Actor::system(None), change).await?;
+    }
+    Ok(Looked::Expired(closed, request))
 }

@@ -6,7 +6,7 @@ use bursar_domain::id::{InvoiceId, PaymentId, PurchaseId};
 use bursar_domain::invoice::{CreditRefusal, InvoiceState, admit, state};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::organization::PaymentTerms;
-use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, apply};
+use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, PurchaseState, apply};
 use bursar_domain::{Currency, Money, Timestamp};
 use bursar_entity::{invoice, payment, purchase};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, Set, Unchanged};
@@ -15,10 +15,12 @@ use serde_json::json;
 use super::book::issue_as_asked;
 use super::closing::{close_checkouts, close_sessions};
 use super::documents::issue_invoice;
-use super::start::{repriced, told_price};
+use super::reprice::{repriced, told_price};
+use super::start::MUTATION;
 use super::timed::{INVOICE_DUE, be_due};
+use super::update::{Reopened, Resubmitted, reopen};
 use super::waiting::is_for_later;
-use super::{Selling, lock, nothing_under_way, refused, write_payment, write_purchase};
+use super::{Selling, lock, lock_with_quote, nothing_under_way, refused, write_payment, write_purchase};
 use crate::audit;
 use crate::auth::{Actor, Authorized};
 use crate::billing;
@@ -28,7 +30,7 @@ use crate::db::{self, Fault, Tenant, Txn, fault};
 use crate::error::{Conflict, Error, Result};
 use crate::idempotency::Idempotency;
 use crate::organizations::lock_organization;
-use crate::{global_id, text};
+use crate::{approvals, global_id, text};
 
 /// The field of the input that asks for an invoice.
 const FIELD: &str = "invoice";
@@ -49,10 +51,14 @@ pub struct StartInvoice {
 pub struct Invoiced {
     /// The purchase.
     pub purchase: purchase::Model,
-    /// The payment that the invoice asks for.
-    pub payment: payment::Model,
-    /// The invoice.
-    pub invoice: invoice::Model,
+    /// The payment and the invoice that asks for it; none when those who have agreed are asked anew.
+    pub issued: Option<(payment::Model, invoice::Model)>,
+    /// Whether the price was no longer valid that people had agreed to. Who has to agree at the price of today is asked; the
+    /// purchase is approved when that is nobody, and nothing is owed before somebody has seen the price.
+    pub reopened: bool,
+    /// Whether the price was no longer valid that the vendor had quoted, and there is none of today, so that the vendor is asked
+    /// for another one.
+    pub requoted: bool,
     /// Whether it had been issued before, under the same key.
     pub replayed: bool,
 }
@@ -67,16 +73,26 @@ pub async fn start_invoice(
     purchase: &Authorized<purchase::Model>,
     request: StartInvoice,
 ) -> Result<Invoiced> {
+    let (tenant, actor) = (purchase.tenant(), purchase.actor());
+    // The key is that of a checkout: one that has started one starts no invoice.
+    start_invoice_as(selling, (tenant, actor), purchase.id, (MUTATION, request)).await
+}
+
+/// The same for whoever may issue one without having been asked: Bursar itself, when people have agreed.
+pub(super) async fn start_invoice_as(
+    selling: &Selling,
+    (tenant, actor): (Tenant, &Actor),
+    id: PurchaseId,
+    (mutation, request): (&'static str, StartInvoice),
+) -> Result<Invoiced> {
     let order = text::name("invoice.purchaseOrder", &request.purchase_order)?;
     let mut form = Canonical::of("invoice");
-    form.id(purchase.id).text(&order);
-    // The key is that of a checkout: one that has started one starts no invoice.
-    let idempotency = Idempotency::new("startCheckout", &request.key, &form);
-    let tenant = purchase.tenant();
-    let (shop, purchase) = (selling.clone(), purchase.clone());
+    form.id(id).text(&order);
+    let idempotency = Idempotency::new(mutation, &request.key, &form);
+    let (shop, actor) = (selling.clone(), actor.clone());
     let work = db::work(move |txn| {
-        let (selling, purchase, order) = (shop.clone(), purchase.clone(), order.clone());
-        Box::pin(async move { start(txn, &selling, &purchase, (&order, idempotency)).await })
+        let (selling, actor, order) = (shop.clone(), actor.clone(), order.clone());
+        Box::pin(async move { start(txn, &selling, (tenant, &actor), id, (&order, idempotency)).await })
     });
     let context = selling.context();
     if request.dry_run {
@@ -90,6 +106,10 @@ pub async fn start_invoice(
         outcome => outcome,
     }?;
     context.changes.announce(&committed);
+    if invoiced.reopened || invoiced.requoted {
+        // Whoever has to agree anew has mail, or the vendor.
+        context.changes.announce_mail();
+    }
     // Else it could still be paid there, for what the invoice asks for.
     close_sessions(selling, tenant, &closed).await;
     Ok(invoiced)
@@ -98,23 +118,31 @@ pub async fn start_invoice(
 async fn start(
     txn: &Txn,
     selling: &Selling,
-    purchase: &Authorized<purchase::Model>,
+    (tenant, actor): (Tenant, &Actor),
+    id: PurchaseId,
     (order, idempotency): (&str, Idempotency),
 ) -> Result<(Invoiced, Vec<Change>, Vec<String>)> {
-    let (tenant, actor, clock) = (purchase.tenant(), purchase.actor(), &selling.context().clock);
+    let clock = &selling.context().clock;
     let organization = lock_organization(txn, tenant).await?;
-    let before = lock(txn, tenant, purchase.id).await?;
+    let before = lock_with_quote(txn, tenant, id).await?;
     if let Some(known) = replay(txn, tenant, &before, idempotency).await? {
         return Ok((known, Vec::new(), Vec::new()));
     }
     if organization.payment_terms == PaymentTerms::Prepaid {
         return Err(refused_credit(CreditRefusal::Prepaid, before.currency));
     }
+    let now = clock.now();
+    let is_waiting = !before.state.is_final() && !before.invoiced && before.valid_until <= now;
+    if (before.state == PurchaseState::Expired || is_waiting)
+        && let Some(again) = reopen(txn, (tenant, actor), selling, (&organization, &before)).await?
+    {
+        return Ok(reopened(tenant, again));
+    }
     let invoiced = apply(before.state, before.invoiced, PurchaseEvent::Invoiced);
     let invoiced = invoiced.map_err(|refusal| refused(refusal, "purchaseId"))?;
     let state = invoiced.to;
+    approvals::require_agreed(txn, tenant, &before).await?;
     nothing_under_way(txn, tenant, &before).await?;
-    let now = clock.now();
     if before.valid_until <= now {
         let reason = "The price is no longer valid; request the purchase again.";
         return Err(Error::conflict(Conflict::QuoteExpired, "purchaseId", reason));
@@ -147,13 +175,21 @@ async fn start(
     payment::Entity::insert(payment.clone().into_active_model()).exec_without_returning(txn).await?;
     let after = purchase::Model { state, invoiced: true, ..priced };
     write_purchase(txn, &after).await?;
+    let used = approvals::mark_used(txn, tenant, after.id, now).await?;
     let issued = issue_as_asked(txn, selling, tenant, (&after, payment.id, invoiced.effect), actor);
     let mut committed = issued.await?;
     let due_at = billing::due_at(txn, tenant, &organization, now).await?;
     let invoice = write_up(txn, selling, tenant, (&after, payment.id), (order, now, due_at)).await?;
+    if used.is_some()
+        && let Some(request) = approvals::find_of_purchase(txn, tenant, after.id).await?
+    {
+        let total = Money { minor: invoice.total, currency: invoice.currency };
+        let told = approvals::Told::Invoiced { total, due_at: invoice.due_at };
+        approvals::tell(txn, tenant, clock, &request, told).await?;
+    }
     be_due(txn, tenant, INVOICE_DUE, invoice.id, billing::overdue_from(&invoice)).await?;
     let was = json!({ "state": before.state.as_str() });
-    let is = json!({
+    let mut is = json!({
         "state": state.as_str(),
         "invoice": global_id::encode(invoice.id),
         "openedPayment": global_id::encode(payment.id),
@@ -161,11 +197,32 @@ async fn start(
         "totalMinor": invoice.total,
         "currency": invoice.currency.code(),
     });
+    if let Some(round) = used {
+        is["approvalRound"] = round.into();
+    }
     let (was, is) = told_price(&before, &after, (was, is));
     let change = audit::Change::updated("startCheckout", before.id, was, is);
     audit::record(txn, tenant, clock, actor, change).await?;
     committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(after.id) });
-    Ok((Invoiced { purchase: after, payment, invoice, replayed: false }, committed, closed))
+    let issued = Some((payment, invoice));
+    let invoiced = Invoiced { purchase: after, issued, reopened: false, requoted: false, replayed: false };
+    Ok((invoiced, committed, closed))
+}
+
+/// What has become of a purchase whose price was no longer valid.
+fn reopened(tenant: Tenant, again: Reopened) -> (Invoiced, Vec<Change>, Vec<String>) {
+    let Resubmitted { purchase, request, closed } = match again {
+        Reopened::Again(again) => again,
+        Reopened::Requoted(purchase) => {
+            let invoiced =
+                Invoiced { purchase, issued: None, reopened: false, requoted: true, replayed: false };
+            return (invoiced, Vec::new(), Vec::new());
+        }
+    };
+    let of = |subject| Change { organization: tenant.id(), subject };
+    let mut committed = vec![of(Subject::Purchase(purchase.id))];
+    committed.extend(request.map(|id| of(Subject::Approval(id))));
+    (Invoiced { purchase, issued: None, reopened: true, requoted: false, replayed: false }, committed, closed)
 }
 
 /// What a key stands for that was used before.
@@ -185,7 +242,9 @@ async fn replay(
     let invoice = tenant.find::<invoice::Entity>().filter(invoice::Column::PaymentId.eq(payment.id));
     let invoice = invoice.one(txn).await?;
     let invoice = invoice.ok_or_else(|| Error::internal("a payment without its invoice"))?;
-    Ok(Some(Invoiced { purchase: purchase.clone(), payment, invoice, replayed: true }))
+    let issued = Some((payment, invoice));
+    let purchase = purchase.clone();
+    Ok(Some(Invoiced { purchase, issued, reopened: false, requoted: false, replayed: true }))
 }
 
 /// Writes the invoice and its document.
@@ -258,9 +317,10 @@ pub(super) async fn write_invoice(txn: &Txn, row: &invoice::Model) -> Result<()>
     Ok(())
 }
 
-/// So much of the invoice of a purchase need not be paid. When nothing is left to be paid, its payment ends: with the money
+/// So much of the invoice of a purchase is credited. When nothing is left to be paid, its payment ends: with the money
 /// that came before it is paid, without any it is cancelled. When that money is all that the purchase costs now, the
-/// purchase is paid as well. The purchase is locked, and what else is written of it has been written before.
+/// purchase is paid as well. What is credited after that changes the invoice alone. The purchase is locked, and what else is
+/// written of it has been written before.
 pub(super) async fn invoice_credited_in(
     txn: &Txn,
     tenant: Tenant,
@@ -276,6 +336,9 @@ pub(super) async fn invoice_credited_in(
     write_invoice(txn, &after).await?;
     let payment = tenant.find::<payment::Entity>().filter(payment::Column::Id.eq(after.payment_id));
     let payment = payment.one(txn).await?.ok_or_else(|| Error::internal("an invoice without its payment"))?;
+    if payment.state == PaymentState::Paid {
+        return Ok(());
+    }
     match state {
         InvoiceState::Open | InvoiceState::PartlyPaid | InvoiceState::Overdue => Ok(()),
         InvoiceState::Credited if after.paid == 0 => {

@@ -1,13 +1,13 @@
 //! What was paid of invoices, as the vendor's staff records it.
 
-use bursar_domain::id::InvoicePaymentId;
+use bursar_domain::id::{InvoiceId, InvoicePaymentId};
 use bursar_domain::invoice::{InvoiceState, state};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::purchase::{PurchaseEvent, PurchaseState, apply};
 use bursar_domain::{Money, Timestamp};
 use bursar_entity::{document, invoice, invoice_payment, organization, payment, purchase};
 use rust_decimal::Decimal;
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
 use serde_json::json;
 
 use super::book::{Came, book_payment};
@@ -18,7 +18,7 @@ use crate::audit;
 use crate::auth::Authorized;
 use crate::billing::{Instalment, outstanding, overdue_from};
 use crate::changes::{Change, Subject};
-use crate::db::{self, Fault, Txn, fault};
+use crate::db::{self, Fault, Tenant, Txn, fault};
 use crate::error::{Error, Result};
 use crate::idempotency::Idempotency;
 use crate::{periods, text};
@@ -43,6 +43,8 @@ pub struct InvoicePaid {
 pub struct Recorded {
     /// The invoice.
     pub invoice: invoice::Model,
+    /// What was paid of it by then, this payment last.
+    pub payments: Vec<invoice_payment::Model>,
     /// The purchase.
     pub purchase: purchase::Model,
     /// Whether it had been recorded before, under the same key.
@@ -102,7 +104,8 @@ async fn record(
         if known.request_hash != idempotency.request {
             return Err(Error::IdempotencyConflict);
         }
-        return Ok((as_recorded(&known, before, purchase), Vec::new()));
+        let payments = payments_of_invoice(txn, tenant, before.id).await?;
+        return Ok((as_recorded(&known, before, payments, purchase), Vec::new()));
     }
     let now = clock.now();
     let received_at = paid.received_at.unwrap_or(now);
@@ -123,6 +126,7 @@ async fn record(
         }
         _ => purchase.state,
     };
+    let mut payments = payments_of_invoice(txn, tenant, before.id).await?;
     let row = invoice_payment::Model {
         organization_id: tenant.id(),
         id: clock.new_id::<InvoicePaymentId>(),
@@ -139,7 +143,8 @@ async fn record(
         credited_after: Some(after.credited),
         purchase_state_after: Some(purchase_state),
     };
-    invoice_payment::Entity::insert(row.into_active_model()).exec_without_returning(txn).await?;
+    invoice_payment::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
+    payments.push(row);
     write_invoice(txn, &after).await?;
     let missing = || Error::internal("an invoice without its payment or document");
     let document = tenant.find::<document::Entity>().filter(document::Column::Id.eq(after.document_id));
@@ -170,23 +175,37 @@ async fn record(
     let change = audit::Change::updated("recordInvoicePayment", after.id, facts(&before), facts(&after));
     audit::record(txn, tenant, clock, actor, change).await?;
     committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(bought.id) });
-    Ok((Recorded { invoice: after, purchase: bought, replayed: false }, committed))
+    Ok((Recorded { invoice: after, payments, purchase: bought, replayed: false }, committed))
+}
+
+/// What was paid of an invoice, oldest first.
+pub async fn payments_of_invoice(
+    txn: &Txn,
+    tenant: Tenant,
+    invoice: InvoiceId,
+) -> Result<Vec<invoice_payment::Model>> {
+    let rows =
+        tenant.find::<invoice_payment::Entity>().filter(invoice_payment::Column::InvoiceId.eq(invoice));
+    Ok(rows.order_by_asc(invoice_payment::Column::Id).all(txn).await?)
 }
 
 /// What was answered when a payment was recorded. Of one from before that was kept: what is there now.
 fn as_recorded(
     known: &invoice_payment::Model,
     invoice: invoice::Model,
+    payments: Vec<invoice_payment::Model>,
     purchase: purchase::Model,
 ) -> Recorded {
     let of_invoice = (known.state_after, known.paid_after, known.credited_after);
     let ((Some(state), Some(paid), Some(credited)), Some(bought)) = (of_invoice, known.purchase_state_after)
     else {
-        return Recorded { invoice, purchase, replayed: true };
+        return Recorded { invoice, payments, purchase, replayed: true };
     };
     let completed_at = purchase.completed_at.filter(|_| bought == PurchaseState::Completed);
     Recorded {
         invoice: invoice::Model { state, paid, credited, ..invoice },
+        // Each comes to a higher sum than the one before it.
+        payments: payments.into_iter().filter(|row| row.paid_after.is_none_or(|sum| sum <= paid)).collect(),
         // What an invoice does not ask for any more is all that can have been returned while it asks for something.
         purchase: purchase::Model { state: bought, completed_at, returned: credited, ..purchase },
         replayed: true,

@@ -9,8 +9,10 @@
 //! call goes the same way again. What providers tell comes in by `settle`, the one place where a payment becomes
 //! credits.
 
+mod after_approval;
 mod agreed;
 mod answer;
+mod approval;
 mod awaited;
 mod book;
 mod cancel;
@@ -23,13 +25,16 @@ mod disputes;
 mod documents;
 mod expire;
 mod foreign;
+mod forget;
 mod invoice;
 mod invoice_payment;
 mod parked;
+mod pay_approved;
 mod payment_methods;
 mod reconcile;
 mod refund;
 mod refund_order;
+mod reprice;
 mod request;
 mod resolve_parked;
 mod resume;
@@ -41,17 +46,22 @@ mod timed;
 mod top_up;
 mod top_up_settings;
 mod unfreeze;
+mod update;
 mod waiting;
 
+pub use after_approval::after_approval;
 pub use answer::{Answer, Given, Resolution, Resolved, resolve_credit_request};
+pub use approval::{approval_due, decide, rehearse_decision};
 pub use book::settled_debt;
 pub use cancel::cancel;
 pub use checkout::{Checkout, CheckoutLink, cancel_checkout, find_checkout, is_package, title};
 pub use closing::close_checkout;
 pub use debts::bring_debt_home;
 pub use expire::expire;
+pub use forget::forget_notes;
 pub use invoice::{Invoiced, StartInvoice, invoice_due, start_invoice};
-pub use invoice_payment::{InvoicePaid, Recorded, record_invoice_payment};
+pub use invoice_payment::{InvoicePaid, Recorded, payments_of_invoice, record_invoice_payment};
+pub use pay_approved::{ToPay, pay_approved};
 pub use payment_methods::{Agreed, Consent, ConsentLink, SandboxMethod, agree, find_consent, withdraw};
 pub use reconcile::{Compared, Difference, Reconciled, Told, reconcile};
 pub use refund::{RefundRequest, Reversed, refund_purchase};
@@ -64,9 +74,10 @@ pub use sandbox::{Settled, pay_sandbox};
 pub use settle::{Outcome, settle};
 pub use start::{StartCheckout, Started, start_checkout};
 pub use timed::{CLOSE_CHECKOUT, INVOICE_DUE, PURCHASE_DUE, REFUND_DUE, REVERSAL_DUE, TOP_UP};
-pub use top_up::{Ended, spent_by_top_up, top_up};
+pub use top_up::{Ended, has_fallen, spent_by_top_up, top_up};
 pub use top_up_settings::{AutoTopUp, TopUpSet, find_top_up, set_auto_top_up};
 pub use unfreeze::unfreeze;
+pub use update::{PurchaseUpdate, update};
 
 // Reversals, as the rest of the room knows them.
 use reversals::{book_waiting, dispute_told, refund_told};
@@ -139,6 +150,15 @@ async fn lock(txn: &Txn, tenant: Tenant, id: PurchaseId) -> Result<purchase::Mod
     select.lock_exclusive().one(txn).await?.ok_or(Error::not_found("purchase").at("purchaseId"))
 }
 
+/// Locks a purchase and, before it, the quote that it is bought by. The organization is locked: which quote that is does
+/// not change.
+async fn lock_with_quote(txn: &Txn, tenant: Tenant, id: PurchaseId) -> Result<purchase::Model> {
+    let row = tenant.find::<purchase::Entity>().filter(purchase::Column::Id.eq(id)).one(txn).await?;
+    let row = row.ok_or(Error::not_found("purchase").at("purchaseId"))?;
+    catalog::lock_quote(txn, tenant, row.quote_id).await?;
+    lock(txn, tenant, id).await
+}
+
 /// A refusal of the state machine as an error of the field that named the purchase.
 fn refused(refusal: PurchaseRefusal, field: impl Into<Option<&'static str>>) -> Error {
     Error::conflict(Conflict::Purchase(refusal), field, refusal.to_string())
@@ -150,8 +170,16 @@ async fn write_purchase(txn: &Txn, row: &purchase::Model) -> Result<()> {
         organization_id: Unchanged(row.organization_id),
         id: Unchanged(row.id),
         state: Set(row.state),
+        approval_basis: Set(row.approval_basis),
         package_version_id: Set(row.package_version_id),
+        credits: Set(row.credits),
         total: Set(row.total),
+        currency: Set(row.currency),
+        lifetime_days: Set(row.lifetime_days),
+        valid_until: Set(row.valid_until),
+        note: Set(row.note.clone()),
+        quote_id: Set(row.quote_id),
+        purchase_order: Set(row.purchase_order.clone()),
         unit_price: Set(row.unit_price),
         price_basis: Set(row.price_basis),
         completed_at: Set(row.completed_at),

@@ -100,11 +100,15 @@ pub struct Consent {
 }
 
 impl Consent {
+    /// Whether a wrong code was given too often.
+    pub fn is_spent(&self) -> bool {
+        self.method.wrong_codes >= WRONG_CODES
+    }
+
     /// Whether it can be agreed to.
     pub fn is_open(&self) -> bool {
-        let asked = self.method.consented_at.is_none()
-            && self.method.removed_at.is_none()
-            && self.method.wrong_codes < WRONG_CODES;
+        let asked =
+            self.method.consented_at.is_none() && self.method.removed_at.is_none() && !self.is_spent();
         asked && self.top_up.payment_method_id == Some(self.method.id) && self.current_provider
     }
 }
@@ -161,14 +165,18 @@ pub(super) async fn find_method(
 
 /// A way of paying that is to be written, with what has to be locked for that, in this order: the row of the top-up, then
 /// the ways of paying of its pool by their ids. Those that nobody may use any more are left out, but for the one itself.
-struct LockedMethods {
-    top_up: auto_top_up::Model,
-    method: payment_method::Model,
+pub(super) struct LockedMethods {
+    pub(super) top_up: auto_top_up::Model,
+    pub(super) method: payment_method::Model,
     /// The others of the pool that may still be used.
     others: Vec<payment_method::Model>,
 }
 
-async fn lock_methods(txn: &Txn, tenant: Tenant, id: PaymentMethodId) -> Result<LockedMethods> {
+/// Locks them.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is no such way of paying; what the database answers.
+pub(super) async fn lock_methods(txn: &Txn, tenant: Tenant, id: PaymentMethodId) -> Result<LockedMethods> {
     let missing = || Error::not_found("agreement");
     // Of which pool it is never changes; everything else is read with the locks.
     let pool = find_method(txn, tenant, id).await?.ok_or_else(missing)?.pool_id;

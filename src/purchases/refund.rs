@@ -14,7 +14,7 @@ use bursar_domain::{Credits, Money};
 use bursar_entity::{journal_entry, lot, payment, purchase, reversal, transfer};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
-use super::refund_order::{ASK_AGAIN_SECONDS, is_to_be_asked, order};
+use super::refund_order::{ASK_AGAIN_SECONDS, giver, is_to_be_asked, order};
 use super::reversals::{
     Desk, LOOK_AGAIN_SECONDS, Places, Told, carry_on, hear, is_to_be_undone, is_void, keep_organization,
     key_of, lock_places, lots_of, of_purchase, post, share_of,
@@ -55,6 +55,7 @@ pub(super) fn told(refund: &ProviderRefund) -> Told {
         amount: refund.amount,
         currency: refund.currency.clone(),
         ours: refund.ours.clone(),
+        frees_key: false,
     }
 }
 
@@ -176,11 +177,12 @@ struct Begun {
 }
 
 /// Gives a payment back, or a part of it. What was bought on invoice and is not paid is credited instead. When the
-/// provider takes its time, the reversal is pending when this answers.
+/// provider takes its time, or cannot be reached, the reversal is pending when this answers: it is asked again by timed work
+/// and by whoever repeats the call. What the provider refuses uses up no key: the failed reversal stays without one.
 ///
 /// # Errors
-/// [`Error::Invalid`] at `reason` and `amount`; [`Conflict::State`] when nothing has been paid, or the provider refuses;
-/// [`Error::Unavailable`] when it cannot be reached: the same key goes on.
+/// [`Error::Invalid`] at `reason` and `amount`; [`Conflict::State`] when nothing has been paid, or the provider refuses or
+/// is not set up any more.
 pub async fn refund_purchase(
     selling: &Selling,
     purchase: &Authorized<purchase::Model>,
@@ -221,7 +223,11 @@ pub async fn refund_purchase(
     if !is_to_be_asked(&reversal) {
         return Ok(answered);
     }
-    let refusal = order(selling, (tenant, &payment), (&reversal, replayed), actor).await?;
+    let refusal = match order(selling, (tenant, &payment), (&reversal, replayed), (actor, true)).await {
+        // It is written, so the money goes back all the same.
+        Err(Error::Unavailable(_)) => None,
+        refusal => refusal?,
+    };
     if let Some(code) = refusal {
         let reason = format!("The payment provider refused: {code}");
         return Err(Error::conflict(Conflict::State, "purchaseId", reason));
@@ -282,6 +288,10 @@ async fn begin(
             "amount",
             format!("must be more than 0, and at most the {left} that are left"),
         ));
+    }
+    if payment.provider != PaymentProvider::Invoice {
+        // What is written is carried out: it must not wait for somebody who is not there.
+        giver(selling, payment.provider)?;
     }
     let reversal_id = desk.ledger.context().clock.new_id::<ReversalId>();
     let reversal = reversal::Model {

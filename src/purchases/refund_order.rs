@@ -41,7 +41,7 @@ pub async fn refund_due(selling: &Selling, tenant: Tenant, id: ReversalId) -> Re
     let payment = tenant.find::<payment::Entity>().filter(of).one(&snapshot).await?;
     drop(snapshot);
     let payment = payment.ok_or_else(|| Error::internal("a reversal of no payment"))?;
-    let refused = order(selling, (tenant, &payment), (&row, true), Actor::system(None)).await?;
+    let refused = order(selling, (tenant, &payment), (&row, true), (Actor::system(None), false)).await?;
     if let Some(code) = refused {
         tracing::warn!(%code, reversal = %global_id::encode(id), "a refund was refused");
     }
@@ -49,12 +49,12 @@ pub async fn refund_due(selling: &Selling, tenant: Tenant, id: ReversalId) -> Re
 }
 
 /// Asks the provider for a refund and writes what it answers. Answers what it refused with, if it did. `again`: it may have
-/// been asked before.
+/// been asked before. `says_so`: whoever has asked for the refund is told of a refusal, so that it uses up no key.
 pub(super) async fn order(
     selling: &Selling,
     (tenant, payment): (Tenant, &payment::Model),
     (reversal, again): (&reversal::Model, bool),
-    actor: Actor,
+    (actor, says_so): (Actor, bool),
 ) -> Result<Option<String>> {
     let (refund, refusal) = match ask(selling, payment, reversal, again).await? {
         Ok(refund) => (told(&refund), None),
@@ -68,12 +68,28 @@ pub(super) async fn order(
                 amount: reversal.amount,
                 currency: reversal.currency.code().to_owned(),
                 ours: Some(ours),
+                frees_key: says_so,
             };
             (failed, Some(code))
         }
     };
     hear(selling, (tenant, payment.id), refund, actor).await?;
     Ok(refusal)
+}
+
+/// Who gives money back that a provider has taken.
+///
+/// # Errors
+/// [`Conflict::State`] when that is not set up any more.
+pub(super) fn giver(selling: &Selling, kind: PaymentProvider) -> Result<&dyn Provider> {
+    match kind {
+        // It moves no money, whoever takes that of others.
+        PaymentProvider::Sandbox => Ok(&Sandbox),
+        kind => selling.payments.of(kind).ok_or_else(|| {
+            let reason = "The payment was taken by a provider that is not set up any more.";
+            Error::conflict(Conflict::State, "purchaseId", reason)
+        }),
+    }
 }
 
 /// Asks the provider for a refund. Inside: what it refused with. `again`: it may have been asked before. Providers forget
@@ -84,14 +100,7 @@ async fn ask(
     reversal: &reversal::Model,
     again: bool,
 ) -> Result<std::result::Result<ProviderRefund, String>> {
-    let provider: &dyn Provider = match payment.provider {
-        // It moves no money, whoever takes that of others.
-        PaymentProvider::Sandbox => &Sandbox,
-        kind => selling.payments.of(kind).ok_or_else(|| {
-            let reason = "The payment was taken by a provider that is not set up any more.";
-            Error::conflict(Conflict::State, "purchaseId", reason)
-        })?,
-    };
+    let provider = giver(selling, payment.provider)?;
     let named = payment.provider_payment.clone();
     let order = RefundOrder {
         reversal: global_id::encode(reversal.id),

@@ -97,23 +97,28 @@ pub async fn resolve_parked(
         let decision = (resolution, note, idempotency);
         Box::pin(async move { resolve_in(txn, &own, &actor, (id, claimed), decision).await })
     });
-    if dry_run {
-        return Ok(context.db.rehearse(Tenant::vendor(), work).await?.0);
-    }
-    let outcome = match context.db.write(Tenant::vendor(), work.clone()).await {
+    let outcome = match dry_run {
+        true => context.db.rehearse(Tenant::vendor(), work.clone()).await,
+        false => context.db.write(Tenant::vendor(), work.clone()).await,
+    };
+    let outcome = match outcome {
         // The same key at the same time, for other money: what it stands for can be seen now.
-        Err(error) if is_not_unique(&error) && !is_bound(&error) => {
-            context.db.write(Tenant::vendor(), work).await
-        }
+        Err(error) if is_not_unique(&error) && !is_bound(&error) => match dry_run {
+            true => context.db.rehearse(Tenant::vendor(), work).await,
+            false => context.db.write(Tenant::vendor(), work).await,
+        },
         outcome => outcome,
     };
     let (resolved, changes, closed) = match outcome {
         Err(error) if is_bound(&error) => {
-            let reason = "The money has paid a purchase since it was parked.";
+            let reason = "Another payment has the provider's name of this money already.";
             return Err(Error::conflict(Conflict::State, "parkedPaymentId", reason));
         }
         outcome => outcome?,
     };
+    if dry_run {
+        return Ok(resolved);
+    }
     context.changes.announce(&changes);
     if let ParkedResolution::Apply { tenant, .. } = resolution {
         close_sessions(selling, tenant, &closed).await;

@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use bursar_domain::id::{EntryId, PaymentId, PoolId, PurchaseId, ReversalId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{Command, CommandId, Instruction};
-use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseEvent, apply};
+use bursar_domain::purchase::{PaymentProvider, PurchaseEvent, apply};
 use bursar_domain::reversal::{ReversalKind, ReversalState, revoked_credits};
 use bursar_domain::{Credits, Timestamp};
 use bursar_entity::{organization, payment, purchase, reversal};
@@ -295,7 +295,7 @@ async fn return_money(
     let purchase = purchase::Model { state: moved.to, returned, ..purchase };
     write_purchase(txn, &purchase).await?;
     let clock = &desk.ledger.context().clock;
-    if payment.provider == PaymentProvider::Invoice && payment.state != PaymentState::Paid {
+    if payment.provider == PaymentProvider::Invoice {
         invoice_credited_in(txn, tenant, clock, purchase.id, more).await?;
     }
     let credits = share_of(&purchase, &rows, row.id, more);
@@ -317,6 +317,8 @@ pub(super) async fn write_reversal(txn: &Txn, row: &reversal::Model) -> Result<(
         taken_credits: Set(row.taken_credits),
         taken_value: Set(row.taken_value),
         for_nothing: Set(row.for_nothing),
+        idempotency_key: Set(row.idempotency_key),
+        request_hash: Set(row.request_hash),
         ..Default::default()
     };
     reversal::Entity::update(row).exec_without_returning(txn).await?;

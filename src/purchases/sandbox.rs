@@ -4,6 +4,7 @@ use bursar_domain::purchase::{PaymentProvider, PaymentState, PurchaseState};
 use bursar_entity::{organization, payment, purchase};
 
 use super::Selling;
+use super::agreed::not_agreed;
 use super::book::{Booked, Came, book_payment};
 use super::checkout::{Checkout, CheckoutLink, lock_checkout, read};
 use super::closing::close_sessions;
@@ -41,6 +42,10 @@ pub async fn pay_sandbox(selling: &Selling, link: &CheckoutLink, origin: Option<
             let organization = tenant.find::<organization::Entity>().one(txn).await?;
             let organization = organization.ok_or(Error::not_found("checkout"))?;
             payable(&own, &organization, &purchase, &payment)?;
+            if not_agreed(txn, tenant, (&purchase, &payment)).await?.is_some() {
+                let reason = "What is bought is not what was agreed to.";
+                return Err(Error::conflict(Conflict::State, None, reason));
+            }
             let name = global_id::encode(payment.id);
             let booked =
                 book_payment(txn, &own, tenant, (purchase, payment), Came::Taken(&name), &actor).await?;

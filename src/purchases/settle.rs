@@ -12,7 +12,7 @@ use bursar_domain::purchase::{
 use bursar_entity::{payment, purchase};
 use sea_orm::{ColumnTrait, QueryFilter};
 
-use super::agreed::{at_what_was_paid, mismatch};
+use super::agreed::{at_what_was_paid, mismatch, not_agreed};
 use super::awaited::await_in;
 pub(super) use super::book::{Came, book_failure, book_payment};
 use super::checkout::{give_up_in, lock_checkout};
@@ -307,6 +307,9 @@ async fn paid_in(
             return Ok(Next::Park(ParkedReason::PurchaseClosed, detail));
         }
         Ok(_) => {}
+    }
+    if let Some((reason, detail)) = not_agreed(txn, tenant, (&purchase, &payment)).await? {
+        return Ok(Next::Park(reason, detail));
     }
     let name = told.reference().to_owned();
     let purchase = at_what_was_paid(purchase, payment.amount);

@@ -1,9 +1,8 @@
 //! Starting a checkout: the payment is a row first, then the provider opens the page for it, then its answer is
 //! written. Whoever repeats the call with the same key goes the same way again, and gets the same page.
 
-use bursar_domain::id::PaymentId;
+use bursar_domain::id::{ApprovalId, PaymentId, PurchaseId};
 use bursar_domain::ledger::chain::Canonical;
-use bursar_domain::pricing::PriceBasis;
 use bursar_domain::purchase::{
     PaymentProvider, PaymentState, PurchaseEvent, PurchaseRefusal, PurchaseState, apply,
 };
@@ -11,18 +10,23 @@ use bursar_entity::{organization, payment, purchase};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::{Value, json};
 
-use super::checkout::{is_package, lock_checkout, order, page, title};
+use super::checkout::{lock_checkout, order, page, title};
 use super::closing::{be_closed, close_checkouts, close_session, close_sessions};
+use super::reprice::{repriced, told_price};
 use super::settle::book_failure;
-use super::{Selling, lock, nothing_parked, nothing_pending, refused, write_payment, write_purchase};
+use super::update::{Reopened, Resubmitted, reopen};
+use super::{
+    Selling, lock_with_quote, nothing_parked, nothing_pending, refused, write_payment, write_purchase,
+};
+use crate::approvals;
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Authorized};
-use crate::catalog::{self, Buying, Package};
-use crate::clock::Clock;
+use crate::catalog::{self, Package};
 use crate::db::{self, Fault, Tenant, Txn, fault};
 use crate::error::{Conflict, Error, Result};
 use crate::global_id;
 use crate::idempotency::Idempotency;
+use crate::organizations::lock_organization;
 use crate::payments::{OpenedCheckout, Order, Provider, ProviderError, REUSED};
 
 /// What is needed to start a checkout.
@@ -39,48 +43,96 @@ pub struct StartCheckout {
 pub struct Started {
     /// The purchase.
     pub purchase: purchase::Model,
-    /// The attempt at paying it.
-    pub payment: payment::Model,
-    /// Where it can be paid; none in a rehearsal, and when the provider never opened it.
+    /// The attempt at paying it; none when those who have agreed are asked anew.
+    pub payment: Option<payment::Model>,
+    /// Where it can be paid; none in a rehearsal, and when the provider never opened it, or it is not open any more.
     pub url: Option<String>,
+    /// Whether the price was no longer valid that people had agreed to, so that they are asked anew at the price of today.
+    pub reopened: bool,
+    /// Whether the price was no longer valid that the vendor had quoted, and there is none of today, so that the vendor is asked
+    /// for another one.
+    pub requoted: bool,
     /// Whether it had been started before, under the same key.
     pub replayed: bool,
 }
 
 /// What the first transaction has left.
-#[derive(Clone)]
-struct Begun {
-    purchase: purchase::Model,
-    payment: payment::Model,
-    /// The payments that were closed for it.
-    closed: Vec<String>,
-    replayed: bool,
+enum Begun {
+    /// A payment.
+    Payment {
+        purchase: purchase::Model,
+        payment: Box<payment::Model>,
+        /// The payments that were closed for it.
+        closed: Vec<String>,
+        /// The request for approval that it has made needless.
+        needless: Option<ApprovalId>,
+        replayed: bool,
+    },
+    /// Another round of approval.
+    Reopened(Resubmitted),
+    /// Another request for a price.
+    Requoted(purchase::Model),
 }
+
+impl Started {
+    fn reopened(purchase: purchase::Model) -> Started {
+        Started { purchase, payment: None, url: None, reopened: true, requoted: false, replayed: false }
+    }
+
+    fn requoted(purchase: purchase::Model) -> Started {
+        Started { purchase, payment: None, url: None, reopened: false, requoted: true, replayed: false }
+    }
+
+    fn of(
+        purchase: purchase::Model,
+        payment: payment::Model,
+        url: Option<String>,
+        replayed: bool,
+    ) -> Started {
+        Started { purchase, payment: Some(payment), url, reopened: false, requoted: false, replayed }
+    }
+}
+
+/// The name by which keys of clients are told from others.
+pub(super) const MUTATION: &str = "startCheckout";
 
 /// Starts a checkout of a purchase. An earlier one that is still open is closed: there is one at a time.
 ///
 /// # Errors
 /// [`Conflict::Purchase`] when it cannot be paid; [`Conflict::State`] when the provider refuses; [`Conflict::QuoteExpired`];
-/// [`Error::IdempotencyConflict`]; [`Error::Unavailable`] when the provider cannot be reached: the same key goes on
+/// [`Error::IdempotencyConflict`]; [`Error::UnderWay`] when the provider cannot be reached: the same key goes on
 /// then; what the database answers.
 pub async fn start_checkout(
     selling: &Selling,
     purchase: &Authorized<purchase::Model>,
     request: StartCheckout,
 ) -> Result<Started> {
-    let mut form = Canonical::of("checkout");
-    form.id(purchase.id);
-    let idempotency = Idempotency::new("startCheckout", &request.key, &form);
+    let (tenant, actor) = (purchase.tenant(), purchase.actor());
+    start_checkout_as(selling, (tenant, actor), purchase.id, (MUTATION, request)).await
+}
+
+/// The same for whoever may start one without having been asked: Bursar itself, when people have agreed.
+pub(super) async fn start_checkout_as(
+    selling: &Selling,
+    (tenant, actor): (Tenant, &Actor),
+    id: PurchaseId,
+    (mutation, request): (&'static str, StartCheckout),
+) -> Result<Started> {
+    let idempotency = idempotency(mutation, &request.key, id);
     let context = selling.context();
-    let (tenant, actor) = (purchase.tenant(), purchase.actor().clone());
-    let (purchase, own) = (purchase.clone(), selling.clone());
+    let (own, author) = (selling.clone(), actor.clone());
     let work = db::work(move |txn| {
-        let (purchase, own) = (purchase.clone(), own.clone());
-        Box::pin(async move { begin(txn, &own, &purchase, idempotency).await })
+        let (own, actor) = (own.clone(), author.clone());
+        Box::pin(async move { begin(txn, &own, (tenant, &actor), id, idempotency).await })
     });
     if request.dry_run {
-        let Begun { purchase, payment, replayed, .. } = context.db.rehearse(tenant, work).await?;
-        return Ok(Started { purchase, payment, url: None, replayed });
+        return Ok(match context.db.rehearse(tenant, work).await? {
+            Begun::Payment { purchase, payment, replayed, .. } => {
+                Started::of(purchase, *payment, None, replayed)
+            }
+            Begun::Reopened(again) => Started::reopened(again.purchase),
+            Begun::Requoted(purchase) => Started::requoted(purchase),
+        });
     }
     let begun = match context.db.write(tenant, work.clone()).await {
         // The same key at the same time, on another purchase: what it stands for can be seen now.
@@ -89,38 +141,64 @@ pub async fn start_checkout(
         }
         outcome => outcome,
     }?;
-    context.changes.announce_purchase(tenant.id(), begun.purchase.id);
-    close_sessions(selling, tenant, &begun.closed).await;
-    open_page(selling, (tenant, &actor), begun).await
+    context.changes.announce_purchase(tenant.id(), id);
+    match begun {
+        Begun::Payment { purchase, payment, closed, needless, replayed } => {
+            approvals::announce(context, tenant, needless.as_slice());
+            close_sessions(selling, tenant, &closed).await;
+            open_page(selling, (tenant, actor), (purchase, *payment), replayed).await
+        }
+        Begun::Reopened(again) => {
+            approvals::announce(context, tenant, again.request.as_slice());
+            close_sessions(selling, tenant, &again.closed).await;
+            Ok(Started::reopened(again.purchase))
+        }
+        Begun::Requoted(purchase) => {
+            // The vendor has mail.
+            context.changes.announce_mail();
+            Ok(Started::requoted(purchase))
+        }
+    }
+}
+
+/// The key of a checkout of a purchase, and what it stands for.
+pub(super) fn idempotency(mutation: &str, key: &str, id: PurchaseId) -> Idempotency {
+    let mut form = Canonical::of("checkout");
+    form.id(id);
+    Idempotency::new(mutation, key, &form)
 }
 
 /// Has the provider open the page, unless it has, and keeps what it answers.
-async fn open_page(selling: &Selling, (tenant, actor): (Tenant, &Actor), begun: Begun) -> Result<Started> {
-    let Begun { purchase, payment, replayed, .. } = begun;
+async fn open_page(
+    selling: &Selling,
+    (tenant, actor): (Tenant, &Actor),
+    (purchase, payment): (purchase::Model, payment::Model),
+    replayed: bool,
+) -> Result<Started> {
     if payment.provider == PaymentProvider::Sandbox {
         // Our own page: it needs no opening, and its address, which is its proof, is kept nowhere.
         let url = Some(page(selling, &payment));
-        return Ok(Started { purchase, payment, url, replayed });
+        return Ok(Started::of(purchase, payment, url, replayed));
     }
     let provider = selling.payments.of(payment.provider);
     let (None, PaymentState::Open, Some(provider)) = (&payment.provider_url, payment.state, provider) else {
-        let url = payment.provider_url.clone();
-        return Ok(Started { purchase, payment, url, replayed });
+        let url = open_address(&payment);
+        return Ok(Started::of(purchase, payment, url, replayed));
     };
     let asked = ask_for(selling, tenant, &purchase, &payment).await?;
     match open_at(provider, &asked).await {
         Ok(opened) => {
-            let payment = keep_session(selling, tenant, payment.id, opened).await?;
+            let (purchase, payment) = keep_session(selling, tenant, payment.id, opened).await?;
             if matches!(payment.state, PaymentState::Cancelled | PaymentState::Failed) {
                 // It was closed meanwhile, and now its name is known.
                 close_sessions(selling, tenant, std::slice::from_ref(&asked.payment)).await;
             }
-            let url = payment.provider_url.clone();
-            Ok(Started { purchase, payment, url, replayed })
+            let url = open_address(&payment);
+            Ok(Started::of(purchase, payment, url, replayed))
         }
         Err(ProviderError::Unreachable(reason)) => {
             tracing::warn!(%reason, payment = %asked.payment, "a checkout could not be opened");
-            Err(Error::Unavailable("The payment provider cannot be reached."))
+            Err(Error::UnderWay("The payment provider cannot be reached."))
         }
         Err(error) => {
             tracing::error!(%error, payment = %asked.payment, "a checkout was refused");
@@ -134,6 +212,11 @@ async fn open_page(selling: &Selling, (tenant, actor): (Tenant, &Actor), begun: 
             Err(Error::conflict(Conflict::State, "purchaseId", reason))
         }
     }
+}
+
+/// Where a payment can be paid at its provider's. The page of one that is not open any more leads nowhere.
+fn open_address(payment: &payment::Model) -> Option<String> {
+    payment.provider_url.clone().filter(|_| payment.state == PaymentState::Open)
 }
 
 /// What the provider is asked for.
@@ -170,18 +253,18 @@ async fn package_of(txn: &Txn, purchase: &purchase::Model) -> Result<Package> {
 
 /// Writes what the provider has opened, unless something else that it has opened for the payment was written before: then
 /// that is to be paid, and this is closed. What was closed meanwhile is to be closed by whoever calls; for one that has
-/// failed meanwhile, timed work does so, too.
+/// failed meanwhile, timed work does so, too. Answers purchase and payment as they are by then.
 pub(super) async fn keep_session(
     selling: &Selling,
     tenant: Tenant,
     id: PaymentId,
     opened: OpenedCheckout,
-) -> Result<payment::Model> {
+) -> Result<(purchase::Model, payment::Model)> {
     let (session, clock) = (opened.session.clone(), selling.context().clock.clone());
     let work = db::work(move |txn| {
         let (opened, clock) = (opened.clone(), clock.clone());
         Box::pin(async move {
-            let (_, payment) = lock_checkout(txn, tenant, id).await?;
+            let (purchase, payment) = lock_checkout(txn, tenant, id).await?;
             let is_it = payment.provider_session.is_none() || payment.provider_session == opened.session;
             let url = Some(opened.url).filter(|_| is_it);
             let kept = payment::Model {
@@ -193,14 +276,14 @@ pub(super) async fn keep_session(
             if kept.state == PaymentState::Failed {
                 be_closed(txn, tenant, &clock, &kept).await?;
             }
-            Ok(kept)
+            Ok((purchase, kept))
         })
     });
-    let payment = selling.context().db.write(tenant, work).await?;
+    let (purchase, payment) = selling.context().db.write(tenant, work).await?;
     if let Some(session) = session.filter(|session| payment.provider_session.as_ref() != Some(session)) {
         close_session(selling, &payment, &session).await;
     }
-    Ok(payment)
+    Ok((purchase, payment))
 }
 
 /// Books that the provider will not take the payment.
@@ -226,17 +309,20 @@ async fn fail(selling: &Selling, (tenant, actor): (Tenant, &Actor), id: PaymentI
 async fn begin(
     txn: &Txn,
     selling: &Selling,
-    purchase: &Authorized<purchase::Model>,
+    (tenant, actor): (Tenant, &Actor),
+    id: PurchaseId,
     idempotency: Idempotency,
 ) -> Result<Begun> {
-    let (tenant, clock) = (purchase.tenant(), &selling.context().clock);
-    let before = lock(txn, tenant, purchase.id).await?;
+    let clock = &selling.context().clock;
+    let organization = lock_organization(txn, tenant).await?;
+    let before = lock_with_quote(txn, tenant, id).await?;
     let known = payment::Column::IdempotencyKey.eq(idempotency.key);
     if let Some(payment) = tenant.find::<payment::Entity>().filter(known).one(txn).await? {
         if payment.request_hash != idempotency.request {
             return Err(Error::IdempotencyConflict);
         }
-        return Ok(Begun { purchase: before, payment, closed: Vec::new(), replayed: true });
+        let (payment, closed) = (Box::new(payment), Vec::new());
+        return Ok(Begun::Payment { purchase: before, payment, closed, needless: None, replayed: true });
     }
     let now = clock.now();
     let started = apply(before.state, before.invoiced, PurchaseEvent::CheckoutStarted);
@@ -245,18 +331,32 @@ async fn begin(
         nothing_parked(txn, tenant, &before).await?;
     }
     let is_waiting = !before.state.is_final() && !before.invoiced;
+    let (mut before, mut started, mut replaced, mut needless) = (before, started, Vec::new(), None);
     if before.state == PurchaseState::Expired || is_waiting && before.valid_until <= now {
-        let reason = "The price is no longer valid; request the purchase again.";
-        return Err(Error::conflict(Conflict::QuoteExpired, "purchaseId", reason));
+        let again = reopen(txn, (tenant, actor), selling, (&organization, &before)).await?;
+        match again {
+            Some(Reopened::Again(again)) if again.asks() => return Ok(Begun::Reopened(again)),
+            // Nobody has to agree to it any more: whoever pays sees what it costs today.
+            Some(Reopened::Again(again)) => {
+                started =
+                    apply(again.purchase.state, again.purchase.invoiced, PurchaseEvent::CheckoutStarted);
+                (before, replaced, needless) = (again.purchase, again.closed, again.request);
+            }
+            Some(Reopened::Requoted(purchase)) => return Ok(Begun::Requoted(purchase)),
+            None => {
+                let reason = "The price is no longer valid; request the purchase again.";
+                return Err(Error::conflict(Conflict::QuoteExpired, "purchaseId", reason));
+            }
+        }
     }
     let started = started.map_err(|refusal| refused(refusal, "purchaseId"))?;
+    approvals::require_agreed(txn, tenant, &before).await?;
     nothing_pending(txn, tenant, &before).await?;
-    let organization = tenant.find::<organization::Entity>().one(txn).await?;
-    let organization = organization.ok_or(Error::not_found("organization"))?;
     let priced = repriced(txn, (tenant, &organization), clock, &before).await?;
     let after = purchase::Model { state: started.to, ..priced };
     let package = package_of(txn, &after).await?;
-    let closed = close_checkouts(txn, tenant, clock, before.id, started.effect).await?;
+    let mut closed = close_checkouts(txn, tenant, clock, before.id, started.effect).await?;
+    closed.extend(replaced);
     let payment = payment::Model {
         organization_id: tenant.id(),
         id: clock.new_id::<PaymentId>(),
@@ -280,50 +380,8 @@ async fn begin(
     write_purchase(txn, &after).await?;
     let (was, is) = told(&before, &after, (&payment, &closed));
     let change = Change::updated("startCheckout", before.id, was, is);
-    audit::record(txn, tenant, clock, purchase.actor(), change).await?;
-    Ok(Begun { purchase: after, payment, closed, replayed: false })
-}
-
-/// The purchase at the price of this moment, when that is lower than the one that is pinned; else as it is. Nothing else
-/// of it may change by that: the same credits, for as long. What the vendor has quoted costs what was quoted.
-pub(super) async fn repriced(
-    txn: &Txn,
-    (tenant, organization): (Tenant, &organization::Model),
-    clock: &Clock,
-    purchase: &purchase::Model,
-) -> Result<purchase::Model> {
-    if purchase.price_basis == PriceBasis::Quote {
-        return Ok(purchase.clone());
-    }
-    let package = catalog::package_of_version(txn, purchase.package_version_id).await?;
-    let package = package.filter(|package| is_package(purchase, package));
-    // A package stays that package, with its terms.
-    let buying =
-        package.map_or(Buying::Credits(purchase.credits), |package| Buying::Package(package.row.code));
-    let currency = Some(purchase.currency);
-    let offer =
-        catalog::offer(txn, tenant, organization, purchase.pool_id, &buying, currency, clock.now()).await;
-    let offer = match offer {
-        Ok(offer) => offer,
-        // There is no price any more: the pinned one holds.
-        Err(Error::Conflict { .. } | Error::Invalid { .. } | Error::NotFound { .. }) => {
-            return Ok(purchase.clone());
-        }
-        Err(error) => return Err(error),
-    };
-    let alike = offer.credits == purchase.credits
-        && offer.currency == purchase.currency
-        && offer.lifetime_days == purchase.lifetime_days;
-    if !alike || offer.total >= purchase.total {
-        return Ok(purchase.clone());
-    }
-    Ok(purchase::Model {
-        package_version_id: offer.package.version.id,
-        total: offer.total,
-        unit_price: offer.unit_price,
-        price_basis: offer.basis,
-        ..purchase.clone()
-    })
+    audit::record(txn, tenant, clock, actor, change).await?;
+    Ok(Begun::Payment { purchase: after, payment: Box::new(payment), closed, needless, replayed: false })
 }
 
 /// What the audit log says of it; of the price only when that has changed.
@@ -336,19 +394,4 @@ fn told(
     let opened = global_id::encode(payment.id);
     let is = json!({ "state": after.state.as_str(), "openedPayment": opened, "closedPayments": closed });
     told_price(before, after, (was, is))
-}
-
-/// Adds the price to what the audit log says, when it has changed.
-pub(super) fn told_price(
-    before: &purchase::Model,
-    after: &purchase::Model,
-    (mut was, mut is): (Value, Value),
-) -> (Value, Value) {
-    if before.total != after.total {
-        for (facts, row) in [(&mut was, before), (&mut is, after)] {
-            facts["totalMinor"] = row.total.into();
-            facts["priceBasis"] = row.price_basis.as_str().into();
-        }
-    }
-    (was, is)
 }

@@ -2,7 +2,7 @@
 //! themselves, refunds that nobody has answered, or of which a part waits, checkouts that could not be closed. What is to be
 //! done then is in the rooms' own files; who does it, and when, is in `schedule`.
 
-pub(super) use crate::db::{be_due, is_done, wake};
+pub(super) use crate::db::{be_due, is_done, is_due, wake};
 
 /// The price of a purchase is no longer valid. The subject is the purchase.
 pub const PURCHASE_DUE: &str = "PURCHASE_DUE";

@@ -13,12 +13,12 @@ mod charge;
 mod left_behind;
 
 use bursar_domain::Timestamp;
-use bursar_domain::id::{PaymentId, PoolId, PurchaseId};
+use bursar_domain::id::{ApprovalId, PaymentId, PoolId, PurchaseId};
 use bursar_domain::ledger::Refusal;
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::period::{Period, PeriodKind};
 use bursar_domain::purchase::{PaymentState, PurchaseEvent, PurchaseState, apply};
-use bursar_domain::top_up::{TopUp, TopUpDecision, TopUpState, at_rest, decide, declined};
+use bursar_domain::top_up::{TopUp, TopUpDecision, TopUpState, at_rest, decide, declined, highest_threshold};
 use bursar_entity::{auto_top_up, organization, payment, payment_method, pool, purchase};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 use serde_json::json;
@@ -28,6 +28,7 @@ pub(super) use self::left_behind::{name_charge, require_charged};
 use super::checkout::title;
 use super::closing::close_checkouts;
 use super::payment_methods::{find_method, is_usable};
+use super::reprice::{repriced, told_price};
 use super::request::{Wanted, request_in};
 use super::top_up_settings::{find_top_up, lock_top_up, write_top_up, written};
 use super::{Selling, refused, write_purchase};
@@ -35,11 +36,12 @@ use crate::audit::{self, Change};
 use crate::auth::Actor;
 use crate::catalog::{self, Buying};
 use crate::clock::Clock;
+use crate::context::Context;
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Error, Result};
 use crate::idempotency::Idempotency;
 use crate::organizations::lock_organization;
-use crate::{global_id, ledger, periods};
+use crate::{approvals, global_id, ledger, periods};
 
 /// After how many seconds a pool is looked at again.
 const SOON_SECONDS: i64 = 15;
@@ -62,6 +64,8 @@ pub enum Ended {
     },
     /// Somebody has withdrawn it, or its price is no longer valid.
     Closed,
+    /// Somebody who was asked has said no.
+    Rejected,
 }
 
 /// The purchase of a top-up has ended, as far as it is one: what follows for the pool's next one. The purchase is locked.
@@ -90,6 +94,11 @@ pub(super) async fn ended_in(
         Ended::Declined { code, .. } => {
             let declines = row.declines.saturating_add(1);
             waiting(auto_top_up::Model { declines, last_error: Some(code), ..idle }, rest, now)
+        }
+        // The same would be asked again and again.
+        Ended::Rejected => {
+            let last_error = Some("Somebody who was asked has said no.".to_owned());
+            auto_top_up::Model { state: TopUpState::Paused, retry_at: None, last_error, ..idle }
         }
         // Whoever has withdrawn it does not want the same again at once.
         Ended::Closed => waiting(idle, rest, now),
@@ -156,8 +165,10 @@ pub async fn top_up(selling: &Selling, tenant: Tenant, pool: PoolId) -> Result<T
         Box::pin(async move { begin(txn, &selling, tenant, pool).await })
     });
     match context.db.write(tenant, work).await {
-        Ok(Begun::Purchase(purchase)) => {
+        Ok(Begun::Purchase(purchase, request)) => {
             context.changes.announce_purchase(tenant.id(), purchase);
+            // Whoever has to agree sees that it waits, and has mail.
+            approvals::announce(context, tenant, request.as_slice());
             pursue(selling, tenant, pool).await?;
             Ok(soon)
         }
@@ -172,6 +183,29 @@ pub async fn top_up(selling: &Selling, tenant: Tenant, pool: PoolId) -> Result<T
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether a pool has to buy, as far as its own rows say: it is ready to, and has fallen to the threshold. Changes nothing.
+///
+/// # Errors
+/// What the database answers.
+pub async fn has_fallen(context: &Context, tenant: Tenant, pool: PoolId) -> Result<bool> {
+    let now = context.clock.now();
+    let snapshot = context.db.read(tenant).await?;
+    let Some(row) = find_top_up(&snapshot, tenant, pool).await? else { return Ok(false) };
+    let is_ready = row.enabled && matches!(row.state, TopUpState::Ready | TopUpState::BackingOff);
+    if !is_ready || row.retry_at.is_some_and(|at| at > now) {
+        return Ok(false);
+    }
+    let open = tenant
+        .find::<pool::Entity>()
+        .filter(pool::Column::Id.eq(pool))
+        .filter(pool::Column::ArchivedAt.is_null())
+        .filter(pool::Column::FrozenAt.is_null());
+    if open.one(&snapshot).await?.is_none() {
+        return Ok(false);
+    }
+    Ok(ledger::pool_balance(&snapshot, tenant, pool, now).await?.available() <= row.threshold)
 }
 
 /// Whether people have to change something first, a price or a state.
@@ -205,8 +239,8 @@ async fn say(selling: &Selling, tenant: Tenant, pool: PoolId, why: String) -> Re
 /// What has come of looking whether a pool has to buy.
 #[derive(Clone, Copy, Debug)]
 enum Begun {
-    /// This is bought.
-    Purchase(PurchaseId),
+    /// This is bought; people are asked about it by this request, if anybody has to agree.
+    Purchase(PurchaseId, Option<ApprovalId>),
     /// Nothing; look again then.
     Nothing(Option<Timestamp>),
 }
@@ -236,6 +270,11 @@ async fn begin(txn: &Txn, selling: &Selling, tenant: Tenant, pool: PoolId) -> Re
     let package = packages.into_iter().find(|known| known.row.id == row.package_id);
     let buying = Buying::Package(package.ok_or(Error::not_found("package"))?.row.code);
     let offer = catalog::offer(txn, tenant, &organization, pool, &buying, None, now).await?;
+    if highest_threshold(offer.credits).is_some_and(|most| row.threshold > most) {
+        // The package has become so small that it would be bought again and again.
+        let why = format!("The package adds {}, far less than the threshold.", offer.credits);
+        return held_back(txn, row, why, now.plus_seconds(LATER_SECONDS)).await;
+    }
     let month = month(&organization, now)?;
     let facts = TopUp {
         state: row.state,
@@ -270,11 +309,14 @@ async fn begin(txn: &Txn, selling: &Selling, tenant: Tenant, pool: PoolId) -> Re
         field: "package",
         currency: None,
         note: Some("Automatic top-up".to_owned()),
+        purchase_order: None,
         credit_request: None,
+        by_itself: true,
         idempotency: Idempotency::new("autoTopUp", &key, &form),
     };
     let actor = Actor::user(row.set_by, None);
-    let purchase = request_in(txn, (tenant, &actor), clock, wanted).await?.purchase;
+    let requested = request_in(txn, (tenant, &actor), clock, wanted).await?;
+    let (purchase, request) = (requested.purchase, requested.request);
     if purchase.total != offer.total {
         // The price has changed in between; the maximum was compared with another one.
         return Err(Error::Stale);
@@ -291,9 +333,9 @@ async fn begin(txn: &Txn, selling: &Selling, tenant: Tenant, pool: PoolId) -> Re
     };
     write_top_up(txn, &after).await?;
     if purchase.state == PurchaseState::Approved {
-        open_payment(txn, selling, tenant, (purchase, &method)).await?;
+        open_payment(txn, selling, tenant, (&organization, purchase, &method)).await?;
     }
-    Ok(Begun::Purchase(id))
+    Ok(Begun::Purchase(id, request))
 }
 
 /// Nothing is bought before an instant: the row says why, and until when.
@@ -310,17 +352,20 @@ async fn held_back(txn: &Txn, row: auto_top_up::Model, why: String, until: Times
     Ok(Begun::Nothing(Some(until)))
 }
 
-/// Writes the payment by which a purchase that is approved is charged. Its id is the provider's key.
+/// Writes the payment by which a purchase that is approved is charged. Its id is the provider's key. As at a checkout,
+/// what is charged is what people have agreed to, or costs less by now. Organization and purchase are locked.
 async fn open_payment(
     txn: &Txn,
     selling: &Selling,
     tenant: Tenant,
-    (purchase, method): (purchase::Model, &payment_method::Model),
+    (organization, before, method): (&organization::Model, purchase::Model, &payment_method::Model),
 ) -> Result<()> {
     let clock = &selling.context().clock;
-    let started = apply(purchase.state, purchase.invoiced, PurchaseEvent::CheckoutStarted);
+    let started = apply(before.state, before.invoiced, PurchaseEvent::CheckoutStarted);
     let started = started.map_err(|refusal| refused(refusal, None))?;
-    let state = started.to;
+    approvals::require_agreed(txn, tenant, &before).await?;
+    let priced = repriced(txn, (tenant, organization), clock, &before).await?;
+    let purchase = purchase::Model { state: started.to, ..priced };
     let closed = close_checkouts(txn, tenant, clock, purchase.id, started.effect).await?;
     let mut form = Canonical::of("charge of a top-up");
     form.id(purchase.id).id(method.id);
@@ -348,15 +393,16 @@ async fn open_payment(
         title: Some(title(&purchase, &package)),
     };
     payment::Entity::insert(payment.clone().into_active_model()).exec_without_returning(txn).await?;
-    let was = json!({ "state": purchase.state.as_str() });
+    let was = json!({ "state": before.state.as_str() });
     let is = json!({
-        "state": state.as_str(),
+        "state": purchase.state.as_str(),
         "openedPayment": global_id::encode(payment.id),
         "closedPayments": closed,
         "paymentMethod": global_id::encode(method.id),
     });
+    let (was, is) = told_price(&before, &purchase, (was, is));
     let change = Change::updated("chargeTopUp", purchase.id, was, is);
-    write_purchase(txn, &purchase::Model { state, ..purchase }).await?;
+    write_purchase(txn, &purchase).await?;
     let change = change.on_behalf_of(Some(method.consented_by));
     audit::record(txn, tenant, clock, &Actor::system(None), change).await
 }
@@ -378,7 +424,8 @@ pub async fn spent_by_top_up(
     spent_in(txn, tenant, row, month(organization, at)?).await
 }
 
-/// What a pool has spent by buying by itself in a period, what is under way among it.
+/// What a pool has spent by buying by itself in a period, what is under way among it; also what waits to be paid by hand,
+/// since it may be paid at any moment: otherwise the maximum could be exceeded by that.
 async fn spent_in(txn: &Txn, tenant: Tenant, row: &auto_top_up::Model, period: Period) -> Result<i64> {
     use PurchaseState::{Cancelled, Expired, PaymentFailed, Rejected};
     let charged = tenant

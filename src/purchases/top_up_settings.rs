@@ -1,9 +1,10 @@
 //! How a pool buys by itself, as people set it: at which threshold, which package, how much in a month at most, and by
 //! which way of paying.
 //!
-//! A way of paying is charged only after somebody has agreed to the words that are kept with it. What was agreed to
-//! covers what takes no more in a month; for more, or by another provider, it is asked for anew. Until then nothing is
-//! bought.
+//! A way of paying is charged only after somebody has agreed to the words that are kept with it, which name threshold,
+//! package, price and the most in a month. What was agreed to covers the same package at no higher threshold and no more in
+//! a month, at whatever price holds; for anything wider, or by another provider, it is asked for anew. Until then nothing
+//! is bought.
 //!
 //! # Order of locks
 //! The organization, then the row of the top-up, so that two who set it come one after another.
@@ -11,7 +12,7 @@
 use bursar_domain::id::PoolId;
 use bursar_domain::ledger::Refusal;
 use bursar_domain::organization::OrganizationState;
-use bursar_domain::top_up::{at_rest, covers, reaches};
+use bursar_domain::top_up::{MOST_PACKAGES, Terms, at_rest, highest_threshold, reaches};
 use bursar_domain::{Credits, Currency, Money, Timestamp};
 use bursar_entity::{auto_top_up, organization, payment_method, pool};
 use rust_decimal::Decimal;
@@ -24,7 +25,7 @@ use super::payment_methods::{ConsentLink, find_method, is_usable, remove};
 use super::timed::{TOP_UP, be_due};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Authorized};
-use crate::catalog::{self, Buying};
+use crate::catalog::{self, Buying, Offer};
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
 use crate::global_id;
@@ -59,8 +60,9 @@ pub struct TopUpSet {
 /// Sets how a pool buys by itself. What is under way goes on.
 ///
 /// # Errors
-/// [`Error::Invalid`] at a field (a maximum that is less than the package costs among them), [`Error::NotFound`] at `package`, [`Error::Conflict`] when the pool is archived or the
-/// package has no price; what the database answers.
+/// [`Error::Invalid`] at a field (a maximum that is less than the package costs, or a threshold far above what it adds,
+/// among them), [`Error::NotFound`] at `package`, [`Error::Conflict`] when the pool is archived or the package has no
+/// price; what the database answers.
 pub async fn set_auto_top_up(
     selling: &Selling,
     pool: &Authorized<pool::Model>,
@@ -139,51 +141,71 @@ async fn set_in(
         Some(_) => catalog::fix_currency(txn, tenant, clock, actor, &organization, currency).await?,
         None => None,
     };
+    if let Some(offer) = &offer
+        && let Some(most) = highest_threshold(offer.credits)
+        && settings.threshold > most
+    {
+        let code = &settings.package;
+        let reason = format!("must be at most {most}, {MOST_PACKAGES} times what the package {code} adds");
+        return Err(Error::invalid("threshold", reason));
+    }
     let known = match before.as_ref().and_then(|row| row.payment_method_id) {
         Some(known) => find_method(txn, tenant, known).await?.filter(|method| method.removed_at.is_none()),
         None => None,
     };
-    let consent = words(&selling.settings.seller.name, &organization, &pool, (maximum, currency));
-    let agreed = before.as_ref().map(|row| row.monthly_maximum);
+    let terms = Terms { threshold: settings.threshold, package: package.row.id, monthly_maximum: maximum };
+    let seller = &selling.settings.seller.name;
+    let consent = offer
+        .as_ref()
+        .map(|offer| words(seller, &organization, &pool, (package.row.name.as_str(), offer, &terms)));
     let covered = known.as_ref().is_some_and(|known| match known.consented_at {
-        Some(_) => agreed.is_some_and(|agreed| covers(agreed, maximum)),
+        Some(_) => agreed(known).is_some_and(|agreed| agreed.cover(&terms)),
         // Asked of somebody else, or answered with too many wrong codes, it is asked for anew.
-        None => known.consent == consent && known.consented_by == by && known.wrong_codes < WRONG_CODES,
+        None => {
+            let asked = agreed(known) == Some(terms)
+                && consent.as_ref().is_none_or(|consent| *consent == known.consent);
+            asked && known.consented_by == by && known.wrong_codes < WRONG_CODES
+        }
     });
     let current = known.as_ref().is_some_and(|known| known.provider == selling.taker(&organization));
-    let method = if !settings.enabled {
-        match known {
-            // The row says what was agreed to: what takes more, and is switched on later, would pass for that.
+    let method = match consent {
+        None => match known {
+            // What takes more was not agreed to, and is not to be switched on later as if it were.
             Some(known) if !covered => {
                 remove(txn, &known, now).await?;
                 None
             }
             known => known,
+        },
+        Some(_) if covered && current => known,
+        Some(consent) => {
+            if let Some(known) = known.filter(|known| known.consented_at.is_none()) {
+                remove(txn, &known, now).await?;
+            }
+            let asked = payment_method::Model {
+                organization_id: tenant.id(),
+                id: clock.new_id(),
+                pool_id: id,
+                provider: selling.taker(&organization),
+                customer: None,
+                method: None,
+                session: None,
+                label: None,
+                consent,
+                consented_by: by,
+                consented_at: None,
+                removed_at: None,
+                created_at: now,
+                wrong_codes: 0,
+                threshold: Some(terms.threshold),
+                package_id: Some(terms.package),
+                monthly_maximum: terms.monthly_maximum,
+            };
+            payment_method::Entity::insert(asked.clone().into_active_model())
+                .exec_without_returning(txn)
+                .await?;
+            Some(asked)
         }
-    } else if covered && current {
-        known
-    } else {
-        if let Some(known) = known.filter(|known| known.consented_at.is_none()) {
-            remove(txn, &known, now).await?;
-        }
-        let asked = payment_method::Model {
-            organization_id: tenant.id(),
-            id: clock.new_id(),
-            pool_id: id,
-            provider: selling.taker(&organization),
-            customer: None,
-            method: None,
-            session: None,
-            label: None,
-            consent,
-            consented_by: by,
-            consented_at: None,
-            removed_at: None,
-            created_at: now,
-            wrong_codes: 0,
-        };
-        payment_method::Entity::insert(asked.clone().into_active_model()).exec_without_returning(txn).await?;
-        Some(asked)
     };
     if let Some(asked) = method.as_ref().filter(|method| settings.enabled && method.consented_at.is_none()) {
         ask(txn, tenant, clock, (&organization, &pool, asked)).await?;
@@ -254,25 +276,33 @@ pub(super) fn written(minor: i64, currency: Currency) -> String {
     format!("{currency} {}", Decimal::new(minor, currency.exponent()))
 }
 
+/// What was agreed to with a way of paying, or is asked for.
+fn agreed(method: &payment_method::Model) -> Option<Terms> {
+    let (threshold, package) = method.threshold.zip(method.package_id)?;
+    Some(Terms { threshold, package, monthly_maximum: method.monthly_maximum })
+}
+
 /// What somebody agrees to, word for word.
 fn words(
     seller: &str,
     organization: &organization::Model,
     pool: &pool::Model,
-    (maximum, currency): (Option<i64>, Currency),
+    (package, offer, terms): (&str, &Offer, &Terms),
 ) -> String {
-    let limit = match maximum {
-        Some(minor) => {
-            format!("and at most {} in a calendar month", written(minor, currency))
-        }
+    let limit = match terms.monthly_maximum {
+        Some(minor) => format!("and at most {} in a calendar month", written(minor, offer.currency)),
         None => "without a limit by the month".to_owned(),
     };
     format!(
         "{seller} may charge this way of paying without anybody being there, for credits of the pool {} of {}: each time \
-         when the pool has no more credits available than the threshold of its automatic top-up, for the package that is set there, \
-         at the price that holds then, {limit}. This holds while the automatic top-up is switched on, and until this \
+         when the pool has {} credits available or fewer, for the package {package} of {} credits, which costs {} now, at \
+         the price that holds then, {limit}. This holds while the automatic top-up is switched on, and until this \
          agreement is withdrawn.",
-        pool.name, organization.name
+        pool.name,
+        organization.name,
+        terms.threshold,
+        offer.credits,
+        written(offer.total, offer.currency)
     )
 }
 

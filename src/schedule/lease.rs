@@ -12,6 +12,7 @@ use sea_orm::{ConnectionTrait, DatabaseBackend, FromQueryResult, Statement, Valu
 use uuid::Uuid;
 
 use super::tasks::Next;
+use crate::approvals::{APPROVAL_DUE, DELEGATION_BEGINS, PURCHASE_APPROVED};
 use crate::catalog::QUOTE_DUE;
 use crate::context::Context;
 use crate::db::{self, Scope, Txn};
@@ -49,7 +50,7 @@ pub struct Leased {
 }
 
 /// The kinds that this version knows.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 13] = [
     BOOK_DUE,
     REFILL,
     DEBT_HOME,
@@ -60,6 +61,9 @@ const KINDS: [&str; 10] = [
     REFUND_DUE,
     REVERSAL_DUE,
     CLOSE_CHECKOUT,
+    APPROVAL_DUE,
+    PURCHASE_APPROVED,
+    DELEGATION_BEGINS,
 ];
 
 /// What is due at `$1` and leased to nobody then, of the kinds that this version knows.

@@ -6,11 +6,14 @@
 //! that runs out, and another one does the work again; so everything that is done here has no effect the second
 //! time (see `tasks`).
 //!
+//! Pools that buy by themselves do not wait for their turn: what a node commits lets it look at once (see `trigger`).
+//!
 //! Several nodes need not agree on the time: whoever is ahead does the work early, once.
 
 mod lease;
 mod meters;
 mod tasks;
+mod trigger;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use self::lease::{Leased, claim, give_back};
 use self::meters::Meters;
 use self::tasks::{Next, carry_out};
+pub use self::trigger::TopUpTrigger;
 use crate::error::{Error, Result};
 use crate::purchases::Selling;
 
@@ -38,6 +42,7 @@ pub struct Scheduler(Arc<Inner>);
 
 struct Inner {
     selling: Selling,
+    trigger: TopUpTrigger,
     meters: Meters,
     end: CancellationToken,
     running: TaskTracker,
@@ -45,15 +50,18 @@ struct Inner {
 
 impl Scheduler {
     /// One that does nothing yet.
-    pub fn new(selling: Selling) -> Scheduler {
+    pub fn new(selling: Selling, trigger: TopUpTrigger) -> Scheduler {
         let (end, running) = (CancellationToken::new(), TaskTracker::new());
-        Scheduler(Arc::new(Inner { selling, meters: Meters::new(), end, running }))
+        Scheduler(Arc::new(Inner { selling, trigger, meters: Meters::new(), end, running }))
     }
 
-    /// Begins to look for what is due, and to do it.
+    /// Begins to look for what is due, and to do it, and at pools that buy by themselves.
     pub fn start(&self) {
         let own = self.clone();
         self.0.running.spawn(async move { own.work().await });
+        let (trigger, selling, running) =
+            (self.0.trigger.clone(), self.0.selling.clone(), self.0.running.clone());
+        self.0.running.spawn(trigger.run(selling, self.0.end.clone(), running));
     }
 
     /// Takes no more work, and waits until what is under way is done.
@@ -121,7 +129,7 @@ impl Scheduler {
 
 /// Does all that is due now. Answers how many tasks that were. For tests and tools; a server has a [`Scheduler`].
 pub async fn run_once(selling: &Selling) -> Result<usize> {
-    let (scheduler, mut all) = (Scheduler::new(selling.clone()), 0);
+    let (scheduler, mut all) = (Scheduler::new(selling.clone(), TopUpTrigger::default()), 0);
     loop {
         match scheduler.round().await? {
             0 => return Ok(all),

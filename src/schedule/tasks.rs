@@ -1,8 +1,9 @@
-//! The kinds of timed work: commands of the ledger, and steps of purchases. Done a second time they have no effect.
+//! The kinds of timed work: commands of the ledger, and steps of purchases and approvals. Done a second time they have no effect.
 
 use bursar_domain::Timestamp;
 use bursar_domain::id::{
-    AccountId, ChargeId, EntryId, Id, InvoiceId, PaymentId, PoolId, PurchaseId, QuoteId, ReversalId,
+    AccountId, ApprovalId, ChargeId, DelegationId, EntryId, Id, InvoiceId, PaymentId, PoolId, PurchaseId,
+    QuoteId, ReversalId,
 };
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{Command, CommandId, Instruction, RefillAllocation, Refusal};
@@ -11,6 +12,7 @@ use bursar_entity::{account, organization};
 use sea_orm::{ColumnTrait, QueryFilter};
 
 use super::lease::Leased;
+use crate::approvals::{self, APPROVAL_DUE, DELEGATION_BEGINS, PURCHASE_APPROVED};
 use crate::auth::{Actor, Standing};
 use crate::catalog::{self, QUOTE_DUE};
 use crate::db::Tenant;
@@ -75,6 +77,19 @@ pub async fn carry_out(selling: &Selling, task: &Leased) -> Result<Next> {
         }
         CLOSE_CHECKOUT => {
             let next = purchases::close_checkout(selling, tenant, PaymentId::from_u128(subject)).await?;
+            Ok(Next::At(next.unwrap_or(NEVER)))
+        }
+        APPROVAL_DUE => {
+            let next = purchases::approval_due(selling, tenant, ApprovalId::from_u128(subject)).await?;
+            Ok(Next::At(next.unwrap_or(NEVER)))
+        }
+        PURCHASE_APPROVED => {
+            let next = purchases::after_approval(selling, tenant, PurchaseId::from_u128(subject)).await?;
+            Ok(Next::At(next.unwrap_or(NEVER)))
+        }
+        DELEGATION_BEGINS => {
+            let id = DelegationId::from_u128(subject);
+            let next = approvals::delegation_begins(ledger.context(), tenant, id).await?;
             Ok(Next::At(next.unwrap_or(NEVER)))
         }
         other => Err(Error::internal(format!("{other} is no kind of timed work"))),

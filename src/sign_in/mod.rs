@@ -31,7 +31,7 @@ mod sessions;
 mod single_sign_on;
 
 pub use link::SignInLink;
-pub use redeem::{FoundLink, LinkState, enter, find, redeem};
+pub use redeem::{FoundLink, LinkState, enter, find, redeem, typed_code};
 pub use refusals::note_refusal;
 pub use request::{LINK_SECONDS, LinkRequests};
 pub use sessions::{refresh, revoke, sign_out};

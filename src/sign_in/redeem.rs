@@ -103,8 +103,8 @@ pub async fn redeem(
             return Err(error);
         }
     };
-    let code =
-        typed(code).ok_or_else(|| Error::invalid("code", "must be the four digits that the mail shows"))?;
+    let code = typed_code(code)
+        .ok_or_else(|| Error::invalid("code", "must be the four digits that the mail shows"))?;
     match open(context, keys, client, &link, code).await {
         Ok(Tried::Opened(signed_in)) => Ok(signed_in),
         Ok(Tried::Wrong { left }) => {
@@ -121,7 +121,7 @@ pub async fn redeem(
 }
 
 /// A code as somebody has typed it. None: it is no code.
-fn typed(text: &str) -> Option<String> {
+pub fn typed_code(text: &str) -> Option<String> {
     // Spaces come with what is copied.
     let digits: String = text.chars().filter(|c| !c.is_whitespace()).take(DIGITS + 1).collect();
     Some(digits).filter(|digits| digits.len() == DIGITS && digits.chars().all(|c| c.is_ascii_digit()))
@@ -239,10 +239,10 @@ mod tests {
     #[test]
     fn codes_as_people_type_them() {
         for good in ["0420", " 0420", "04 20\n", "\t0420 "] {
-            assert_eq!(typed(good).as_deref(), Some("0420"), "{good:?}");
+            assert_eq!(typed_code(good).as_deref(), Some("0420"), "{good:?}");
         }
         for bad in ["", "    ", "042", "04200", "O420", "+420", "٠٤٢٠", "éé"] {
-            assert_eq!(typed(bad), None, "{bad:?}");
+            assert_eq!(typed_code(bad), None, "{bad:?}");
         }
     }
 

@@ -192,6 +192,7 @@ async fn the_rest_refuses_too(backend: Backend) {
     let founded = |slug: &str, zone: &str, email: &str| json!({ "slug": slug, "name": "N", "timeZone": zone, "ownerEmail": email });
     let pool = |name: &str, services: Value| json!({ "organizationId": demo.organization, "name": name, "allowedServices": services });
     let buy = |package: &str| json!({ "poolId": demo.pool, "package": package, "idempotencyKey": "b" });
+    let billed = |country: &str| json!({ "organizationId": demo.organization, "name": "N", "address": "A", "country": country });
     for (client, mutation, input_type, input, code, field) in [
         (&owner, "createDepartment", "CreateDepartmentInput", named("SALES", "x"), "TAKEN", "code"),
         (&owner, "createDepartment", "CreateDepartmentInput", named("lower", "x"), "INVALID", "code"),
@@ -217,6 +218,8 @@ async fn the_rest_refuses_too(backend: Backend) {
             "NOT_FOUND",
             "allowedServices",
         ),
+        (&owner, "setBillingProfile", "SetBillingProfileInput", billed("XX"), "INVALID", "country"),
+        (&owner, "setBillingProfile", "SetBillingProfileInput", billed("de"), "INVALID", "country"),
         (&owner, "requestPurchase", "RequestPurchaseInput", buy("NO_SUCH"), "NOT_FOUND", "package"),
         (&owner, "requestPurchase", "RequestPurchaseInput", buy("ENTERPRISE"), "QUOTE_REQUIRED", "package"),
         (

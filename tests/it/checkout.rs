@@ -169,13 +169,45 @@ async fn every_state_says_so(backend: Backend) {
             assert_eq!(owner.url(back.headers()["location"].to_str().unwrap()), url);
         }
         match state {
-            "failed" => assert!(page.contains("card_declined"), "{page}"),
+            "failed" => {
+                assert!(page.contains("The card was declined.") && !page.contains("card_declined"), "{page}");
+            }
             "returned" => assert!(page.contains("Given back</dt><dd>USD 199.00"), "{page}"),
             _ => {}
         }
     }
     assert_eq!(owner.balance(&demo.pool).await, (100, 1));
+    what_was_given_back_has_its_credit_notes(&world, &owner, &demo.pool).await;
     what_settles_a_debt_says_so(&world, &owner, &demo.organization).await;
+}
+
+/// The page leads to a credit note for each part that was given back.
+async fn what_was_given_back_has_its_credit_notes(world: &World, owner: &Client, pool: &str) {
+    let operator = world.client("operator@bursar.test").await;
+    let (purchase, url) = owner.checkout(pool, "given back").await;
+    let (_, page) = owner.submit(&format!("{url}/pay")).await;
+    assert!(page.contains("Paid. Thank you.") && !page.contains("Credit note"), "{page}");
+    for (key, amount, returned, says) in [
+        ("part", "50.00", "50.00", "This order is paid."),
+        ("rest", "149.00", "199.00", "The payment was given back."),
+    ] {
+        let amount = json!({ "amount": amount, "currency": "USD" });
+        let input =
+            json!({ "purchaseId": purchase, "amount": amount, "reason": "Too much", "idempotencyKey": key });
+        operator.mutate("refundPurchase", "RefundPurchaseInput", input, "reversal { state }").await;
+        let (_, page) = owner.open(&url).await;
+        let given_back = format!("Given back</dt><dd>USD {returned}");
+        assert!(page.contains(says) && page.contains(&given_back) && page.contains(">Receipt<"), "{page}");
+        let links: Vec<&str> = page.split("<p><a href=\"").skip(1).collect();
+        let notes: Vec<&str> = links
+            .iter()
+            .filter(|link| link.contains(">Credit note "))
+            .map(|link| link.split('"').next().unwrap())
+            .collect();
+        assert_eq!(notes.len(), if key == "part" { 1 } else { 2 }, "{page}");
+        let (status, note) = owner.open(&owner.url(notes[notes.len() - 1])).await;
+        assert!(status == 200 && note.contains("Credit note"), "{note}");
+    }
 }
 
 /// Who has bought credits that all went to what the pool owed is told so, rather than that they are there.

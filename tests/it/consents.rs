@@ -45,22 +45,37 @@ async fn only_whoever_was_asked_agrees(backend: Backend) {
     let (_, page) = owner.open(&first).await;
     let code = consent::code(keys, &first);
     assert!(page.contains("name=\"code\"") && !page.contains(&format!(">{code}<")), "{page}");
+    // It looks like the fields of the other pages, and the buttons of one form keep apart.
+    for styled in
+        ["<input type=\"text\" id=\"code\"", "input[type=\"text\"] {", "form > * + button { margin-top"]
+    {
+        assert!(page.contains(styled), "{styled}: {page}");
+    }
     let wrong = if code == "0000" { "0001" } else { "0000" };
     let nobody = world.anonymous();
-    for bad in ["", "0", wrong, wrong, wrong] {
+    // Sending the form without one is no guess.
+    for bad in ["", " ", "", "0", wrong, wrong, wrong, wrong] {
         let (status, page) = answer(&nobody, &first, bad).await;
         assert!(status == 403 && !page.contains("This is agreed."), "{bad}: {page}");
     }
     for late in [wrong, code.as_str()] {
         let (status, page) = answer(&owner, &first, late).await;
         assert!(status == 409 && page.contains("This agreement is closed."), "{page}");
+        assert!(
+            page.contains("A wrong code was given too often.") && !page.contains("It was withdrawn"),
+            "{page}"
+        );
     }
+    // Whoever looks at the top-up learns why nobody can agree, and what helps; until it is set again.
+    let told = "SELECT count(*) AS n FROM auto_top_up WHERE last_error LIKE '%too often. Set the automatic%'";
+    assert_eq!(world.number(told).await, 1);
     let refused = "SELECT count(*) AS n FROM audit_event WHERE action = 'refuseTopUpConsent'";
     assert_eq!(world.number(refused).await, 5);
 
     // It is asked for anew; and of somebody else when somebody else sets it.
     let second = url(&owner, &set(&owner, &demo.pool).await);
     assert_ne!(first, second);
+    assert_eq!(world.number(told).await, 0);
     let input = json!({ "organizationId": demo.organization, "email": "other@demo.test", "role": "OWNER" });
     owner.mutate("addMember", "AddMemberInput", input, "member { id }").await;
     let other = world.client("other@demo.test").await;

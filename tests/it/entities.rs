@@ -16,7 +16,7 @@ use bursar_entity::*;
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
 
 use crate::support::{Backend, TestDatabase};
-use crate::{ledger_entities, on_both_databases, selling_entities};
+use crate::{approval_entities, ledger_entities, on_both_databases, selling_entities};
 
 on_both_databases!(every_entity_comes_back);
 
@@ -308,6 +308,7 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
             quote_id: Some(QuoteId::from_u128(80)),
             invoiced: true,
             returned: 1,
+            purchase_order: Some("PO".into()),
         },
     )
     .await;
@@ -335,6 +336,7 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
     )
     .await;
     selling_entities::insert_all(txn, organization_id, (pool_id, purchase_id)).await;
+    approval_entities::insert_all(txn, organization_id, (pool_id, purchase_id, version)).await;
     round_trip::<delivery::Entity, _>(
         txn,
         delivery::Model {

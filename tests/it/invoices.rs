@@ -100,8 +100,16 @@ async fn up_to_the_limit_and_paid_in_parts(backend: Backend) {
     assert_eq!(refusal(&other).0, "IDEMPOTENCY_CONFLICT", "{other}");
     let theirs = paid(&owner, invoice, "0.01", "USD", "mine").await;
     assert_eq!(refusal(&theirs).0, "FORBIDDEN", "{theirs}");
-    // With the rest the purchase is complete, and there is no second lot.
+    // With the rest the purchase is complete, and there is no second lot. A rehearsal says so beforehand, payments and all.
+    let input = json!({ "invoiceId": invoice, "amount": { "amount": "0.01", "currency": "USD" }, "reference": "Bank 7",
+        "idempotencyKey": "rest", "dryRun": true });
+    let rehearsed = operator.mutate("recordInvoicePayment", "RecordInvoicePaymentInput", input, STATE).await;
+    assert_eq!(owed(&owner).await, ("199.01".to_owned(), 2), "nothing was written");
     let rest = paid(&operator, invoice, "0.01", "USD", "rest").await;
+    assert_eq!((&rest["replayed"], &rest["invoice"]), (&json!(false), &rehearsed["invoice"]));
+    let both = json!([{ "amount": { "amount": "198.99" }, "reference": "Bank 7" },
+        { "amount": { "amount": "0.01" }, "reference": "Bank 7" }]);
+    assert_eq!(rest["invoice"]["payments"], both);
     assert_eq!(
         (&rest["invoice"]["state"], &rest["purchase"]["state"]),
         (&json!("PAID"), &json!("COMPLETED"))
@@ -119,7 +127,7 @@ async fn up_to_the_limit_and_paid_in_parts(backend: Backend) {
     for (amount, key, answered) in [("198.99", "part", &part), ("0.01", "rest", &rest)] {
         let again = paid(&operator, invoice, amount, "USD", key).await;
         assert_eq!(again["replayed"], true, "{again}");
-        for field in ["state", "paid", "outstanding"] {
+        for field in ["state", "paid", "outstanding", "payments"] {
             assert_eq!(again["invoice"][field], answered["invoice"][field], "{key}: {again}");
         }
         assert_eq!(again["purchase"], answered["purchase"], "{key}: {again}");
@@ -292,6 +300,8 @@ async fn terms_and_times(world: &World, clock: &Clock, (owner, operator): (&Clie
         // A bank may say the day only.
         let right = record(today.start, dry_run).await;
         assert_eq!((&right["userErrors"], &right["invoice"]["paid"]["amount"]), (&json!([]), &json!("1.00")));
+        let payments = json!([{ "amount": { "amount": "1.00" }, "reference": null }]);
+        assert_eq!(right["invoice"]["payments"], payments, "{dry_run}: {right}");
     }
 }
 
@@ -361,12 +371,17 @@ async fn what_is_credited_need_not_be_paid(backend: Backend) {
     let invoice = shown(&third["invoice"]["id"]).await;
     assert_eq!((&invoice["state"], &invoice["purchase"]["state"]), (&json!("PAID"), &json!("COMPLETED")));
     // A part is paid, and all of it is credited then: nothing is owed any more, and the payment is at its end.
-    for (key, parts) in [
-        ("whole", vec![Value::Null]),
-        ("bit by bit", vec![json!({ "amount": "50.00", "currency": "USD" }), Value::Null]),
+    // However much was paid, and though it counts as paid before the last part of it is credited.
+    let dollars = |amount: &str| json!({ "amount": amount, "currency": "USD" });
+    for (key, sum, parts) in [
+        ("whole", "100.00", vec![Value::Null]),
+        ("bit by bit", "100.00", vec![dollars("50.00"), Value::Null]),
+        ("most of it first", "100.00", vec![dollars("150.00"), dollars("49.00")]),
+        ("all paid, whole", "199.00", vec![Value::Null]),
+        ("all paid, bit by bit", "199.00", vec![dollars("150.00"), Value::Null]),
     ] {
         let bought = on_invoice(&owner, &demo.pool, key).await;
-        paid(&operator, &bought["invoice"]["id"], "100.00", "USD", &format!("{key}: paid")).await;
+        paid(&operator, &bought["invoice"]["id"], sum, "USD", &format!("{key}: paid")).await;
         for (number, part) in parts.into_iter().enumerate() {
             credit(&bought["purchase"]["id"], part, &format!("{key} {number}")).await;
         }
@@ -375,6 +390,23 @@ async fn what_is_credited_need_not_be_paid(backend: Backend) {
         assert_eq!(shown(&bought["invoice"]["id"]).await, expected, "{key}");
         let more = paid(&operator, &bought["invoice"]["id"], "1.00", "USD", &format!("{key}: more")).await;
         assert_eq!(refusal(&more), at("INVALID", "amount.amount"), "{more}");
+    }
+    // The same amounts come to the same, in whatever order; more than is left of the total was paid.
+    let expected = json!({ "state": "PAID", "credited": { "amount": "130.00" }, "outstanding": { "amount": "0.00" },
+        "purchase": { "state": "COMPLETED", "payments": [{ "state": "PAID" }] } });
+    for (key, before, after) in [
+        ("before and after", Some("30.00"), "100.00"),
+        ("after", None, "130.00"),
+        ("at last", None, "130.00"),
+    ] {
+        let bought = on_invoice(&owner, &demo.pool, key).await;
+        if let Some(amount) = before {
+            credit(&bought["purchase"]["id"], dollars(amount), &format!("{key}: before")).await;
+        }
+        let sum = if key == "at last" { "199.00" } else { "90.00" };
+        paid(&operator, &bought["invoice"]["id"], sum, "USD", &format!("{key}: paid")).await;
+        credit(&bought["purchase"]["id"], dollars(after), &format!("{key}: after")).await;
+        assert_eq!(shown(&bought["invoice"]["id"]).await, expected, "{key}");
     }
     // All of the limit is there again, to the cent.
     assert_eq!(owed(&owner).await.0, "0.00");

@@ -14,7 +14,7 @@ use crate::row_level_security;
 use crate::support::mail::{invitation, post, tenant};
 use crate::support::schema::Schema;
 use crate::support::sign_in::sign_in;
-use crate::support::{Backend, Client, World, acts, rows};
+use crate::support::{Backend, Client, World, acts, approvals, rows};
 
 on_both_databases!(the_other_tenant_is_not_there);
 
@@ -28,6 +28,8 @@ pub struct Rival {
     pub ids: BTreeMap<String, String>,
     /// The owner's session, which is nobody else's to find.
     pub session: String,
+    /// A delegation, which is found in a list only.
+    pub delegation: String,
 }
 
 /// Founds a tenant with something of everything.
@@ -61,6 +63,7 @@ pub async fn rival(world: &World) -> Rival {
     assert_eq!(invoiced["userErrors"], json!([]), "{invoiced}");
     post(world, tenant(&id), invitation("somebody@rival.test", "Rival")).await.unwrap();
     agreed(&operator, &id).await;
+    let delegation = decided(&owner, &id, pool, "second@rival.test").await;
     let query = r#"{ organization(by: { slug: "rival" }) { id
         members { nodes { id user { id } } } invitations { nodes { id } } departments { nodes { id } }
         pools { nodes { id lots { nodes { id } } transfers { nodes { id } } allocations { nodes { id } }
@@ -68,12 +71,25 @@ pub async fn rival(world: &World) -> Rival {
         purchases { nodes { id payments { id } reversals { id } } } charges { nodes { id refunds { id } } } holds { nodes { id } }
         billing { invoices { nodes { id } } documents { nodes { id } } }
         auditEvents { nodes { id } } deliveries { nodes { id } } apiKeys { nodes { id } }
+        approvalPolicy { id } approvalRequests { nodes { id } }
         prices { quotes { nodes { id } } contractPrices { nodes { id } } } } }"#;
     let mut ids = BTreeMap::new();
     collect(&owner.query(query, json!({})).await, &mut ids);
-    assert_eq!(ids.len(), 24, "{ids:?}");
+    assert_eq!(ids.len(), 26, "{ids:?}");
     let session = sign_in(world, "owner@rival.test").await.id;
-    Rival { owner, organization: global_id::decode(&id).unwrap(), ids, session }
+    Rival { owner, organization: global_id::decode(&id).unwrap(), ids, session, delegation }
+}
+
+/// A purchase that people have to agree to, and somebody who stands in for the owner; answers the delegation. Purchases of
+/// other packages need nobody's consent.
+async fn decided(owner: &Client, organization: &str, pool: &str, email: &str) -> String {
+    let input = json!({ "organizationId": organization, "email": email, "role": "MEMBER" });
+    let added = owner.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+    let second = added["member"]["id"].as_str().unwrap();
+    let stages = json!([{ "name": "Somebody", "approvers": [{ "memberId": second }] }]);
+    approvals::save(owner, organization, approvals::professional(stages), json!({})).await;
+    approvals::requested(owner, pool, "PROFESSIONAL", "to agree to").await;
+    approvals::delegated(owner, organization, second, 40, 50).await
 }
 
 /// What a key of an organization's takes to be made.
@@ -121,6 +137,7 @@ pub async fn furnished(world: &World) -> Client {
     me.mutate("createApiKey", "CreateApiKeyInput", key_of(&demo.organization), "apiKey { id }").await;
     invited(&me, &demo.organization).await;
     agreed(&world.client("operator@bursar.test").await, &demo.organization).await;
+    decided(&me, &demo.organization, &demo.pool, "second@demo.test").await;
     sign_in(world, "owner@demo.test").await;
     me
 }
@@ -139,13 +156,15 @@ fn collect(value: &Value, ids: &mut BTreeMap<String, String>) {
 }
 
 /// The prefix of the ids that a field of an input takes.
-fn prefix_of(field: &str) -> &'static str {
+fn prefix_of(mutation: &str, field: &str) -> &'static str {
     match field {
+        "requestId" if mutation == "decideApproval" => "approval",
+        "delegationId" => "delegation",
         "organizationId" => "org",
         "poolId" | "poolIds" => "pool",
-        "departmentId" | "departmentIds" => "dept",
+        "departmentId" | "departmentIds" | "departmentManagersOf" => "dept",
         "keyId" => "key",
-        "memberId" | "onBehalfOfId" => "member",
+        "memberId" | "onBehalfOfId" | "delegateId" => "member",
         "userId" => "user",
         "invitationId" => "invitation",
         "invoiceId" => "invoice",
@@ -172,7 +191,7 @@ async fn the_other_tenant_is_not_there(backend: Backend) {
         invitations { nodes { id } } departments(first: 1) { nodes { id } }
         pools { nodes { id lots { nodes { id } } transfers { nodes { id } } caps { nodes { id } } creditRequests { nodes { id } } } }
         purchases { nodes { id } } charges { nodes { id } } holds { nodes { id } } deliveries { nodes { id } }
-        apiKeys { nodes { id } } prices { quotes { nodes { id } } } } }"#;
+        approvalRequests { nodes { id } } approvalDelegations { id } apiKeys { nodes { id } } prices { quotes { nodes { id } } } } }"#;
     collect(&me.query(query, json!({})).await, &mut mine);
     let db = Database::connect(&world.database.addresses).await.unwrap();
     let before = rows::of(&db, theirs.organization).await;
@@ -228,8 +247,12 @@ async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>,
                 if field == "parkedPaymentId" {
                     return "parked_00000000000000000000000000".to_owned();
                 }
-                let ids = if foreign.iter().any(|name| *name == field) { &theirs.ids } else { mine };
-                ids[prefix_of(field)].clone()
+                let is_foreign = foreign.iter().any(|name| *name == field);
+                if field == "delegationId" && is_foreign {
+                    return theirs.delegation.clone();
+                }
+                let ids = if is_foreign { &theirs.ids } else { mine };
+                ids[prefix_of(mutation, field)].clone()
             };
             let mut input = schema.input(input_type, &id, &format!("isolation-{number}"));
             if mutation == "createSpendingCap"
@@ -242,7 +265,14 @@ async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>,
                 let until = if until.is_null() { json!("2099-01-01T00:00:00Z") } else { until };
                 input["answer"] =
                     json!({ "raiseCap": { "capId": id("capId"), "credits": 1, "until": until } });
-            } else if mutation == "requestPurchase" && foreign.len() == 1 && foreign[0] == "quoteId" {
+            } else if POLICIES.contains(&mutation.as_str())
+                && foreign.len() == 1
+                && foreign[0] == "departmentManagersOf"
+            {
+                // Whoever decides is named in one way only.
+                let approvers = json!([{ "departmentManagersOf": id("departmentManagersOf") }]);
+                input["policy"]["rules"][0]["stages"][0]["approvers"] = approvers;
+            } else if BUYING.contains(&mutation.as_str()) && foreign.len() == 1 && foreign[0] == "quoteId" {
                 input["package"] = Value::Null;
                 input["quoteId"] = json!(id("quoteId"));
             }
@@ -259,7 +289,9 @@ async fn mutations(me: &Client, theirs: &Rival, mine: &BTreeMap<String, String>,
                 error["code"], "NOT_FOUND",
                 "{mutation} with {foreign:?} of the other tenant: {payload}"
             );
-            let named = error["field"].as_array().unwrap().last().unwrap().as_str().unwrap();
+            // Of what is in a list the place comes last.
+            let mut parts = error["field"].as_array().unwrap().iter().rev().filter_map(Value::as_str);
+            let named = parts.find(|part| part.parse::<usize>().is_err()).unwrap();
             assert!(
                 foreign.iter().any(|field| *field == named),
                 "{mutation}: {error} does not name {foreign:?}"
@@ -276,6 +308,7 @@ async fn streams(me: &Client, theirs: &Rival, schema: &Schema) {
             "organizationBalance" => {
                 ("organizationBalance(organizationId: $id) { version }", "org", "organization")
             }
+            "approvalRequests" => ("approvalRequests(organizationId: $id) { state }", "org", "organization"),
             "purchase" => ("purchase(id: $id) { state }", "purchase", "purchase"),
             other => panic!("{other} has no case in this test"),
         };
@@ -294,6 +327,12 @@ async fn streams(me: &Client, theirs: &Rival, schema: &Schema) {
         assert_eq!(socket.message().await.unwrap()["type"], "error");
     }
 }
+
+/// Mutations that take a policy.
+const POLICIES: &[&str] = &["saveApprovalPolicy", "simulateApprovalPolicy"];
+
+/// Mutations that say what is bought in one of several ways.
+const BUYING: &[&str] = &["requestPurchase", "updatePurchase"];
 
 /// Mutations of the vendor's staff; that they mix no tenants up is in `corrections`.
 const VENDORS: &[&str] = &["grantCredits", "correctBalance", "importBalances", "resolveParkedPayment"];

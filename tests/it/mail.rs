@@ -367,6 +367,11 @@ async fn headers_cannot_be_injected(backend: Backend) {
     let id = post(&world, scope, mail).await.unwrap();
     assert_eq!((tried(&world).await, row(&world, id).await.recipient.as_str()), (1, "owner@demo.test"));
     assert_eq!(to(server.taken(), "owner@demo.test").len(), 1);
+    // A name that is written like an encoded word is read as it was written, not as what it would stand for.
+    let id = post(&world, scope, invitation("word@b.test", "=?utf-8?q?Another?=")).await.unwrap();
+    assert_eq!((tried(&world).await, row(&world, id).await.state), (1, DeliveryState::Delivered));
+    let letters = to(server.taken(), "word@b.test");
+    assert!(!letters[0].header("Subject").unwrap().contains("Another"), "{:?}", letters[0].header("Subject"));
 }
 
 async fn the_worker_delivers_by_itself(backend: Backend) {

@@ -206,6 +206,18 @@ async fn what_was_sold_before_is_put_right(backend: Backend) {
     let ended = states("p.state = 'PAID' AND p.paid_at IS NOT NULL AND i.state = 'CREDITED'");
     let owed = states("p.state = 'OPEN' AND p.paid_at IS NULL AND i.state = 'OPEN'");
     assert_eq!((database.number(&ended).await, database.number(&owed).await), (1, 1));
+    // An invoice that counted as paid was not told of what was credited after that.
+    let newer = "SELECT count(*) AS n FROM seaql_migrations WHERE version >= 'm20261127_000063'";
+    let steps = u32::try_from(database.number(newer).await).unwrap();
+    migrate::down(&database.addresses, Some(steps)).await.unwrap();
+    let connection = sea_orm::Database::connect(&database.superuser).await.unwrap();
+    let untold = "UPDATE invoice SET state = 'PAID', credited = 198 WHERE state = 'CREDITED'";
+    assert_eq!(connection.execute_unprepared(untold).await.unwrap().rows_affected(), 1);
+    connection.close().await.unwrap();
+    migrate::up(&database.addresses).await.unwrap();
+    let told = states("i.state = 'CREDITED' AND i.credited = i.total");
+    let owed = states("i.state = 'OPEN' AND i.credited = 0");
+    assert_eq!((database.number(&told).await, database.number(&owed).await), (1, 1));
     if backend == Backend::Postgres {
         // Their owner is bound by row-level security again, like that of all others.
         let bound = "SELECT count(*) AS n FROM pg_class WHERE relforcerowsecurity AND relname IN

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::on_both_databases;
 use crate::support::acts::{self, balances_are_right, grant, pool, refusal};
 use crate::support::schema::Schema;
-use crate::support::{Backend, Client, World, keys, rows, uses};
+use crate::support::{Backend, Client, World, approvals, keys, rows, uses};
 
 on_both_databases!(
     a_suspended_organization_only_reads,
@@ -44,6 +44,10 @@ const GOES_ON: &[&str] = &[
     "removeMember",
     "revokeApiKey",
     "revokeInvitation",
+    // Whoever stood in for somebody no longer does.
+    "revokeDelegation",
+    // It only looks.
+    "simulateApprovalPolicy",
     "captureHold",
     "voidHold",
     // Money that has arrived is recorded, whether it is convenient or not.
@@ -150,6 +154,9 @@ impl Things {
             ("archiveDepartment", "departmentId") => "emptyDepartmentId",
             ("removeDepartmentMember", "memberId") => "managerId",
             ("removePoolAdministrator", "memberId") => "administratorId",
+            ("decideApproval", "requestId") => "approvalId",
+            (_, "delegateId") => "memberId",
+            (_, "departmentManagersOf") => "departmentId",
             (_, "poolIds") => "poolId",
             (_, "departmentIds") => "departmentId",
             (_, "onBehalfOfId") => "ownerId",
@@ -162,6 +169,13 @@ impl Things {
     fn fitting(&self, mutation: &str, mut input: Value) -> Value {
         match mutation {
             "updateMemberRole" => input["role"] = json!("AUDITOR"),
+            "delegateApprovals" => input["from"] = Value::Null,
+            "saveApprovalPolicy" => {
+                input = json!({ "organizationId": self.ids["organizationId"], "expectedVersion": 1,
+                    "policy": { "rules": [] } });
+            }
+            // Nobody was asked about it.
+            "updatePurchase" => input["round"] = Value::Null,
             "createApiKey" => {
                 input.as_object_mut().unwrap().retain(|name, _| !name.ends_with("Ids"));
             }
@@ -231,6 +245,10 @@ async fn things(world: &World, owner: &Client, operator: &Client) -> Things {
     let (purchase, _) = owner.checkout(&demo.pool, "things").await;
     let input = json!({ "poolId": demo.pool, "credits": 2_000, "idempotencyKey": "things" });
     let quote = made("requestQuote", "RequestQuoteInput", input, "quote").await;
+    let rule = approvals::professional(json!([{ "name": "Owners", "approvers": [{ "role": "OWNER" }] }]));
+    approvals::save(owner, &demo.organization, rule, json!({})).await;
+    let admin = world.client("admin@demo.test").await;
+    let approval = approvals::requested(&admin, &demo.pool, "PROFESSIONAL", "to agree to").await.request;
     let ids = BTreeMap::from([
         ("organizationId", demo.organization.clone()),
         ("poolId", demo.pool.clone()),
@@ -243,6 +261,7 @@ async fn things(world: &World, owner: &Client, operator: &Client) -> Things {
         ("ownerId", text(&data["viewer"]["memberships"][0]["id"])),
         ("capId", cap),
         ("requestId", asked),
+        ("approvalId", approval),
         ("invitationId", invited),
         ("keyId", key.id),
         ("deliveryId", text(&data["organization"]["deliveries"]["nodes"][0]["id"])),

@@ -195,6 +195,19 @@ async fn each_reason_parks_once_and_is_told_of(backend: Backend) {
     assert_eq!(alerts.count(), expected.len() + 1);
     let reversed = "SELECT count(*) AS n FROM reversal WHERE state = 'FAILED' AND taken_credits = 0";
     assert_eq!(world.number(reversed).await, 1);
+    // What has paid a purchase under the same name meanwhile pays for nothing more, and a rehearsal says so too.
+    let (_, payment) = bought(&world, &owner, &demo.pool, "meanwhile").await;
+    assert_eq!(tell(&world, paid(&payment, "pi_7")).await, Outcome::Booked);
+    let (more, _) = bought(&world, &owner, &demo.pool, "more").await;
+    for dry_run in [true, false] {
+        let input = json!({ "parkedPaymentId": id, "resolution": { "purchaseId": more }, "note": "n",
+            "idempotencyKey": "bound", "dryRun": dry_run });
+        let refused = decide(&operator, input).await;
+        let error = &refused["userErrors"][0];
+        assert_eq!((&error["code"], &error["field"]), (&json!("INVALID_STATE"), &json!(["parkedPaymentId"])));
+        assert!(error["message"].as_str().unwrap().contains("has the provider's name"), "{refused}");
+    }
+    assert_eq!(state(&owner, &more).await, "AWAITING_PAYMENT");
 }
 
 async fn decide(client: &Client, input: Value) -> Value {

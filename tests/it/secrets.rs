@@ -382,6 +382,7 @@ async fn secrets_are_nowhere(backend: Backend) {
     run.provider(&owner, &demo).await;
     run.checkout(&owner, &demo).await;
     run.consent(&owner, &demo).await;
+    run.approval(&owner, &demo).await;
     run.faults((&link, &code)).await;
     // What can be taken out of it, at the end.
     let mut texts = Vec::new();

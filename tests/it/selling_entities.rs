@@ -149,6 +149,9 @@ pub async fn insert_all(
         removed_at: None,
         created_at: at,
         wrong_codes: 3,
+        threshold: Some(credits(20)),
+        package_id: Some(PackageId::from_u128(13)),
+        monthly_maximum: Some(0),
     };
     round_trip::<payment_method::Entity, _>(txn, row).await;
     let row = auto_top_up::Model {

@@ -72,8 +72,18 @@ fn nonce(page: &str) -> String {
 /// Sends a form; answers status and page. No answer leads elsewhere.
 async fn submit(client: &Client, url: &str, fields: &[(&str, &str)]) -> (u16, String) {
     let response = client.http().post(url).form(fields).send().await.unwrap();
-    assert!(response.headers().get("location").is_none() && response.headers().get("set-cookie").is_none());
-    (response.status().as_u16(), response.text().await.unwrap())
+    let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (location, kept, status) = (header("location"), header("set-cookie"), response.status().as_u16());
+    let page = response.text().await.unwrap();
+    assert_eq!(location, None);
+    // Who has signed in is kept for the pages of approvals, sealed, and by no other page.
+    assert_eq!(kept.is_some(), page.contains("<textarea name=\"token\""), "{kept:?}");
+    for part in
+        kept.iter().flat_map(|_| ["bursar-person=", "; Path=/approval;", "; HttpOnly", "; SameSite=Lax"])
+    {
+        assert!(kept.as_ref().unwrap().contains(part), "{kept:?}");
+    }
+    (status, page)
 }
 
 /// What stands in a text area of a page.

@@ -2,18 +2,20 @@
 //! good in that organization only.
 
 use bursar::clock::Clock;
+use bursar_domain::approval::LinkKind;
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
 use crate::support::issuer::{CLIENT, Issuer, SECRET};
 use crate::support::sign_in::{sign_in, sign_out};
-use crate::support::{Backend, Client, World, acts, plain_http};
+use crate::support::{Backend, Client, World, acts, approvals, plain_http};
 
 on_both_databases!(
     there_and_back,
     what_does_not_belong_together,
     addresses_of_which_nothing_is_said,
-    into_one_organization
+    into_one_organization,
+    deciding_about_much_goes_by_it
 );
 
 struct Setting {
@@ -380,4 +382,34 @@ async fn into_one_organization(backend: Backend) {
     for action in ["signInByProvider", "refreshSession", "revokeSession", "signOut"] {
         assert!(!events.contains(action), "{action}: {events}");
     }
+}
+
+async fn deciding_about_much_goes_by_it(backend: Backend) {
+    let setting = start(backend, json!({ "joinsJustInTime": true })).await;
+    let Setting { world, issuer, owner, organization, .. } = &setting;
+    let manager = "manager@demo.test";
+    let demo = owner.demo().await;
+    let managers = json!([{ "name": "Department", "approvers": [{ "departmentManagersOf": demo.sales }] }]);
+    let limit = json!({ "signInAbove": { "amount": "1.00", "currency": "USD" } });
+    approvals::save(owner, organization, approvals::professional(managers), limit).await;
+    approvals::requested(owner, &demo.pool, "PROFESSIONAL", "much").await;
+    let letter = approvals::newest(world, manager, LinkKind::Decide).await;
+    // A session by mail is not enough where the provider is believed about the address, and the page leads to that.
+    let by_mail = approvals::Browser::of(world, manager).await;
+    let page = by_mail.open(&letter.url).await;
+    assert_eq!(page.state(), (200, "SIGN_IN"));
+    assert!(page.body.contains("href=\"/sso/demo\"") && !page.has_form(), "{}", page.body);
+    assert_eq!(by_mail.approve(&letter).await.state(), (403, "SIGN_IN"));
+    assert_eq!(approvals::decisions(world).await, 0);
+    // Signed in there, one decides.
+    issuer.signs_in(person("s9", manager));
+    let (back, cookie) = setting.there().await;
+    let http = plain_http().build().unwrap();
+    let response = http.get(&back).header("cookie", cookie).send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    let mut kept = response.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
+    let kept = kept.find(|value| value.starts_with("bursar-person=")).unwrap().split(';').next().unwrap();
+    let signed_in = approvals::Browser::with(kept);
+    assert_eq!(signed_in.open(&letter.url).await.state(), (200, "OPEN"));
+    assert_eq!(signed_in.approve(&letter).await.state(), (200, "DECIDED"));
 }

@@ -20,6 +20,9 @@ use crate::support::keys::make;
 use crate::support::stripe::SECRET_KEY;
 use crate::support::world::config;
 use crate::support::{Backend, Client, Stripe, TestDatabase, World, run};
+use crate::true_answers::{
+    a_refusal_uses_up_no_key, closed_checkouts_have_no_address, refusals_say_what_stands_in_the_way,
+};
 
 on_both_databases!(
     what_is_paid_is_there_at_once,
@@ -117,7 +120,7 @@ async fn what_is_paid_is_there_at_once(backend: Backend) {
     let input = json!({ "poolId": demo.pool, "package": "STARTER", "idempotencyKey": "k" });
     let made = owner.mutate("requestPurchase", "RequestPurchaseInput", input, "purchase { id }").await;
     let purchase = made["purchase"]["id"].as_str().unwrap();
-    // The answer is lost on its way, and Stripe is not there for a while: nobody is told of a checkout.
+    // The answer is lost on its way, and Stripe is not there for a while: nobody is told of a checkout, but that it is begun.
     let query = "mutation S($input: StartCheckoutInput!) { startCheckout(input: $input) { checkoutUrl
         userErrors { code } } }";
     let input = json!({ "input": { "purchaseId": purchase, "idempotencyKey": "k" } });
@@ -127,6 +130,12 @@ async fn what_is_paid_is_there_at_once(backend: Backend) {
     stripe.set_down(true);
     let down = owner.raw(query, input).await;
     assert_eq!(down["data"]["startCheckout"]["checkoutUrl"], json!(null), "{down}");
+    for answer in [&lost, &down] {
+        let error = &answer["errors"][0];
+        assert_eq!(error["extensions"]["code"], "UNAVAILABLE", "{answer}");
+        let says = error["message"].as_str().unwrap();
+        assert!(says.contains("under way") && !says.contains("Nothing was done"), "{says}");
+    }
     stripe.set_down(false);
     // The same key goes the same way again, and finds the session that was opened.
     let started = shop.start(purchase, "k").await;
@@ -166,10 +175,12 @@ async fn what_is_paid_is_there_at_once(backend: Backend) {
     let input = whole(purchase, "back");
     stripe.lose_next_answer();
     let lost = operator.raw(REFUND, input.clone()).await;
-    assert_eq!(lost["data"]["refundPurchase"]["reversal"], json!(null), "{lost}");
+    let under_way = json!({ "reversal": { "state": "PENDING" }, "userErrors": [] });
+    assert_eq!(lost["data"]["refundPurchase"], under_way, "{lost}");
     let found = operator.raw(REFUND, input).await;
     assert_eq!(found["data"]["refundPurchase"]["reversal"]["state"], "SUCCEEDED", "{found}");
     assert_eq!((stripe.asked("refunds").len(), shop.available().await), (1, 100));
+    a_refusal_uses_up_no_key(&shop).await;
 }
 
 async fn checkouts_end_in_every_way(backend: Backend) {
@@ -233,6 +244,8 @@ async fn checkouts_end_in_every_way(backend: Backend) {
     assert_eq!(shop.state(&purchase).await, stands("CANCELLED", &["CANCELLED"]));
     assert_eq!((shop.lots().await, shop.available().await), (4, 500));
     one_can_be_paid(&shop).await;
+    closed_checkouts_have_no_address(&shop).await;
+    refusals_say_what_stands_in_the_way(&shop).await;
 }
 
 /// In an organization's sandbox no money is real, whoever takes that of the organization.

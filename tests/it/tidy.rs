@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up: each may use those before it, and those on its own line not.
 const FLOORS: &[&[&str]] = &[
-    &["error", "clock", "config", "global_id", "text", "telemetry", "changes", "periods"],
+    &["error", "clock", "config", "global_id", "text", "telemetry", "changes", "periods", "words"],
     &["db"],
     &["context", "idempotency"],
     &["auth"],
     &["audit"],
     &["outbox"],
     &["ledger"],
+    &["approvals"],
     &["organizations"],
     &["sign_in"],
     &["pools"],

@@ -2,6 +2,7 @@
 //! never more in a month than was set; what is declined waits, what a bank asks about is paid by hand, and what was cut
 //! off goes on where it was.
 
+mod at_once;
 mod at_stripe;
 
 use bursar::clock::Clock;
@@ -159,6 +160,9 @@ async fn a_pool_buys_by_itself(backend: Backend) {
     let url = shop.url(&set);
     let (status, page) = shop.owner.open(&url).await;
     assert!(status == 200 && page.contains("at most USD 500.00 in a calendar month"), "{page}");
+    let said =
+        "has 20 credits available or fewer, for the package Starter of 100 credits, which costs USD 199";
+    assert!(page.contains(said), "{page}");
     let (status, _) = shop.answer(&url, "nothing").await;
     assert_eq!((status, shop.row().await.state), (200, TopUpState::AwaitingConsent));
     let forged =
@@ -277,6 +281,19 @@ async fn settings_are_checked_and_agreed_to(backend: Backend) {
     {
         let set = shop.set(more).await;
         assert_eq!((&set["autoTopUp"]["state"], &set["setupUrl"]), (&json!("READY"), &Value::Null), "{set}");
+    }
+    // To buy earlier, or something else, is not; and no threshold is far above what is bought.
+    for (threshold, package, state) in [
+        (20, "STARTER", "READY"),
+        (21, "STARTER", "AWAITING_CONSENT"),
+        (20, "PROFESSIONAL", "AWAITING_CONSENT"),
+        (1_001, "STARTER", "threshold"),
+    ] {
+        let more = json!({ "monthlyMaximum": most("0.00")["monthlyMaximum"], "threshold": threshold,
+            "package": package, "dryRun": true });
+        let set = shop.set(more).await;
+        let stands = set["autoTopUp"]["state"].as_str().map_or(refusal(&set).1, str::to_owned);
+        assert_eq!(stands, state, "{set}");
     }
     shop.spend(95).await;
     for (enabled, state) in [(true, "READY"), (false, "PAUSED"), (true, "READY"), (false, "PAUSED")] {

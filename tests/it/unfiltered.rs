@@ -47,6 +47,11 @@ const OF_ORGANIZATION: &[&str] = &[
     "services(first: 30) { totalCount nodes { id } } packages(first: 30) { totalCount nodes { id } }",
     "prices { contractPrices(first: 30) { totalCount nodes { id } } quotes(first: 30) { totalCount
         nodes { id pool { id } requestedBy { id email } } } }",
+    "approvalPolicy { id savedBy { id email } rules { name stages { name approvers { user { id email } } } } }
+        approvalDelegations { id delegator { id email } delegate { id email } }",
+    "approvalRequests(first: 30) { totalCount nodes { id purchase { id } pool { id } requestedBy { id email }
+        policy { id } stages { eligible { id email } } decisions { by { id email } } rounds { round } } }",
+    "pools(first: 10) { nodes { id approvalRequests(first: 10) { totalCount nodes { id } } } }",
     "balance { posted held available debt version }",
     "pools(first: 10) { totalCount nodes { id name balance { posted held available version }
         administrators(first: 10) { nodes { id } } allocations(first: 10) { totalCount nodes { id } } } }",
@@ -73,6 +78,7 @@ const WHOLE_LISTS: &[&str] = &[
     "charges",
     "holds",
     "creditRequests",
+    "approvalRequests",
     "auditEvents",
     "deliveries",
     "apiKeys",

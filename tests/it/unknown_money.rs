@@ -85,7 +85,7 @@ pub async fn in_states_of_tomorrow(shop: &Shop) {
     }
     let kept = format!(
         "SELECT count(*) AS n FROM parked_payment WHERE reason = 'NOT_UNDERSTOOD' AND amount = {PART}
-         AND provider_reference = '{} tomorrow' AND detail LIKE '%status is not known%{intent}%'",
+         AND provider_reference = '{} tomorrow' AND detail LIKE 'refund.updated: %status is not known%{intent}%'",
         refund.id()
     );
     let all = "SELECT count(*) AS n FROM parked_payment WHERE reason = 'NOT_UNDERSTOOD'";

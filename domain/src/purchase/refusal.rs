@@ -16,6 +16,8 @@ pub enum PurchaseRefusal {
     NotPayable {
         /// Where it stands.
         state: PurchaseState,
+        /// Whether it was bought on invoice. As long as that is to be paid, this is the reason.
+        invoiced: bool,
     },
     /// It has been paid: what arrives now is paid twice.
     AlreadyPaid {
@@ -36,8 +38,17 @@ pub enum PurchaseRefusal {
     NotWithdrawable {
         /// Where it stands.
         state: PurchaseState,
+        /// Whether it was bought on invoice. As long as that is to be paid, this is the reason.
+        invoiced: bool,
     },
-    /// Nothing has been paid that could be returned.
+    /// What is bought cannot be changed any more, nor be asked for anew.
+    NotChangeable {
+        /// Where it stands.
+        state: PurchaseState,
+        /// Whether it was bought on invoice. As long as that is to be paid, this is the reason.
+        invoiced: bool,
+    },
+    /// Nothing has been paid that could be returned, or all of it has been.
     NothingToReturn {
         /// Where it stands.
         state: PurchaseState,
@@ -50,11 +61,12 @@ impl PurchaseRefusal {
         match self {
             PurchaseRefusal::NotApproved => PurchaseState::PendingApproval,
             PurchaseRefusal::AlreadyDecided { state }
-            | PurchaseRefusal::NotPayable { state }
+            | PurchaseRefusal::NotPayable { state, .. }
             | PurchaseRefusal::AlreadyPaid { state }
             | PurchaseRefusal::UnderWay { state }
             | PurchaseRefusal::Parked { state }
-            | PurchaseRefusal::NotWithdrawable { state }
+            | PurchaseRefusal::NotWithdrawable { state, .. }
+            | PurchaseRefusal::NotChangeable { state, .. }
             | PurchaseRefusal::NothingToReturn { state } => state,
         }
     }
@@ -67,7 +79,10 @@ impl std::fmt::Display for PurchaseRefusal {
             PurchaseRefusal::AlreadyDecided { state } => {
                 write!(f, "A purchase that is {state} cannot be approved or rejected.")
             }
-            PurchaseRefusal::NotPayable { state } => write!(f, "A purchase that is {state} cannot be paid."),
+            PurchaseRefusal::NotPayable { state, invoiced: true } if !state.is_final() => {
+                f.write_str("The purchase has been bought on invoice: it is paid by that invoice.")
+            }
+            PurchaseRefusal::NotPayable { state, .. } => write!(f, "A purchase that is {state} cannot be paid."),
             PurchaseRefusal::AlreadyPaid { .. } => f.write_str("The purchase has been paid already."),
             PurchaseRefusal::UnderWay { .. } => f.write_str(
                 "A payment of this purchase is under way. It takes until its bank says yes or no.",
@@ -76,8 +91,20 @@ impl std::fmt::Display for PurchaseRefusal {
                 "Money has come for this purchase that is not as agreed on. The vendor decides what becomes of it; \
                  do not pay again.",
             ),
-            PurchaseRefusal::NotWithdrawable { state } => {
+            PurchaseRefusal::NotWithdrawable { state, invoiced: true } if !state.is_final() => {
+                f.write_str("The purchase has been bought on invoice. It cannot be cancelled any more.")
+            }
+            PurchaseRefusal::NotWithdrawable { state, .. } => {
                 write!(f, "A purchase that is {state} cannot be cancelled.")
+            }
+            PurchaseRefusal::NotChangeable { state, invoiced: true } if !state.is_final() => {
+                f.write_str("The purchase has been bought on invoice. It cannot be changed any more.")
+            }
+            PurchaseRefusal::NotChangeable { state, .. } => {
+                write!(f, "A purchase that is {state} cannot be changed.")
+            }
+            PurchaseRefusal::NothingToReturn { state: PurchaseState::Refunded } => {
+                f.write_str("Nothing is left to be given back: all of the purchase has been returned.")
             }
             PurchaseRefusal::NothingToReturn { state } => {
                 write!(f, "Nothing has been paid of a purchase that is {state}.")

@@ -1,6 +1,6 @@
 //! The texts that nodes send each other. What cannot be read is ignored: another version may have sent it.
 
-use bursar_domain::id::{Id, OrganizationId, PoolId, PurchaseId};
+use bursar_domain::id::{ApprovalId, Id, OrganizationId, PoolId, PurchaseId};
 
 use crate::changes::{Change, Subject};
 
@@ -10,6 +10,7 @@ pub fn word(change: &Change) -> String {
     match change.subject {
         Subject::Pool(pool, version) => format!("p{organization:032x}{:032x}{version:x}", pool.as_u128()),
         Subject::Purchase(purchase) => format!("u{organization:032x}{:032x}", purchase.as_u128()),
+        Subject::Approval(request) => format!("a{organization:032x}{:032x}", request.as_u128()),
     }
 }
 
@@ -20,6 +21,7 @@ pub fn read(word: &str) -> Option<Change> {
     let subject = match word.get(..1)? {
         "p" => Subject::Pool(PoolId::from_u128(id), i64::from_str_radix(word.get(65..)?, 16).ok()?),
         "u" => Subject::Purchase(PurchaseId::from_u128(id)),
+        "a" => Subject::Approval(ApprovalId::from_u128(id)),
         _ => return None,
     };
     Some(Change { organization, subject })
@@ -36,6 +38,7 @@ mod tests {
             Subject::Pool(PoolId::from_u128(7), 0),
             Subject::Pool(PoolId::from_u128(7), i64::MAX),
             Subject::Purchase(PurchaseId::from_u128(8)),
+            Subject::Approval(ApprovalId::from_u128(9)),
         ] {
             let change = Change { organization, subject };
             assert_eq!(read(&word(&change)), Some(change));

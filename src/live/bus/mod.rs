@@ -1,6 +1,6 @@
 //! How nodes on one database tell each other of changes.
 //!
-//! Only hints travel: which pool has reached which version, which purchase has changed. They may be lost,
+//! Only hints travel: which pool has reached which version, which purchase or request for approval has changed. They may be lost,
 //! doubled and late; the poll finds what was missed. Sending never delays a commit: changes are put down in a
 //! map, the newest version of each pool only, and a relay sends what has gathered, at most every 10 ms. While
 //! the bus is down they gather there, up to a bound, after which they are thrown away.
@@ -68,6 +68,7 @@ impl Gathered {
             let id = match subject {
                 Subject::Pool(pool, _) => pool.as_u128(),
                 Subject::Purchase(purchase) => purchase.as_u128(),
+                Subject::Approval(request) => request.as_u128(),
             };
             gathered
                 .entry((*organization, id))

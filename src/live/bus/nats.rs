@@ -80,6 +80,7 @@ fn subject_of(change: &Change) -> String {
     let id = match change.subject {
         Subject::Pool(pool, _) => pool.as_u128(),
         Subject::Purchase(purchase) => purchase.as_u128(),
+        Subject::Approval(request) => request.as_u128(),
     };
     format!("{PREFIX}.{:032x}.{id:032x}", change.organization.as_u128())
 }
@@ -90,7 +91,7 @@ fn subjects_of(topic: Topic) -> String {
     match topic.of {
         Of::Pool(pool) => format!("{PREFIX}.{organization:032x}.{:032x}", pool.as_u128()),
         Of::Purchase(purchase) => format!("{PREFIX}.{organization:032x}.{:032x}", purchase.as_u128()),
-        Of::Pools => format!("{PREFIX}.{organization:032x}.*"),
+        Of::Pools | Of::Approvals => format!("{PREFIX}.{organization:032x}.*"),
     }
 }
 

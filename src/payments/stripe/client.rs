@@ -139,9 +139,9 @@ pub(super) fn declined(reason: Reason) -> ProviderError {
     ProviderError::Declined { code: reason.word(), authentication, payment }
 }
 
-/// One of Stripe's words, as far as it is one.
+/// One of Stripe's words, as far as it is one. Those of messages have dots.
 pub(super) fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ' ';
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ' ' | '.');
     text.chars().filter(|c| plain(*c)).take(WORD).collect()
 }
 

@@ -92,5 +92,5 @@ async fn is_kept(snapshot: &Txn, row: &purchase::Model) -> Result<bool> {
     let frozen = pool.one(snapshot).await?.is_some_and(|pool| pool.frozen_at.is_some());
     let organization = find_organizations(vec![row.organization_id]);
     let organization: Option<organization::Model> = organization.one(snapshot).await?;
-    Ok(frozen || !organization.is_some_and(|row| row.state == OrganizationState::Active))
+    Ok(frozen || organization.is_none_or(|row| row.state != OrganizationState::Active))
 }

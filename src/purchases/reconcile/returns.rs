@@ -248,7 +248,7 @@ impl Run<'_> {
         }
         let organization = find_organizations(vec![row.organization_id]);
         let organization: Option<organization::Model> = organization.one(snapshot).await?;
-        if !organization.is_some_and(|row| row.state == OrganizationState::Active) {
+        if organization.is_none_or(|row| row.state != OrganizationState::Active) {
             return Ok(true);
         }
         // In an archived one it is.

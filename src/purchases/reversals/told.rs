@@ -34,6 +34,8 @@ pub(in crate::purchases) struct Told {
     pub currency: String,
     /// The reversal of ours that it names.
     pub ours: Option<String>,
+    /// Whether whoever has asked for it is answered that it was refused. A refusal uses up no key: that is free again.
+    pub frees_key: bool,
 }
 
 /// What was made of it.
@@ -124,18 +126,15 @@ async fn hear_in(
     }
     let Some(state) = advance(known.map(|row| row.state), told.state) else {
         // What was asked for here gets its name there.
-        if let Some(row) = known.filter(|row| row.provider_reference.is_none()) {
-            let provider_reference = Some(told.reference.clone());
+        if let Some(row) = known.filter(|row| row.provider_reference.is_none() || told.frees_key) {
             is_done(desk.txn, desk.tenant, REFUND_DUE, row.id).await?;
-            write_reversal(desk.txn, &reversal::Model { provider_reference, ..row.clone() }).await?;
+            write_reversal(desk.txn, &named(row, told)).await?;
         }
         return Ok((Heard::Is(Outcome::Already), provider, Vec::new()));
     };
     let own = known.map(|row| row.id);
     let row = match known {
-        Some(row) => {
-            reversal::Model { state, provider_reference: Some(told.reference.clone()), ..row.clone() }
-        }
+        Some(row) => reversal::Model { state, ..named(row, told) },
         None => {
             let id = desk.ledger.context().clock.new_id::<ReversalId>();
             reversal::Model {
@@ -186,6 +185,16 @@ async fn hear_in(
     };
     let outcome = if moved { Outcome::Booked } else { Outcome::Recorded };
     Ok((Heard::Is(outcome), provider, committed))
+}
+
+/// A reversal with the provider's own name of it, and without its key when that is free again.
+fn named(row: &reversal::Model, told: &Told) -> reversal::Model {
+    reversal::Model {
+        provider_reference: Some(told.reference.clone()),
+        idempotency_key: row.idempotency_key.filter(|_| !told.frees_key),
+        request_hash: row.request_hash.filter(|_| !told.frees_key),
+        ..row.clone()
+    }
 }
 
 /// The reversal that is told of: by the provider's own name of it, or else by ours while the provider's is not known.

@@ -10,21 +10,25 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 use serde_json::json;
 
 use super::left_behind::{PROVIDER_GONE, set_aside};
-use super::{AUTHENTICATION, Ended, ended_in, open_payment};
+use super::{AUTHENTICATION, Ended, ended_in, open_payment, say, spent_by_top_up, waits_for_people};
+use crate::approvals;
 use crate::audit::{self, Change};
 use crate::auth::Actor;
 use crate::catalog::{self, Package};
 use crate::db::{self, Tenant, Txn};
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Error, Result};
 use crate::global_id;
+use crate::organizations::lock_organization;
 use crate::payments::{
     Customer, OffSession, PaidState, Provider, ProviderError, ProviderEvent, ProviderPayment, REUSED,
 };
+use crate::purchases::agreed::is_superseded;
 use crate::purchases::checkout::{lock_checkout, order, title};
-use crate::purchases::closing::close_checkouts;
+use crate::purchases::closing::{close_checkouts, close_sessions};
 use crate::purchases::payment_methods::{find_method, is_usable};
 use crate::purchases::settle::{Outcome, settle};
 use crate::purchases::top_up_settings::{find_top_up, lock_top_up, write_top_up};
+use crate::purchases::update::{Reopened, Resubmitted, reopen};
 use crate::purchases::{Selling, lock, write_payment, write_purchase};
 
 /// For how many seconds a provider surely remembers a key. A charge that is older is looked for instead.
@@ -72,7 +76,8 @@ pub(super) async fn pursue(selling: &Selling, tenant: Tenant, pool: PoolId) -> R
         (PurchaseState::Completed | PurchaseState::Refunded, _) => {
             end(selling, tenant, id, Ended::Paid).await
         }
-        (PurchaseState::Cancelled | PurchaseState::Expired | PurchaseState::Rejected, _) => {
+        (PurchaseState::Rejected, _) => end(selling, tenant, id, Ended::Rejected).await,
+        (PurchaseState::Cancelled | PurchaseState::Expired, _) => {
             end(selling, tenant, id, Ended::Closed).await
         }
         // Somebody has to pay, or to say yes.
@@ -133,34 +138,73 @@ async fn under_way(txn: &Txn, tenant: Tenant, pool: PoolId) -> Result<Option<Und
     Ok(Some(UnderWay { row, purchase, package, organization, charge: payment.zip(method) }))
 }
 
-/// Writes the payment of a purchase that was approved after it was requested.
+/// Writes the payment of a purchase that was approved after it was requested; or lets those be asked anew who had agreed,
+/// when its price has run out.
 async fn open(selling: &Selling, tenant: Tenant, pool: PoolId) -> Result<()> {
     let own = selling.clone();
     let work = db::work(move |txn| {
         let selling = own.clone();
-        Box::pin(async move {
-            let Some(row) = find_top_up(txn, tenant, pool).await? else { return Ok(()) };
-            let (Some(id), Some(method)) = (row.purchase_id, row.payment_method_id) else { return Ok(()) };
-            let purchase = lock(txn, tenant, id).await?;
-            let known = tenant.find::<payment::Entity>().filter(payment::Column::PurchaseId.eq(id));
-            if purchase.state != PurchaseState::Approved || known.one(txn).await?.is_some() {
-                return Ok(());
-            }
-            let method = find_method(txn, tenant, method).await?;
-            let organization = tenant.find::<organization::Entity>().one(txn).await?;
-            let organization = organization.ok_or(Error::not_found("organization"))?;
-            let taker = selling.taker(&organization);
-            let method = method.filter(|method| is_usable(method) && method.provider == taker);
-            match method {
-                Some(method) => open_payment(txn, &selling, tenant, (purchase, &method)).await,
-                None => {
-                    let clock = &selling.context().clock;
-                    ended_in(txn, tenant, clock, id, Ended::Closed).await
-                }
-            }
-        })
+        Box::pin(async move { open_in(txn, &selling, tenant, pool).await })
     });
-    selling.context().db.write(tenant, work).await
+    let context = selling.context();
+    match context.db.write(tenant, work).await {
+        Ok(None) => Ok(()),
+        Ok(Some(again)) => {
+            context.changes.announce_purchase(tenant.id(), again.purchase.id);
+            approvals::announce(context, tenant, again.request.as_slice());
+            close_sessions(selling, tenant, &again.closed).await;
+            Ok(())
+        }
+        // As at a checkout. It stays until somebody has changed that, or it runs out.
+        Err(error) if waits_for_people(&error) => {
+            tracing::warn!(%error, "what a pool has requested cannot be charged");
+            say(selling, tenant, pool, error.to_string()).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Answers the purchase when it has begun again.
+async fn open_in(txn: &Txn, selling: &Selling, tenant: Tenant, pool: PoolId) -> Result<Option<Resubmitted>> {
+    let clock = &selling.context().clock;
+    let organization = lock_organization(txn, tenant).await?;
+    let Some(row) = find_top_up(txn, tenant, pool).await? else { return Ok(None) };
+    let (Some(id), Some(method)) = (row.purchase_id, row.payment_method_id) else { return Ok(None) };
+    let purchase = lock(txn, tenant, id).await?;
+    let known = tenant.find::<payment::Entity>().filter(payment::Column::PurchaseId.eq(id));
+    let known = known.all(txn).await?;
+    // Checkouts of an earlier round pay for nothing any more.
+    if purchase.state != PurchaseState::Approved || known.iter().any(|payment| !is_superseded(payment)) {
+        return Ok(None);
+    }
+    let now = clock.now();
+    if purchase.valid_until <= now {
+        let actor = Actor::system(None);
+        return match reopen(txn, (tenant, &actor), selling, (&organization, &purchase)).await? {
+            Some(Reopened::Again(again)) => Ok(Some(again)),
+            Some(Reopened::Requoted(_)) => Ok(None),
+            None => {
+                let reason = "The price is no longer valid; another purchase is requested.";
+                Err(Error::conflict(Conflict::QuoteExpired, "purchaseId", reason))
+            }
+        };
+    }
+    let method = find_method(txn, tenant, method).await?;
+    let taker = selling.taker(&organization);
+    let method = method.filter(|method| is_usable(method) && method.provider == taker);
+    let Some(method) = method else {
+        ended_in(txn, tenant, clock, id, Ended::Closed).await?;
+        return Ok(None);
+    };
+    // Deciding has taken its time: it may be another month, and another price.
+    let spent = spent_by_top_up(txn, tenant, &organization, &row, now).await?;
+    let after = spent.saturating_add(purchase.total);
+    if row.monthly_maximum.is_some_and(|most| after > most) {
+        let reason = "The maximum of this month would be exceeded.";
+        return Err(Error::conflict(Conflict::State, "purchaseId", reason));
+    }
+    open_payment(txn, selling, tenant, (&organization, purchase, &method)).await?;
+    Ok(None)
 }
 
 /// Asks the provider to charge, and books its answer.

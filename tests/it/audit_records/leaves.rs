@@ -11,6 +11,8 @@ pub enum Leaves {
     All(&'static [&'static str]),
     /// A row of the ledger, by its name in the log.
     Row(&'static str),
+    /// Nothing: it only looks.
+    Nothing,
 }
 
 /// The table. `importBalances` corrects what was not there.
@@ -24,6 +26,9 @@ pub fn leaves(mutation: &str) -> Leaves {
         "rotateApiKey" => Leaves::Events(["rotateApiKey", "rotateApiKey"]),
         // That it was asked for, and that the provider has done it; and the credits that were taken back.
         "refundPurchase" => Leaves::All(&["refundPurchase", "refundPurchase", "revokeLot"]),
+        // What was decided, by what it was.
+        "decideApproval" => Leaves::All(&["approvePurchase"]),
+        "simulateApprovalPolicy" => Leaves::Nothing,
         "chargeCredits" | "chargeCreditsBatch" => Leaves::Row("chargeCredits"),
         "holdCredits" => Leaves::Row("holdCredits"),
         "captureHold" => Leaves::Row("captureHold"),
@@ -47,6 +52,7 @@ pub fn leaves(mutation: &str) -> Leaves {
         | "createDepartment"
         | "createPool"
         | "createSpendingCap"
+        | "delegateApprovals"
         | "exportOrganization"
         | "freezePool"
         | "inviteMember"
@@ -59,17 +65,20 @@ pub fn leaves(mutation: &str) -> Leaves {
         | "replayDelivery"
         | "resendInvitation"
         | "revokeApiKey"
+        | "revokeDelegation"
         | "revokeInvitation"
         | "requestCredits"
         | "requestPurchase"
         | "requestQuote"
         | "resolveCreditRequest"
         | "resumeOrganization"
+        | "saveApprovalPolicy"
         | "setAllocationRefill"
         | "setBillingProfile"
         | "setPaymentTerms"
         | "setAutoTopUp"
         | "setContractPrice"
+        | "setOrganizationLogo"
         | "setOrganizationPrice"
         | "startCheckout"
         | "suspendOrganization"
@@ -78,6 +87,7 @@ pub fn leaves(mutation: &str) -> Leaves {
         | "updateMemberRole"
         | "updateOrganization"
         | "updatePool"
+        | "updatePurchase"
         | "updateSpendingCap"
         | "withdrawCreditRequest"
         | "withdrawQuote" => Leaves::Event,

@@ -19,9 +19,11 @@ pub enum Take {
     Named(&'static [Need]),
     /// Those who meet one of the needs. To others it is null, without a word.
     Hides(&'static [Need]),
+    /// The same of a list, which is empty for others.
+    Empties(&'static [Need]),
 }
 
-use Take::{Free, Hides, Leads, Named, Takes};
+use Take::{Empties, Free, Hides, Leads, Named, Takes};
 
 const MEMBERS: &[Need] = &[May(ReadMembers, Whole)];
 const LEDGER: &[Need] = &[May(ReadLedger, PoolAlone)];
@@ -34,11 +36,18 @@ const USES: &[Need] = &[May(ReadDepartmentCharges, Somewhere), May(ReadLedger, S
 /// What seeing a purchase takes.
 pub const PURCHASES: &[Need] = &[May(ReadPurchases, PoolAlone)];
 const ALL_PURCHASES: &[Need] = &[May(ReadPurchases, Whole)];
+/// What seeing a request for approval takes.
+pub const APPROVALS: &[Need] = &[Own, Asked, May(ReadApprovals, PoolAlone)];
+const POLICY: &[Need] = &[May(ReadApprovalPolicy, Whole)];
 
 /// Who sees a thing by its id: for each type that has one.
 pub const SIGHT: &[(&str, &[Need])] = &[
     ("Allocation", OF_DEPARTMENT),
     ("ApiKey", &[May(ReadApiKeys, Whole)]),
+    // Of no type of `Node`: it is shown in a list, whole or one's own.
+    ("ApprovalDelegation", &[Own, May(ReadApprovals, Whole)]),
+    ("ApprovalPolicy", POLICY),
+    ("ApprovalRequest", APPROVALS),
     ("AuditEvent", &[May(ReadAudit, Whole)]),
     ("Charge", OF_DEPARTMENT),
     ("ContractPrice", ALL_PURCHASES),
@@ -90,6 +99,33 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("ApiKey", "organization", Leads),
     ("ApiKey", "pools", Leads),
     ("ApiKey", "replaces", Leads),
+    ("ApprovalApprovers", "department", Leads),
+    ("ApprovalApprovers", "user", Leads),
+    ("ApprovalConditions", "monthToDateFrom", Free),
+    ("ApprovalConditions", "pools", Leads),
+    ("ApprovalConditions", "totalFrom", Free),
+    ("ApprovalConditions", "totalTo", Free),
+    ("ApprovalDecision", "by", Leads),
+    ("ApprovalDecision", "inNameOf", Leads),
+    ("ApprovalDelegation", "delegate", Leads),
+    ("ApprovalDelegation", "delegator", Leads),
+    ("ApprovalPolicy", "rules", Free),
+    ("ApprovalPolicy", "savedBy", Leads),
+    ("ApprovalPolicy", "signInAbove", Free),
+    ("ApprovalRequest", "decisions", Free),
+    ("ApprovalRequest", "policy", Leads),
+    ("ApprovalRequest", "pool", Leads),
+    ("ApprovalRequest", "purchase", Leads),
+    ("ApprovalRequest", "requestedBy", Leads),
+    ("ApprovalRequest", "rounds", Free),
+    ("ApprovalRequest", "stages", Free),
+    ("ApprovalRequest", "total", Free),
+    ("ApprovalRequestStage", "eligible", Leads),
+    ("ApprovalRound", "decisions", Free),
+    ("ApprovalRound", "total", Free),
+    ("ApprovalRule", "conditions", Free),
+    ("ApprovalRule", "stages", Free),
+    ("ApprovalStage", "approvers", Free),
     ("AuditEvent", "actor", Free),
     ("AuditEvent", "onBehalfOf", Leads),
     ("AuditEvent", "personal", Free),
@@ -125,6 +161,7 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("CreditPool", "administrators", Named(LEDGER)),
     ("CreditPool", "allocations", Leads),
     ("CreditPool", "allowedServices", Leads),
+    ("CreditPool", "approvalRequests", Takes(&[May(ReadApprovals, PoolAlone)])),
     ("CreditPool", "balance", Free),
     ("CreditPool", "balanceAt", Free),
     ("CreditPool", "caps", Leads),
@@ -184,6 +221,14 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("Member", "organization", Leads),
     ("Member", "user", Leads),
     ("Organization", "apiKeys", Takes(&[May(ReadApiKeys, Whole)])),
+    ("Organization", "approvalDelegations", Empties(&[May(ReadApprovals, Whole)])),
+    ("Organization", "approvalPolicy", Takes(POLICY)),
+    // People may always ask what there is for them.
+    (
+        "Organization",
+        "approvalRequests",
+        Takes(&[Person, May(ReadApprovals, Whole), May(ReadApprovals, SomePool)]),
+    ),
     ("Organization", "auditEvents", Takes(&[May(ReadAudit, Whole)])),
     ("Organization", "balance", Free),
     ("Organization", "billing", Takes(&[May(ReadPurchases, Whole)])),
@@ -210,6 +255,7 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("ParkedPayment", "resolvedBy", Leads),
     ("Payment", "amount", Free),
     ("Payment", "purchase", Leads),
+    ("Purchase", "approvalRequest", Leads),
     ("Purchase", "creditRequest", Leads),
     ("Purchase", "documents", Leads),
     ("Purchase", "invoice", Leads),

@@ -32,6 +32,8 @@ pub struct Place {
     pub department: Option<DepartmentId>,
     /// The address of the person whose own it is.
     pub owner: Option<&'static str>,
+    /// The addresses of those who are asked to decide about it, or were.
+    pub asked: Vec<&'static str>,
 }
 
 /// Where an action has to be allowed, seen from a thing.
@@ -64,6 +66,12 @@ pub enum Need {
     May(Action, At),
     /// That it is the caller's own.
     Own,
+    /// That the caller is asked to decide about it.
+    Asked,
+    /// To be a person who belongs to its organization.
+    Colleague,
+    /// The same, and not an auditor, who changes nothing.
+    Voter,
     /// To be a person.
     Person,
     /// To be anybody at all.
@@ -114,7 +122,7 @@ pub enum Who {
 impl Place {
     /// In an organization as a whole.
     pub fn of(tenant: Tenant) -> Place {
-        Place { tenant, pool: None, accounts: Vec::new(), department: None, owner: None }
+        Place { tenant, pool: None, accounts: Vec::new(), department: None, owner: None, asked: Vec::new() }
     }
 
     /// In a pool, where some departments have credits.
@@ -130,6 +138,11 @@ impl Place {
     /// A person's own.
     pub fn of_person(&self, email: &'static str) -> Place {
         Place { owner: Some(email), ..self.clone() }
+    }
+
+    /// Decided about by some people.
+    pub fn asking(&self, emails: &[&'static str]) -> Place {
+        Place { asked: emails.to_vec(), ..self.clone() }
     }
 
     /// Whether it is somewhere where something can be at all.
@@ -151,7 +164,12 @@ impl Who {
             (_, Who::Nobody | Who::Spent) => false,
             (Need::SignedIn, _) | (Need::Person, Who::Person(_)) => true,
             (Need::Own, Who::Person(person)) => place.owner == Some(person.email),
-            (Need::Own | Need::Person, Who::Key(_)) => false,
+            (Need::Asked, Who::Person(person)) => place.asked.contains(&person.email),
+            (Need::Colleague, Who::Person(person)) => person.role_at(place).is_some(),
+            (Need::Voter, Who::Person(person)) => {
+                person.role_at(place).is_some_and(|role| role != Role::Auditor)
+            }
+            (Need::Own | Need::Person | Need::Asked | Need::Colleague | Need::Voter, Who::Key(_)) => false,
             (Need::May(action, at), Who::Person(person)) => person.may(*action, *at, place),
             (Need::May(action, at), Who::Key(key)) => key.may(*action, *at, place),
         })
@@ -178,6 +196,11 @@ impl Who {
 }
 
 impl Person {
+    /// The role where something is.
+    fn role_at(&self, place: &Place) -> Option<Role> {
+        self.role.filter(|(tenant, _)| *tenant == place.tenant).map(|(_, role)| role)
+    }
+
     fn may(&self, action: Action, at: At, place: &Place) -> bool {
         let by_staff = self.staff && permits(Grant::Operator, action);
         if at == At::Vendor || !place.has(at) {

@@ -2,7 +2,7 @@
 
 use bursar_domain::permission::Action::*;
 
-use super::expected::PURCHASES;
+use super::expected::{APPROVALS, PURCHASES};
 use super::needs::At::*;
 use super::needs::Need::{self, *};
 
@@ -36,6 +36,8 @@ pub const QUERIES: &[(&str, &[Step])] = &[
 /// Fields of the root of streams, with the argument that names what is watched, and the field of inputs that names the
 /// same.
 pub const STREAMS: &[(&str, &str, Step)] = &[
+    // It is let in, and says nothing to whoever is not asked.
+    ("approvalRequests", "organizationId", ("organizationId", &[May(ReadOrganization, Whole)])),
     ("organizationBalance", "organizationId", ("organizationId", &[May(ReadOrganization, Whole)])),
     ("poolBalance", "poolId", ("poolId", &[May(ReadPool, Pool)])),
     ("purchase", "id", ("purchaseId", PURCHASES)),
@@ -86,6 +88,12 @@ pub const MUTATIONS: &[(&str, &[Step])] = &[
     ("createOrganization", &[("", &[May(CreateOrganization, Vendor)])]),
     ("createPool", &[("organizationId", &[May(ManagePools, Whole)])]),
     ("createSpendingCap", &[("poolId", &[May(ManageSpendingCaps, Pool)])]),
+    // Whether somebody who belongs there and sees it is asked, the rules say.
+    ("decideApproval", &[("approvalId", APPROVALS), ("approvalId", &[Colleague])]),
+    (
+        "delegateApprovals",
+        &[("organizationId", &[May(ReadOrganization, Whole)]), ("organizationId", &[Voter])],
+    ),
     ("erasePerson", &[("userId", &[May(ErasePeople, Vendor)])]),
     ("exportOrganization", &[("organizationId", &[May(ExportOrganization, Whole)])]),
     ("extendLot", &[("lotId", &[May(CorrectLedger, PoolAlone)])]),
@@ -133,9 +141,11 @@ pub const MUTATIONS: &[(&str, &[Step])] = &[
     ("resolveParkedPayment", &[("", &[May(SettlePayments, Vendor)])]),
     ("resumeOrganization", SUSPEND),
     ("revokeApiKey", KEY),
+    ("revokeDelegation", &[("delegationId", &[Own, May(ManageApprovalPolicy, Whole)])]),
     ("revokeInvitation", INVITATION),
     ("revokeSession", &[("", &[Person]), ("sessionId", &[Own])]),
     ("rotateApiKey", KEY),
+    ("saveApprovalPolicy", &[("organizationId", &[May(ManageApprovalPolicy, Whole)])]),
     ("savePackage", CATALOG),
     ("saveService", CATALOG),
     ("saveVolumeTiers", CATALOG),
@@ -144,7 +154,12 @@ pub const MUTATIONS: &[(&str, &[Step])] = &[
     ("setPaymentTerms", &[("organizationId", &[May(SetPrices, Whole)])]),
     ("setAutoTopUp", &[("poolId", &[May(ManageBilling, PoolAlone)])]),
     ("setContractPrice", PRICES),
+    ("setOrganizationLogo", &[("organizationId", &[May(UpdateOrganization, Whole)])]),
     ("setOrganizationPrice", PRICES),
+    (
+        "simulateApprovalPolicy",
+        &[("organizationId", &[May(ReadApprovalPolicy, Whole), May(ManageApprovalPolicy, Whole)])],
+    ),
     // Without a session there is none to end.
     ("signOut", ANY_PERSON),
     ("startCheckout", PURCHASE),
@@ -155,6 +170,7 @@ pub const MUTATIONS: &[(&str, &[Step])] = &[
     ("updateMemberRole", MEMBER),
     ("updateOrganization", &[("organizationId", &[May(UpdateOrganization, Whole)])]),
     ("updatePool", POOL),
+    ("updatePurchase", PURCHASE),
     ("updateSpendingCap", CAP),
     ("voidHold", HELD),
     ("withdrawCreditRequest", &[("requestId", &[Own])]),

@@ -11,7 +11,7 @@ use super::needs::{Place, Tenant};
 use super::stage::{self, SPARES, Stage};
 use crate::support::client::Demo;
 use crate::support::sign_in::sign_in;
-use crate::support::{acts, keys, settled};
+use crate::support::{acts, approvals, keys, settled};
 
 /// Something with an id.
 pub struct Thing {
@@ -43,7 +43,8 @@ impl Things {
         let field = match field {
             "poolIds" => "poolId",
             "departmentIds" => "departmentId",
-            "onBehalfOfId" => "memberId",
+            "onBehalfOfId" | "delegateId" => "memberId",
+            "departmentManagersOf" => "departmentId",
             other => other,
         };
         self.targets.get(field).unwrap_or_else(|| panic!("what does {field} take?"))
@@ -57,11 +58,14 @@ impl Things {
     fn aim(&mut self, field: &'static str, kind: &'static str, id: &str, place: &Place) {
         let thing = || Thing { kind, name: "the target", id: id.to_owned(), place: place.clone() };
         self.targets.insert(field, thing());
-        if kind != "Session" {
+        if !NO_NODES.contains(&kind) {
             self.all.push(thing());
         }
     }
 }
+
+/// What inputs name and no look-up finds.
+pub const NO_NODES: &[&str] = &["ApprovalDelegation", "Session"];
 
 /// The id of something of the same type that is not there.
 pub fn absent(id: &str) -> String {
@@ -97,6 +101,7 @@ pub async fn all(stage: &Stage) -> Things {
     bills(stage, &mut things).await;
     prices(stage, &mut things).await;
     elsewhere(stage, &mut things).await;
+    decisions(stage, &mut things).await;
     read(stage, &mut things).await;
     for slug in ["demo", "rival"] {
         let members = stage::members(&stage.operator, slug).await;
@@ -322,6 +327,29 @@ async fn prices(stage: &Stage, things: &mut Things) {
     let made = owner.mutate("requestPurchase", "RequestPurchaseInput", input, "purchase { id }").await;
     things.put("Quote", "one that was bought", &bought, &main);
     things.put("Purchase", "one by a quote", text(&made["purchase"]["id"]), &main);
+}
+
+/// A purchase that people have to agree to, of whom one has, and somebody who stands in for another.
+async fn decisions(stage: &Stage, things: &mut Things) {
+    let (owner, whole) = (&stage.owner, Place::of(Tenant::Demo));
+    let Demo { organization, pool, sales, .. } = &stage.demo;
+    let stages = json!([
+        { "name": "Department", "approvers": [{ "departmentManagersOf": sales }] },
+        { "name": "A member", "approvers": [{ "memberId": stage.member("member@demo.test") }] },
+    ]);
+    let above = json!({ "signInAbove": { "amount": "10000.00", "currency": "USD" } });
+    let policy = approvals::save(owner, organization, approvals::professional(stages), above).await;
+    things.put("ApprovalPolicy", "the one in force", &policy, &whole);
+    let asked = approvals::requested(owner, pool, "PROFESSIONAL", "to agree to").await;
+    let manager = stage.world.client("manager@demo.test").await;
+    approvals::approve(&manager, &asked.request, 1).await;
+    let place = stage.main().of_person("owner@demo.test");
+    let place = place.asking(&["manager@demo.test", "member@demo.test"]);
+    things.aim("approvalId", "ApprovalRequest", &asked.request, &place);
+    things.put("Purchase", "one that people have to agree to", &asked.purchase, &stage.main());
+    let delegation =
+        approvals::delegated(owner, organization, stage.member("target@demo.test"), 40, 50).await;
+    things.aim("delegationId", "ApprovalDelegation", &delegation, &whole.of_person("owner@demo.test"));
 }
 
 /// What is in the other pool.

@@ -1,4 +1,4 @@
-//! What has to do with paying: an agreement, a checkout, and the document of it.
+//! What has to do with paying: an agreement, a checkout, the document of it, and what somebody has to agree to first.
 
 use bursar::auth::Keys;
 use bursar::clock::Clock;
@@ -6,10 +6,9 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::{Run, last, submit};
-use crate::support::Client;
 use crate::support::client::Demo;
-use crate::support::consent;
 use crate::support::process::SIGNING_SECRET;
+use crate::support::{Client, approvals, consent};
 
 impl Run {
     /// Agrees to be charged.
@@ -23,6 +22,23 @@ impl Run {
         let keys = Keys::derive(&SecretString::from(SIGNING_SECRET));
         let code = consent::code(&keys, &url);
         assert_eq!(submit(owner, &url, &[("choice", "pays"), ("code", code.as_str())]).await.0, 200);
+    }
+
+    /// Agrees to a purchase by a mail.
+    pub async fn approval(&mut self, owner: &Client, demo: &Demo) {
+        let managers =
+            json!([{ "name": "Department", "approvers": [{ "departmentManagersOf": demo.sales }] }]);
+        approvals::save(owner, &demo.organization, approvals::professional(managers), json!({})).await;
+        approvals::requested(owner, &demo.pool, "PROFESSIONAL", "to agree to").await;
+        let letter = self.smtp.letter("manager@demo.test", 1).await;
+        let (link, code) = (letter.link(approvals::LINK), approvals::code_of(&letter));
+        self.keep("a link to decide by", last(&link));
+        let url = owner.url(&format!("/approval/{}", last(&link)));
+        let nonce = self.nonce_of(&url).await;
+        let form = [("nonce", nonce.as_str()), ("code", code.as_str()), ("choice", "APPROVE")];
+        for (url, expected) in [(format!("{url}x"), 404), (url.clone(), 200), (url, 409)] {
+            assert_eq!(submit(owner, &url, &form).await.0, expected);
+        }
     }
 
     /// Pays at a provider, which tells of it, and somebody else tells of it too.

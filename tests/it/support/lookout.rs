@@ -105,7 +105,7 @@ pub fn secret_in(text: &[u8]) -> Option<String> {
 }
 
 /// How paths begin that end with a proof.
-const PATHS: &[&str] = &["/checkout/", "/consent/", "/document/", "/invitation/", "/sign-in/"];
+const PATHS: &[&str] = &["/approval/", "/checkout/", "/consent/", "/document/", "/invitation/", "/sign-in/"];
 
 /// How keys and signing secrets of the payment provider begin.
 const PAYMENTS: &[&str] = &["sk_live_", "sk_test_", "whsec_"];
@@ -150,6 +150,7 @@ fn secrets_are_known_by_their_shape() {
         token.clone(),
         format!("bursar_refresh.user_1.session_1.1.{proof}"),
         format!("/sign-in/user_1.link_1.{proof}"),
+        format!("/approval/d.org_1.approval_1.1.user_1.approvallink_1.{proof}"),
         format!("/invitation/org_1.invitation_1.1.{proof}"),
         format!("/checkout/org_1/payment_1/{proof}/pay"),
         format!("/document/org_1/document_1/{proof}/pdf"),

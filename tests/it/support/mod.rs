@@ -1,6 +1,7 @@
 //! What the tests stand on: a database of their own, a server, clients.
 
 pub mod acts;
+pub mod approvals;
 pub mod authority;
 pub mod caps;
 pub mod chance;

@@ -6,6 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::Client;
 
+/// A picture of one pixel: PNG, in base64.
+pub const PIXEL: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mOQj/v/HwAEmAJ8cKpYOAAAAABJRU5ErkJggg==";
+
 /// A field of an input type.
 #[derive(Clone, Debug)]
 pub struct InputField {
@@ -73,9 +77,9 @@ impl Schema {
     pub fn input(&self, name: &str, id: &dyn Fn(&str) -> String, unique: &str) -> Value {
         let mut input = Map::new();
         for field in &self.inputs[name] {
-            if name == "RequestPurchaseInput"
-                && ["credits", "quoteId", "quoteToken", "expectedTotal"].contains(&field.name.as_str())
-            {
+            let buys = ["RequestPurchaseInput", "UpdatePurchaseInput"].contains(&name);
+            let others = ["credits", "quoteId", "quoteToken", "expectedTotal"];
+            if buys && others.contains(&field.name.as_str()) {
                 // What is bought is said in one way only: by the package.
                 continue;
             }
@@ -92,6 +96,8 @@ impl Schema {
                 "Credits" => json!(1),
                 // Nothing that is made in passing is to end while the test looks on.
                 "Int" if field.name == "ttlSeconds" => json!(3_600),
+                // The times of a policy fit each other as they are when left out.
+                "Int" if field.name.ends_with("AfterHours") => continue,
                 "Int" => json!(1),
                 "ChargeBatchMode" => json!("EACH"),
                 "Boolean" => continue,
@@ -105,8 +111,15 @@ impl Schema {
                 "PeriodKind" => json!("MONTH"),
                 "SpendingCapScope" => json!({ "service": "OUTDOOR_STAGING" }),
                 "CreditRequestAnswer" => json!({ "decline": true }),
+                "ApproversInput" => json!({ "memberId": id("memberId") }),
+                "ApprovalChoice" => json!("APPROVE"),
+                "ApprovalPayer" => json!("REQUESTER"),
+                "ApprovalLanguage" => json!("EN"),
                 // What begins in 30 days ends later.
-                "DateTime" if field.name == "endsAt" => {
+                "DateTime"
+                    if field.name == "endsAt"
+                        || name == "DelegateApprovalsInput" && field.name == "until" =>
+                {
                     json!((chrono::Utc::now() + chrono::Duration::days(60)).to_rfc3339())
                 }
                 "DateTime" => json!((chrono::Utc::now() + chrono::Duration::days(30)).to_rfc3339()),
@@ -126,6 +139,7 @@ impl Schema {
                     "issuer" => json!("https://login.example"),
                     "service" => json!("OUTDOOR_STAGING"),
                     "domains" => json!("demo.test"),
+                    "logo" => json!(PIXEL),
                     _ => json!(unique),
                 },
                 other if self.inputs.contains_key(other) => self.input(other, id, unique),

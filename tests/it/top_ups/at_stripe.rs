@@ -71,7 +71,47 @@ async fn a_card_kept_at_stripe_is_charged(backend: Backend) {
     shop.look().await;
     assert_eq!(shop.row().await.state, TopUpState::AuthenticationRequired);
     assert_eq!(shop.bought().await.last(), Some(&PurchaseState::PaymentFailed));
+    what_was_declined_is_paid_after_all(&shop, &stripe, tried).await;
     balances_are_right(&shop.world).await;
+}
+
+/// A charge was declined and its purchase is over; then its money comes all the same. It pays another purchase, which has
+/// the provider's name of it from then on.
+async fn what_was_declined_is_paid_after_all(shop: &Shop, stripe: &Stripe, tried: &str) {
+    let operator = shop.world.client("operator@bursar.test").await;
+    let mut object = stripe.object("payment_intents", tried);
+    (object["status"], object["last_payment_error"]) = (json!("succeeded"), json!(null));
+    object["amount_received"] = object["amount"].clone();
+    let event = stripe.event("payment_intent.succeeded", object);
+    assert_eq!(stripe.send(&shop.world, &event).await, 200);
+    let query = "{ parkedPayments(first: 5, state: OPEN) { nodes { id reason providerReference } } }";
+    let parked = operator.query(query, json!({})).await["parkedPayments"]["nodes"].clone();
+    let parked = parked.as_array().unwrap().iter().find(|one| one["providerReference"] == tried).unwrap();
+    assert_eq!(parked["reason"], "PURCHASE_CLOSED");
+    let input = json!({ "poolId": shop.demo.pool, "package": "STARTER", "idempotencyKey": "after all" });
+    let made = shop.owner.mutate("requestPurchase", "RequestPurchaseInput", input, "purchase { id }").await;
+    let purchase = made["purchase"]["id"].as_str().unwrap();
+    let before = shop.available().await;
+    for (dry_run, replayed, came) in [(true, false, 0), (false, false, 100), (false, true, 100)] {
+        let input = json!({ "parkedPaymentId": parked["id"], "resolution": { "purchaseId": purchase },
+            "note": "It came", "idempotencyKey": "after all", "dryRun": dry_run });
+        let fields = "replayed parkedPayment { state } purchase { id state }";
+        let applied =
+            operator.mutate("resolveParkedPayment", "ResolveParkedPaymentInput", input, fields).await;
+        assert_eq!(applied["purchase"], json!({ "id": purchase, "state": "COMPLETED" }), "{applied}");
+        assert_eq!(
+            (&applied["parkedPayment"]["state"], &applied["replayed"]),
+            (&json!("APPLIED"), &json!(replayed))
+        );
+        assert_eq!(shop.available().await, before + came);
+    }
+    // One payment has the name, and it is told of as often as you like.
+    assert_eq!(stripe.send(&shop.world, &event).await, 200);
+    let mut named = shop.world.database.rows::<payment::Entity>().await;
+    named.retain(|row| row.provider_payment.as_deref() == Some(tried));
+    let named: Vec<_> = named.iter().map(|row| (global_id::encode(row.purchase_id), row.state)).collect();
+    assert_eq!(named, [(purchase.to_owned(), PaymentState::Paid)]);
+    assert_eq!(shop.available().await, before + 100);
 }
 
 /// Somebody agrees, and while the provider is asked for its page the way of paying is not to be used any more: that stays
