@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{postgres, run};
+use crate::dialect::{free_owner, isolate_owner, run};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -28,25 +28,14 @@ const READ: [&str; 2] = ["reversal", "timed_task"];
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // Whoever owns the tables sees all rows meanwhile.
-        for table in READ {
-            postgres(manager, &format!("ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")).await?;
-        }
+        free_owner(manager, &READ).await?;
         run(manager, UP).await?;
-        for table in READ {
-            postgres(manager, &format!("ALTER TABLE {table} FORCE ROW LEVEL SECURITY")).await?;
-        }
-        Ok(())
+        isolate_owner(manager, &READ).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in READ {
-            postgres(manager, &format!("ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")).await?;
-        }
+        free_owner(manager, &READ).await?;
         run(manager, DOWN).await?;
-        for table in READ {
-            postgres(manager, &format!("ALTER TABLE {table} FORCE ROW LEVEL SECURITY")).await?;
-        }
-        Ok(())
+        isolate_owner(manager, &READ).await
     }
 }

@@ -95,9 +95,9 @@ mod tests {
     use crate::id::{Id, PackageVersionId, PoolId, UserId};
     use crate::{Credits, Currency, Timestamp};
 
-    #[test]
-    fn whatever_is_changed_is_other_content() {
-        let content = Content {
+    /// What the tests take for agreed to.
+    fn agreed() -> Content {
+        Content {
             pool: PoolId::from_u128(1),
             package_version: PackageVersionId::from_u128(2),
             credits: Credits::new(3).unwrap(),
@@ -106,7 +106,12 @@ mod tests {
             lifetime_days: Some(7),
             requester: UserId::from_u128(5),
             valid_until: Timestamp::from_micros(6),
-        };
+        }
+    }
+
+    #[test]
+    fn whatever_is_changed_is_other_content() {
+        let content = agreed();
         let changes: [fn(&mut Content); 9] = [
             |of| of.pool = PoolId::from_u128(9),
             |of| of.package_version = PackageVersionId::from_u128(9),
@@ -132,16 +137,7 @@ mod tests {
 
     #[test]
     fn less_may_be_paid_for_as_much() {
-        let agreed = Content {
-            pool: PoolId::from_u128(1),
-            package_version: PackageVersionId::from_u128(2),
-            credits: Credits::new(3).unwrap(),
-            total: 4,
-            currency: Currency::USD,
-            lifetime_days: Some(7),
-            requester: UserId::from_u128(5),
-            valid_until: Timestamp::from_micros(6),
-        };
+        let agreed = agreed();
         let cheaper = Content { total: 3, ..agreed };
         let other = Content { package_version: PackageVersionId::from_u128(9), ..agreed };
         for paid in [
@@ -172,16 +168,7 @@ mod tests {
 
     #[test]
     fn the_bytes_stay_what_they_are() {
-        let content = Content {
-            pool: PoolId::from_u128(1),
-            package_version: PackageVersionId::from_u128(2),
-            credits: Credits::new(3).unwrap(),
-            total: 4,
-            currency: Currency::USD,
-            lifetime_days: Some(7),
-            requester: UserId::from_u128(5),
-            valid_until: Timestamp::from_micros(6),
-        };
+        let content = agreed();
         let mut expected = vec![1];
         expected.extend_from_slice(&16_i64.to_be_bytes());
         expected.extend_from_slice(b"approval content");
