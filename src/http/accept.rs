@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ use super::request_id::{self, Log, RequestId};
 use super::stalled::Unstalled;
 use crate::config::Network;
 
-/// How long a client may take for the headers of a request, or keep a connection without one.
-const HEADERS: Duration = Duration::from_secs(30);
+/// How long a connection may be of no use.
+const USE: Use = Use { first: Duration::from_secs(30), next: Duration::from_secs(120) };
 /// How long a client may take nothing of what is sent to it.
 const STALLED: Duration = Duration::from_secs(12);
 /// How much of a request's head is read at most, in bytes.
@@ -40,9 +41,30 @@ const COMPRESSED_BYTES: u64 = 1_024;
 /// How long to wait when the system has no more sockets.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
+/// How long a connection may be of no use.
+#[derive(Clone, Copy)]
+struct Use {
+    /// From its beginning to the headers of its first request.
+    first: Duration,
+    /// From an answer to the headers of the next request. Whoever keeps connections for later must let go of them
+    /// first, or its next request meets a closed one: 90 s are usual for clients, and 60 s for proxies.
+    next: Duration,
+}
+
 /// Serves connections until `stop` says so; then waits for those with a request under way, at most for `grace`.
 /// Answers whether all have ended by themselves. What the proxies say of where a request comes from is believed.
 pub async fn serve(
+    (listener, proxies): (TcpListener, Arc<[Network]>),
+    router: Router,
+    stop: CancellationToken,
+    grace: Duration,
+) -> bool {
+    serve_within(USE, (listener, proxies), router, stop, grace).await
+}
+
+/// Serves as [`serve`] does, with bounds of the caller's.
+async fn serve_within(
+    patience: Use,
     (listener, proxies): (TcpListener, Arc<[Network]>),
     router: Router,
     stop: CancellationToken,
@@ -72,10 +94,15 @@ pub async fn serve(
         };
         // Events and answers are small, and waited for.
         let _ = socket.set_nodelay(true);
-        let service =
-            TowerToHyperService::new(Entry { peer, proxies: Arc::clone(&proxies), inner: service.clone() });
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = TowerToHyperService::new(Entry {
+            peer,
+            proxies: Arc::clone(&proxies),
+            asked: Arc::clone(&asked),
+            inner: service.clone(),
+        });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEAD_BYTES);
+        builder.timer(TokioTimer::new()).header_read_timeout(patience.next).max_buf_size(HEAD_BYTES);
         let io = TokioIo::new(Unstalled::new(socket, STALLED));
         let connection = builder.serve_connection(io, service).with_upgrades();
         let stop = stop.clone();
@@ -83,6 +110,7 @@ pub async fn serve(
             let mut connection = std::pin::pin!(connection);
             let outcome = tokio::select! {
                 outcome = connection.as_mut() => outcome,
+                () = never_asked(&asked, patience.first) => Ok(()),
                 () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
@@ -96,6 +124,14 @@ pub async fn serve(
     drop(listener);
     connections.close();
     tokio::time::timeout(grace, connections.wait()).await.is_ok()
+}
+
+/// Ends when there was no request within so long, and else never.
+async fn never_asked(asked: &AtomicBool, patience: Duration) {
+    tokio::time::sleep(patience).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Whether an answer may be gathered before it is sent on.
@@ -114,6 +150,8 @@ impl Predicate for NotEvents {
 struct Entry<S> {
     peer: SocketAddr,
     proxies: Arc<[Network]>,
+    /// Whether there was a request on this connection.
+    asked: Arc<AtomicBool>,
     inner: S,
 }
 
@@ -131,6 +169,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        self.asked.store(true, Ordering::Relaxed);
         let id = RequestId::new();
         let value = id.header();
         // Handlers are told who the client is, not by which proxy it has come.
@@ -144,5 +183,62 @@ where
             response.headers_mut().insert(request_id::HEADER.clone(), value);
             Ok(response)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const BOUNDS: Use = Use { first: Duration::from_secs(1), next: Duration::from_secs(3_600) };
+
+    /// A connection to a server that answers, within its bounds.
+    async fn connected(patience: Use) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(|| async { "here" }));
+        let stop = CancellationToken::new();
+        tokio::spawn(serve_within(patience, (listener, Arc::new([])), router, stop, Duration::ZERO));
+        TcpStream::connect(address).await.unwrap()
+    }
+
+    /// What the server says next; empty when it has closed the connection.
+    async fn heard(stream: &mut TcpStream) -> Vec<u8> {
+        let mut bytes = vec![0; 4_096];
+        let count =
+            tokio::time::timeout(Duration::from_secs(60), stream.read(&mut bytes)).await.unwrap().unwrap();
+        bytes.truncate(count);
+        bytes
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_asks_nothing_is_let_go() {
+        let mut silent = connected(BOUNDS).await;
+        assert!(heard(&mut silent).await.is_empty());
+        let mut slow = connected(BOUNDS).await;
+        slow.write_all(&REQUEST[..20]).await.unwrap();
+        assert!(heard(&mut slow).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_asked_is_kept_for_later() {
+        let mut kept = connected(BOUNDS).await;
+        for _ in 0..2 {
+            kept.write_all(REQUEST).await.unwrap();
+            let answer = heard(&mut kept).await;
+            assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+            tokio::time::sleep(BOUNDS.first * 2).await;
+        }
+        let mut idle = connected(Use { next: BOUNDS.first, ..BOUNDS }).await;
+        idle.write_all(REQUEST).await.unwrap();
+        assert!(!heard(&mut idle).await.is_empty());
+        assert!(heard(&mut idle).await.is_empty());
     }
 }
