@@ -36,7 +36,15 @@ pub fn server() -> &'static Server {
             Server { superuser, host, _instance: None }
         }
         Err(_) => {
-            let instance = Instance::start(&["fsync=off", "max_connections=400", "log_min_messages=fatal"]);
+            // Nothing of it outlives this process: neither a crash nor a replica ever reads its log.
+            let instance = Instance::start(&[
+                "fsync=off",
+                "full_page_writes=off",
+                "wal_level=minimal",
+                "max_wal_senders=0",
+                "max_connections=400",
+                "log_min_messages=fatal",
+            ]);
             Server { superuser: instance.superuser(), host: instance.host(), _instance: Some(instance) }
         }
     })
