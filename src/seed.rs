@@ -13,7 +13,7 @@ use crate::catalog::Buying;
 use crate::config::PaymentSettings;
 use crate::context::Context;
 use crate::db::scope::{find_across, find_people};
-use crate::db::{self, Fault, Scope, Snapshots, fault};
+use crate::db::{self, Fault, Scope, Snapshots, Tenant, fault};
 use crate::error::{Conflict, Error, Result};
 use crate::organizations::{self, NewDepartment, NewMember, NewOrganization};
 use crate::payments::Payments;
@@ -200,7 +200,8 @@ async fn operator(context: &Context) -> Result<()> {
             Ok(())
         })
     });
-    context.db.write(Scope::Email(OPERATOR.0.to_owned()), work).await
+    // Only the vendor makes somebody one of its staff.
+    context.db.write(Tenant::vendor(), work).await
 }
 
 async fn person(context: &Context, email: &str) -> Result<Option<UserId>> {

@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 
 use bursar_domain::approval::Language;
 use bursar_domain::{Money, Timestamp};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono_tz::Tz;
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 use rust_decimal::Decimal;
@@ -128,13 +129,19 @@ impl Words {
 
     /// An instant.
     pub fn date(self, at: Timestamp) -> String {
-        let at = DateTime::<Utc>::from_timestamp_micros(at.micros()).unwrap_or_default();
+        self.say_with("date", &self.parts(utc(at).naive_utc()))
+    }
+
+    /// The day of an instant where clocks go by a time zone.
+    pub fn day(self, at: Timestamp, zone: Tz) -> String {
+        self.say_with("day", &self.parts(utc(at).with_timezone(&zone).naive_local()))
+    }
+
+    /// What a date is written from.
+    fn parts(self, at: NaiveDateTime) -> [(&'static str, String); 4] {
         let part = |format: &str| at.format(format).to_string();
         let month = self.say(&format!("month-{}", part("%-m")));
-        self.say_with(
-            "date",
-            &[("day", part("%-d")), ("month", month), ("year", part("%Y")), ("time", part("%H:%M"))],
-        )
+        [("day", part("%-d")), ("month", month), ("year", part("%Y")), ("time", part("%H:%M"))]
     }
 
     /// An amount of money.
@@ -155,6 +162,10 @@ impl Words {
     pub fn number(self, number: i64) -> String {
         grouped(&number.to_string(), separators(self.0).0)
     }
+}
+
+fn utc(at: Timestamp) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(at.micros()).unwrap_or_default()
 }
 
 /// A text of a language; none: it has no such text.
@@ -254,6 +265,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn german_has_one_word_for_a_thing() {
+        for text in texts(Language::German) {
+            for word in text.split(|c: char| !c.is_alphanumeric() && c != '-') {
+                assert!(!["Mail", "Mails", "Anfrage", "Anfragen"].contains(&word), "{word}: {text}");
+            }
+        }
+    }
+
     /// All files below a folder.
     fn walk(dir: &Path, found: &mut Vec<String>) {
         for entry in fs::read_dir(dir).unwrap().flatten() {
@@ -333,6 +353,8 @@ mod tests {
         let at = Timestamp::EPOCH.plus_seconds(1_795_752_306);
         assert_eq!(en.date(at), "27 November 2026, 04:05 UTC");
         assert_eq!(de.date(at), "27. November 2026, 04:05 UTC");
+        assert_eq!(en.day(at, Tz::America__New_York), "26 November 2026");
+        assert_eq!(de.day(at, Tz::Asia__Tokyo), "27. November 2026");
     }
 
     #[test]

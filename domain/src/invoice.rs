@@ -108,9 +108,34 @@ pub fn included_taxes(total: i64, hundredths: &[i64]) -> Vec<i64> {
     rates().map(|rate| cost_share(total, rate, whole)).collect()
 }
 
+/// How much of an invoice is still to be paid.
+pub fn outstanding(total: i64, credited: i64, paid: i64) -> i64 {
+    total.saturating_sub(credited).saturating_sub(paid).max(0)
+}
+
+/// How much of what was paid of an invoice is the buyer's again: credit notes have taken back more than was still to be
+/// paid. The rest of it, what is credited and what is outstanding are the total.
+pub fn returned(total: i64, credited: i64, paid: i64) -> i64 {
+    paid.saturating_add(credited).saturating_sub(total).max(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_invoice_adds_up_whatever_was_paid_and_credited() {
+        for total in 0_i64..=6 {
+            for (credited, paid) in
+                (0..=total).flat_map(|credited| (0..=total).map(move |paid| (credited, paid)))
+            {
+                let (due, back) = (outstanding(total, credited, paid), returned(total, credited, paid));
+                assert_eq!(total, (paid - back) + credited + due, "{total} {credited} {paid}");
+                assert!((0..=paid).contains(&back) && due >= 0 && (back == 0 || due == 0));
+            }
+        }
+        assert_eq!((outstanding(199, 130, 90), returned(199, 130, 90)), (0, 21));
+    }
 
     #[test]
     fn states_follow_from_amounts() {

@@ -80,7 +80,9 @@ named! {
         ErasePeople,
         /// See who belongs to the organization.
         ReadMembers,
-        /// Add and remove members below owner, and change their roles.
+        /// Add people to the organization who have not agreed to it.
+        AddMembers,
+        /// Invite people, and remove members below owner and change their roles.
         ManageMembers,
         /// Make and unmake owners.
         ManageOwners,
@@ -182,6 +184,7 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ExportOrganization
                 | ErasePeople
                 | ReadMembers
+                | AddMembers
                 | ManageMembers
                 | ManageOwners
                 | ReadDepartment
@@ -207,12 +210,14 @@ pub const fn permits(grant: Grant, action: Action) -> bool {
                 | ReadSingleSignOn
                 | ManageSingleSignOn
         ),
-        // What the vendor alone does with an organization's books is out of its own hands.
+        // What the vendor alone does with an organization's books is out of its own hands; and people come in when they
+        // have agreed to it.
         Grant::Owner => !matches!(
             action,
             CreateOrganization
                 | SuspendOrganization
                 | ErasePeople
+                | AddMembers
                 | RefundCharges
                 | CorrectLedger
                 | FreezePools

@@ -16,7 +16,7 @@ string_enum! {
         BackingOff = "BACKING_OFF",
         /// The bank wants the owner of the way of paying to be there: nothing is tried until somebody pays.
         AuthenticationRequired = "AUTHENTICATION_REQUIRED",
-        /// It was declined too often, or switched off.
+        /// It was declined too often, switched off, or one of its purchases was given back or is disputed.
         Paused = "PAUSED",
     }
 }

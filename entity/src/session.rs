@@ -27,6 +27,8 @@ pub struct Model {
     pub revoked_at: Option<Timestamp>,
     /// The only organization that it is good in: its provider has said who this is. None: all of the person's.
     pub organization_id: Option<OrganizationId>,
+    /// The revision of what was set of that provider then: the session is good as long as it is the same.
+    pub provider_revision: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

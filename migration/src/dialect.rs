@@ -39,6 +39,14 @@ pub async fn postgres(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbEr
     }
 }
 
+/// Runs `sql` on SQLite only.
+pub async fn sqlite(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
+    match manager.get_database_backend() {
+        DatabaseBackend::Sqlite => manager.get_connection().execute_unprepared(sql).await.map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// The value of a setting of the transaction, as a UUID; null when it is not set.
 pub fn setting(name: &str) -> String {
     format!("(SELECT nullif(current_setting('app.{name}', true), '')::uuid)")

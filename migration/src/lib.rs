@@ -45,6 +45,9 @@ mod m20261127_000045_money_for_nothing;
 mod m20261127_000060_approvals;
 mod m20261127_000063_returned_invoices;
 mod m20261127_000065_agreed_top_ups;
+mod m20261127_000068_lookups_of_money;
+mod m20261127_000070_sessions_of_providers;
+mod m20261127_000071_staff_is_the_vendors;
 pub mod privileges;
 
 use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
@@ -97,6 +100,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000060_approvals::Migration),
             Box::new(m20261127_000063_returned_invoices::Migration),
             Box::new(m20261127_000065_agreed_top_ups::Migration),
+            Box::new(m20261127_000068_lookups_of_money::Migration),
+            Box::new(m20261127_000070_sessions_of_providers::Migration),
+            Box::new(m20261127_000071_staff_is_the_vendors::Migration),
         ]
     }
 }

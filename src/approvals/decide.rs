@@ -58,6 +58,9 @@ pub enum By {
     Api {
         /// The client's idempotency key.
         key: String,
+        /// Whether the person has signed in by what the organization has for them: by its provider where that is believed about
+        /// their address.
+        vouched: bool,
     },
     /// By the page that a mail leads to.
     Link {
@@ -186,6 +189,12 @@ pub async fn decide_in(
         Ok(verdict) => verdict,
         Err(reason) => return Ok(Decided::Refused(reason)),
     };
+    // As the page says it: who reads the person's mail does not decide about so much.
+    if matches!(&decide.by, By::Api { vouched: false, .. })
+        && needs_sign_in(&policy_of_round(txn, tenant, &judged.row).await?, &judged.row)
+    {
+        return Ok(Decided::Refused(NotApprovable::SignInRequired));
+    }
     let Verdict { decision: taken, outcome } = verdict;
     let way = match &decide.by {
         By::Api { .. } => DecisionWay::Api,
@@ -233,7 +242,7 @@ fn idempotency(person: UserId, decide: &Decide) -> Idempotency {
     form.id(decide.request).number(decide.round).text(decide.choice.as_str());
     form.number(i64::from(decide.sole_owner));
     match &decide.by {
-        By::Api { key } => {
+        By::Api { key, .. } => {
             Idempotency::new("decideApproval", &format!("{} {key}", global_id::encode(person)), &form)
         }
         // Every link can be used once.
@@ -291,7 +300,7 @@ pub(super) const fn ended(state: RequestState) -> Option<NotApprovable> {
 
 /// Whether so much is asked for that one has to be signed in. The limit itself is not above it; an amount in another
 /// currency than the policy's is above every limit.
-pub(super) fn needs_sign_in(policy: &Policy, round: &approval_round::Model) -> bool {
+pub fn needs_sign_in(policy: &Policy, round: &approval_round::Model) -> bool {
     policy.sign_in_above.is_some_and(|most| policy.currency != Some(round.currency) || round.total > most)
 }
 
@@ -344,7 +353,9 @@ async fn follow(
         Outcome::Recorded => {
             // Somebody has spent the one decision that they have.
             let changes = escalate_unreachable(txn, tenant, request.id, judged).await?;
-            if !changes.is_empty() {
+            // That nobody is left who may is told, too.
+            let nobody = judged.round.may_decide_now(&judged.situation()).is_empty();
+            if nobody || !changes.is_empty() {
                 let sent = sent(txn, tenant, &request).await?;
                 ask_all(txn, tenant, clock, &request, (&*judged, &sent)).await?;
             }

@@ -78,7 +78,7 @@ async fn delegate_in(
     (actor, by): (&Actor, UserId),
     wanted: NewDelegation,
 ) -> Result<(approval_delegation::Model, Vec<ApprovalId>)> {
-    lock(txn, tenant).await?;
+    actor.require_standing(txn, &lock(txn, tenant).await?).await?;
     let now = clock.now();
     let people = people(txn, tenant).await?;
     let delegate = somebody(txn, tenant, (&people, by), wanted.delegate).await?;
@@ -206,7 +206,7 @@ async fn revoke_in(
     (actor, by, may_manage): (&Actor, UserId, bool),
     id: DelegationId,
 ) -> Result<(approval_delegation::Model, Vec<ApprovalId>)> {
-    lock(txn, tenant).await?;
+    actor.require_standing(txn, &lock(txn, tenant).await?).await?;
     let now = clock.now();
     let before = find(txn, tenant, id).await?.ok_or(Error::not_found("delegation").at("delegationId"))?;
     if !may_manage && by != before.delegator && by != before.delegate {

@@ -120,8 +120,11 @@ async fn expire(
     Ok((after, change))
 }
 
-/// Whether an organization may only read.
-async fn is_suspended(txn: &Txn, tenant: Tenant) -> Result<bool> {
+/// Whether an organization may only read: nobody can decide there, so nobody is asked to.
+///
+/// # Errors
+/// What the database answers.
+pub(super) async fn is_suspended(txn: &Txn, tenant: Tenant) -> Result<bool> {
     let row = tenant.find::<organization::Entity>().one(txn).await?;
     let row = row.ok_or(Error::not_found("organization"))?;
     Ok(row.state == OrganizationState::Suspended)

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use bursar_domain::approval::{
-    Choice, DecisionException, Language, LinkKind, LinkOver, NotApprovable, Round, Situation,
+    Choice, DecisionException, Escalation, Language, LinkKind, LinkOver, NotApprovable, Round, Situation,
 };
 use bursar_domain::id::UserId;
 use bursar_domain::{Money, Timestamp};
@@ -18,7 +18,7 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 use super::decide::{ended, needs_sign_in};
 use super::link::ApprovalLink;
 use super::links::state_of;
-use super::pay::{has_lapsed, standing_to_pay};
+use super::pay::{has_lapsed, is_checkout_open, standing_to_pay};
 use super::reasons::{Reasons, reasons_in};
 use super::{delegations, load_round, people, policy_of_round};
 use crate::context::Context;
@@ -82,7 +82,7 @@ pub struct FoundStage {
     pub quorum: i64,
     /// How many have.
     pub approved: usize,
-    /// Whether an owner decides alone instead.
+    /// Whether an owner may decide alone instead.
     pub is_alone: bool,
 }
 
@@ -123,9 +123,10 @@ pub enum Standing {
     Over(LinkOver),
     /// Pay.
     Pay,
-    /// Nothing was bought: everybody had agreed, and nobody has paid before the price ran out. Whoever was sent to pay may
-    /// have it asked for anew.
+    /// Nothing: everybody had agreed, and nobody has paid before the price ran out.
     Lapsed,
+    /// Have it asked for anew, after that.
+    AskAnew,
     /// Nothing: it is paid.
     Paid,
     /// Nothing: whoever pays has to belong to the organization, and may have to be allowed to buy.
@@ -194,7 +195,10 @@ async fn read(txn: &Txn, tenant: Tenant, link: &ApprovalLink, now: Timestamp) ->
             standing(&row, &request, &round, &situation, &names)
         }
         LinkKind::Decide => Standing::Lapsed,
-        LinkKind::Pay => standing_to_pay(&row, (&request, &purchase), &round, (&people, now)),
+        LinkKind::Pay => {
+            let is_open = is_checkout_open(txn, tenant, &purchase).await?;
+            standing_to_pay(&row, (&request, &purchase), &round, is_open, (&people, now))
+        }
     };
     Ok(FoundApproval {
         rounds: request.round,
@@ -205,7 +209,8 @@ async fn read(txn: &Txn, tenant: Tenant, link: &ApprovalLink, now: Timestamp) ->
         needs_sign_in: needs_sign_in(&policy, &round_row),
         stage: stage(&round, &situation),
         decisions: decisions(txn, tenant, (&row, &round, &reasons), &situation, &names).await?,
-        reason: reasons.of_round().map(str::to_owned),
+        // What a pool buys by itself has no words of anybody's.
+        reason: reasons.of_round().filter(|_| !round_row.by_itself).map(str::to_owned),
         link: row,
         request,
         round: round_row,
@@ -283,7 +288,7 @@ fn stage(round: &Round, situation: &Situation<'_>) -> Option<FoundStage> {
         name: stage.name.clone(),
         quorum: stage.quorum,
         approved: agreed.count(),
-        is_alone: round.handed(index, situation).is_some(),
+        is_alone: round.handed(index, situation).is_some_and(Escalation::is_to_somebody),
     })
 }
 

@@ -9,7 +9,8 @@ use bursar_domain::id::{ApprovalId, ApprovalLinkId, UserId};
 use bursar_entity::{approval_link, approval_request};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, Set, Unchanged, UpdateMany,
+    ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, Unchanged,
+    UpdateMany,
 };
 
 use super::link::ApprovalLink;
@@ -205,6 +206,38 @@ pub(super) async fn decide_link(
         .await?;
     let expires_at = now.plus_seconds(LINK_SECONDS).min(round_expires_at);
     insert(txn, clock, (LinkKind::Decide, expires_at), (tenant, request, user)).await
+}
+
+/// The links to pay by of the newest round of a request, the oldest first, whether or not they are good still.
+pub(super) async fn pay_links(
+    txn: &Txn,
+    tenant: Tenant,
+    request: &approval_request::Model,
+) -> Result<Vec<approval_link::Model>> {
+    let sent = tenant
+        .find::<approval_link::Entity>()
+        .filter(approval_link::Column::RequestId.eq(request.id))
+        .filter(approval_link::Column::Round.eq(request.round))
+        .filter(approval_link::Column::Kind.eq(LinkKind::Pay))
+        .order_by_asc(approval_link::Column::Id);
+    Ok(sent.all(txn).await?)
+}
+
+/// Takes back all links to pay by of a request, also those that have led to a checkout: others are sent.
+pub(super) async fn withdraw_pay_links(
+    txn: &Txn,
+    tenant: Tenant,
+    request: ApprovalId,
+    now: Timestamp,
+) -> Result<()> {
+    let update = approval_link::Entity::update_many()
+        .col_expr(approval_link::Column::WithdrawnAt, Expr::value(now))
+        .filter(approval_link::Column::OrganizationId.eq(tenant.id()))
+        .filter(approval_link::Column::RequestId.eq(request))
+        .filter(approval_link::Column::Kind.eq(LinkKind::Pay))
+        .filter(approval_link::Column::WithdrawnAt.is_null());
+    update.exec(txn).await?;
+    Ok(())
 }
 
 /// Makes a link to pay by, in the newest round of a request. It is good no longer than the price.

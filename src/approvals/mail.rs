@@ -5,27 +5,26 @@
 //! and its code are made when the mail is written; neither is stored. Whoever does not belong to the organization gets
 //! none.
 
+mod pay;
+
 use std::collections::{BTreeSet, HashMap};
 
 use bursar_domain::approval::{
-    Choice, Decision, DecisionException, Delegation, EscalationReason, NotApprovable, People, Policy,
-    RequestState, Round, Seat, Situation,
+    Choice, Decision, DecisionException, Delegation, EscalationReason, NotApprovable, People, Policy, Round,
+    Seat, Situation,
 };
 use bursar_domain::id::UserId;
-use bursar_domain::organization::PaymentTerms;
 use bursar_domain::{Money, Timestamp};
-use bursar_entity::{
-    approval_decision, approval_request, approval_round, organization, pool, purchase, user,
-};
+use bursar_entity::{approval_decision, approval_request, approval_round, organization, pool, user};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::Value;
 
 use super::decide::needs_sign_in;
 use super::link::ApprovalLink;
-use super::links::{decide_link, pay_link};
+use super::links::decide_link;
 use super::reasons::{Reasons, reasons_in};
 use super::title::title;
-use super::{delegations, load_round, people, policy_of_round};
+use super::{delegations, load_round, people, policy_of_round, requesters};
 use crate::clock::Clock;
 use crate::db::scope::find_people;
 use crate::db::{Tenant, Txn};
@@ -34,7 +33,7 @@ use crate::global_id;
 use crate::ledger::{self, Figures};
 use crate::outbox::{
     self, ApprovalDecidedFacts, ApprovalFacts, Became, Because, Mail, Matter, PoolFacts, StageFacts,
-    Template, ToPayFacts, UserOrAddress,
+    Template, ToPay, UserOrAddress,
 };
 use crate::words::Words;
 
@@ -79,14 +78,26 @@ pub enum Told {
     Expired,
     /// It was agreed to, and not paid as long as the price held: to the same, and to whoever was sent to pay.
     Lapsed,
+    /// The same, with a link by which it can be asked for anew.
+    AskAnew {
+        /// To whom.
+        to: UserId,
+    },
     /// It is not wanted any more, or needs nobody's consent: to the same, and to those who have a mail to decide by.
     Withdrawn,
-    /// It is asked for anew: to the same.
+    /// It is asked for anew: to the same, and to whoever was asked before and is not now.
     NewRound,
     /// Paying what was agreed to cannot begin by itself: to the same.
     Unpaid,
+    /// The way of paying that is kept was declined, and nothing is bought: to the same.
+    Declined,
     /// It can be paid.
     Pay {
+        /// By whom.
+        to: UserId,
+    },
+    /// It can be paid still, by another link.
+    PayAgain {
         /// By whom.
         to: UserId,
     },
@@ -175,7 +186,11 @@ pub async fn tell_but(
     tell_all(txn, tenant, clock, what, (&BTreeSet::new(), but)).await
 }
 
-async fn tell_all(
+/// The same, with both.
+///
+/// # Errors
+/// What the database answers.
+pub(super) async fn tell_all(
     txn: &Txn,
     tenant: Tenant,
     clock: &Clock,
@@ -192,7 +207,14 @@ async fn tell_all(
         Told::Withdrawn => Became::Withdrawn,
         Told::NewRound => Became::NewRound,
         Told::Unpaid => Became::Unpaid,
-        Told::Pay { to } => return about.send_to_pay(txn, tenant, clock, (request, to)).await,
+        Told::Declined => Became::Declined,
+        Told::Pay { to } => return about.send_to_pay(txn, tenant, clock, (request, to), ToPay::First).await,
+        Told::PayAgain { to } => {
+            return about.send_to_pay(txn, tenant, clock, (request, to), ToPay::Again).await;
+        }
+        Told::AskAnew { to } => {
+            return about.send_to_pay(txn, tenant, clock, (request, to), ToPay::Lapsed).await;
+        }
     };
     let no = match became {
         Became::Rejected => rejection(txn, tenant, request).await?,
@@ -202,7 +224,7 @@ async fn tell_all(
         Told::Invoiced { total, due_at } => Some((total, due_at)),
         _ => None,
     };
-    let to = &(&about.round.askers | others) - but;
+    let to = &(&requesters(txn, tenant, request).await? | others) - but;
     for person in about.members(&to) {
         about.tell(txn, tenant, clock, (person, became), no.as_ref(), owed).await?;
     }
@@ -307,21 +329,24 @@ impl Background {
         expires_at: Timestamp,
     ) -> ApprovalFacts {
         let in_name_of = Some(seat.seat).filter(|seat| *seat != person);
+        // Whoever is left in a stage that is handed to owners is asked like before.
+        let escalated = self.round.in_force(seat.stage, &self.situation()).filter(|one| one.is_to_somebody());
+        let as_before = |reason| reason == EscalationReason::Unreachable && seat.exception.is_none();
+        let why = |reason| if as_before(reason) { Because::Asked } else { Because::from(reason) };
         let (because, for_whom) = match cause {
             MailCause::Asked | MailCause::Stuck => (Because::Asked, None),
             MailCause::Reminder { number } => (Because::Reminder(number), None),
             MailCause::Renewed => (Because::Renewed, None),
-            MailCause::Escalated(EscalationReason::Overdue) => (Because::Overdue, None),
-            MailCause::Escalated(EscalationReason::Unreachable) => (Because::Unreachable, None),
-            MailCause::Escalated(EscalationReason::Barred) => (Because::Barred, None),
+            MailCause::Escalated(reason) => (why(reason), None),
             MailCause::StandIn { for_whom } => (Because::StandIn(self.name(for_whom)), Some(for_whom)),
         };
         ApprovalFacts {
             matter: self.matter(in_name_of.into_iter().chain(for_whom)),
             because,
+            escalated: escalated.map(|one| why(one.reason)).filter(|why| *why != Because::Asked),
             cause: self.row.cause,
-            reason: self.reasons.of_round().map(str::to_owned),
-            stage: self.stage(seat.stage),
+            reason: self.reasons.of_round().filter(|_| !self.row.by_itself).map(str::to_owned),
+            stage: self.stage(seat),
             figures: PoolFacts {
                 available: figures.balance.available().get(),
                 debt: figures.balance.debt.get(),
@@ -337,9 +362,8 @@ impl Background {
         }
     }
 
-    fn stage(&self, index: usize) -> StageFacts {
+    fn stage(&self, Seat { stage: index, exception, .. }: Seat) -> StageFacts {
         let agreed = |by: &&Decision| by.stage == index && by.choice == Choice::Approve;
-        let alone = self.round.handed(index, &self.situation()).is_some();
         let stage = self.round.stages.get(index);
         StageFacts {
             number: count(index).saturating_add(1),
@@ -347,7 +371,7 @@ impl Background {
             name: stage.map(|stage| stage.name.clone()).unwrap_or_default(),
             quorum: stage.map_or(1, |stage| stage.quorum),
             approved: count(self.round.decisions.iter().filter(agreed).count()),
-            alone,
+            alone: exception.is_some(),
         }
     }
 
@@ -373,60 +397,13 @@ impl Background {
             reason: no.and_then(|no| self.reasons.of_decision(no.decided_by)).map(str::to_owned),
             decide_by: self.row.expires_at,
             due_at: owed.map(|(_, due_at)| due_at),
+            time_zone: Some(self.organization.time_zone.clone()),
         };
         let mail = Mail {
             to: UserOrAddress::User(person),
             template: Template::ApprovalDecided,
             facts: Value::from(facts),
             link: None,
-        };
-        outbox::append(txn, tenant, clock, mail).await?;
-        Ok(())
-    }
-
-    /// What is to be paid, and until when that holds: what was agreed to, or the price of the day when nobody has to agree
-    /// any more.
-    async fn price(
-        &self,
-        txn: &Txn,
-        tenant: Tenant,
-        request: &approval_request::Model,
-    ) -> Result<(Money, Timestamp)> {
-        if request.state != RequestState::Withdrawn {
-            let agreed = Money { minor: self.row.total, currency: self.row.currency };
-            return Ok((agreed, self.row.valid_until));
-        }
-        let bought = tenant.find::<purchase::Entity>().filter(purchase::Column::Id.eq(request.purchase_id));
-        let bought = bought.one(txn).await?;
-        let bought = bought.ok_or_else(|| Error::internal("a request for approval of nothing"))?;
-        Ok((Money { minor: bought.total, currency: bought.currency }, bought.valid_until))
-    }
-
-    /// Mails somebody a link to pay by.
-    async fn send_to_pay(
-        &self,
-        txn: &Txn,
-        tenant: Tenant,
-        clock: &Clock,
-        (request, to): (&approval_request::Model, UserId),
-    ) -> Result<()> {
-        if !self.people.roles.contains_key(&to) {
-            return Ok(());
-        }
-        let (total, pay_by) = self.price(txn, tenant, request).await?;
-        let row = pay_link(txn, tenant, clock, (request, to), pay_by).await?;
-        let total = Words::of(self.policy.language).money(total);
-        let facts = ToPayFacts {
-            matter: Matter { total, ..self.matter(None) },
-            not_on_invoice: self.organization.payment_terms == PaymentTerms::Invoice,
-            pay_by,
-            expires_at: row.expires_at,
-        };
-        let mail = Mail {
-            to: UserOrAddress::User(to),
-            template: Template::PurchaseToPay,
-            facts: Value::from(facts),
-            link: Some(ApprovalLink::unproven(&row)),
         };
         outbox::append(txn, tenant, clock, mail).await?;
         Ok(())

@@ -1,15 +1,14 @@
 //! Paying by the link of a mail: who may, as of now, and the four digits that the mail shows and the link does not carry.
 //!
-//! Whoever was sent to pay may have lost their role since, so that is looked at when the link is used. It may be used again;
-//! what for is the business of whoever knows the checkout that it has led to.
+//! Whoever was sent to pay may have lost their role since, so that is looked at when the link is used. It leads to one
+//! checkout: as long as that is open it may be used again, and afterwards no more.
 
 use bursar_domain::Timestamp;
-use bursar_domain::approval::round::WRONG_CODES;
 use bursar_domain::approval::{Choice, LinkKind, LinkOver, NotApprovable, People, RequestState, Round};
 use bursar_domain::id::{ApprovalLinkId, PoolId, PurchaseId, UserId};
 use bursar_domain::permission::{Action, Grant, permits};
-use bursar_domain::purchase::{ApprovalBasis, PurchaseState};
-use bursar_entity::{approval_link, approval_request, purchase};
+use bursar_domain::purchase::{ApprovalBasis, PaymentProvider, PaymentState, PurchaseState};
+use bursar_entity::{approval_link, approval_request, payment, purchase};
 use sea_orm::{ColumnTrait, QueryFilter};
 
 use super::decide::ended;
@@ -49,9 +48,38 @@ pub fn may_pay(people: &People, pool: PoolId, person: UserId, has_agreed: bool) 
     people.may_decide(person) && (by_role || administers || has_agreed)
 }
 
+/// Whether somebody has agreed in a round.
+pub(super) fn has_agreed(round: &Round, person: UserId) -> bool {
+    round.decisions.iter().any(|by| by.by == person && by.choice == Choice::Approve)
+}
+
+/// Whether a checkout of a purchase is open, to which a link that was used still leads.
+pub(super) async fn is_checkout_open(txn: &Txn, tenant: Tenant, purchase: &purchase::Model) -> Result<bool> {
+    if purchase.state != PurchaseState::AwaitingPayment || purchase.invoiced {
+        return Ok(false);
+    }
+    let open = tenant
+        .find::<payment::Entity>()
+        .filter(payment::Column::PurchaseId.eq(purchase.id))
+        .filter(payment::Column::State.eq(PaymentState::Open))
+        .filter(payment::Column::PaymentMethodId.is_null());
+    // One whose page was never opened leads nowhere.
+    let leads = |row: payment::Model| row.provider == PaymentProvider::Sandbox || row.provider_url.is_some();
+    Ok(open.all(txn).await?.into_iter().any(leads))
+}
+
+/// Why a link to pay by is no longer good. None: it is. That it was used counts when its checkout is open no more.
+pub(super) fn pay_link_over(link: &approval_link::Model, is_open: bool, now: Timestamp) -> Option<LinkOver> {
+    let used_at = link.used_at.filter(|_| !is_open);
+    state_of(&approval_link::Model { used_at, ..link.clone() }, now)
+}
+
 /// Whether a purchase may be paid as far as a request about it goes: everybody has agreed, or nobody has to any more.
 pub fn is_payable(request: &approval_request::Model, purchase: &purchase::Model) -> bool {
-    let waits = matches!(purchase.state, PurchaseState::Approved | PurchaseState::AwaitingPayment);
+    let waits = matches!(
+        purchase.state,
+        PurchaseState::Approved | PurchaseState::AwaitingPayment | PurchaseState::PaymentFailed
+    );
     match request.state {
         RequestState::Approved => true,
         RequestState::Withdrawn => waits && purchase.approval_basis == Some(ApprovalBasis::Automatic),
@@ -69,11 +97,12 @@ pub(super) fn has_lapsed(
     is_over && link.round == request.round && !round.is_rejected() && round.stage().is_none()
 }
 
-/// What the person of a link to pay by can do. That it was used is nothing against it here.
+/// What the person of a link to pay by can do, as long as a checkout of the purchase is open or not.
 pub(super) fn standing_to_pay(
     link: &approval_link::Model,
     (request, purchase): (&approval_request::Model, &purchase::Model),
     round: &Round,
+    is_open: bool,
     (people, now): (&People, Timestamp),
 ) -> Standing {
     if request.used_at.is_some() || purchase.state == PurchaseState::Completed {
@@ -83,27 +112,19 @@ pub(super) fn standing_to_pay(
     if link.round != request.round || request.state == RequestState::Pending {
         return Standing::Cannot(NotApprovable::StaleRound);
     }
-    let person = link.user_id;
-    let has_agreed = round.decisions.iter().any(|by| by.by == person && by.choice == Choice::Approve);
-    let may_pay = may_pay(people, round.pool, person, has_agreed);
-    // That the price is over is written a moment later.
-    let is_over = request.state == RequestState::Approved && purchase.valid_until <= now;
-    if is_over || has_lapsed(link, request, round) {
-        // The link is as old as the price. It leads to no checkout any more, and asks for its digits all the same.
-        return match link.wrong_codes >= WRONG_CODES {
-            true => Standing::Over(LinkOver::TriedTooOften),
-            false if may_pay => Standing::Lapsed,
-            false => Standing::Left,
-        };
-    }
-    if let Some(reason) = ended(request.state).filter(|_| !is_payable(request, purchase)) {
+    let lapsed = has_lapsed(link, request, round);
+    if let Some(reason) = ended(request.state).filter(|_| !lapsed && !is_payable(request, purchase)) {
         return Standing::Cannot(reason);
     }
-    let unused = approval_link::Model { used_at: None, ..link.clone() };
-    if let Some(over) = state_of(&unused, now) {
-        return Standing::Over(over);
+    let may_pay = may_pay(people, round.pool, link.user_id, has_agreed(round, link.user_id));
+    match pay_link_over(link, is_open, now) {
+        // A link from before the price ran out acts no more: the mail that tells of that has another one.
+        Some(over) if lapsed && over != LinkOver::TriedTooOften => Standing::Lapsed,
+        Some(over) => Standing::Over(over),
+        None if !may_pay => Standing::Left,
+        None if lapsed => Standing::AskAnew,
+        None => Standing::Pay,
     }
-    if may_pay { Standing::Pay } else { Standing::Left }
 }
 
 /// Takes the digits that somebody has entered to pay. Wrong ones are counted, and end the link when they are too many. The
@@ -131,28 +152,23 @@ pub async fn enter_to_pay(
     let bought = bought.one(txn).await?.ok_or_else(|| Error::not_found("purchase"))?;
     let (_, round) = load_round(txn, tenant, request.id, row.round).await?;
     let people = people(txn, tenant).await?;
-    let standing = standing_to_pay(&row, (&request, &bought), &round, (&people, now));
-    if !matches!(standing, Standing::Pay | Standing::Lapsed) {
+    let is_open = is_checkout_open(txn, tenant, &bought).await?;
+    let standing = standing_to_pay(&row, (&request, &bought), &round, is_open, (&people, now));
+    if !matches!(standing, Standing::Pay | Standing::AskAnew) {
         return Ok(Entered::Refused(standing));
     }
     Ok(match wrong_code(txn, keys, &row, code).await? {
         Some(left) => Entered::Wrong { left },
-        None => {
-            Entered::Right { purchase: bought.id, used: standing == Standing::Pay && row.used_at.is_some() }
-        }
+        None => Entered::Right { purchase: bought.id, used: row.used_at.is_some() },
     })
 }
 
-/// Writes that a link has led to a checkout. From then on it leads to no other one.
+/// Writes that a link was used: it has led to a checkout, and from then on leads to no other one; or by it the vendor was
+/// asked for another price.
 ///
 /// # Errors
 /// [`Error::NotFound`]; what the database answers.
-pub async fn has_led_to_checkout(
-    txn: &Txn,
-    tenant: Tenant,
-    id: ApprovalLinkId,
-    now: Timestamp,
-) -> Result<()> {
+pub async fn pay_link_used(txn: &Txn, tenant: Tenant, id: ApprovalLinkId, now: Timestamp) -> Result<()> {
     let row = lock_link(txn, tenant, id).await?;
     if row.used_at.is_some() {
         return Ok(());

@@ -8,6 +8,7 @@ use bursar_entity::{approval_delegation, approval_request};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, Unchanged};
 use serde_json::json;
 
+use super::due::is_suspended;
 use super::links::{sent, withdraw_links};
 use super::reconsider::{ask_all, escalate_unreachable, informed, judged, record};
 use super::{APPROVAL_DUE, people};
@@ -18,7 +19,8 @@ use crate::db::{Tenant, Txn, be_due};
 use crate::error::Result;
 use crate::global_id;
 
-/// Of how many requests mail is written at once. Of more, the clock sees to it.
+/// Of how many requests mail is written at once. Of more, and of those of an organization that may only read, the clock sees to
+/// it.
 const AT_ONCE: usize = 20;
 
 /// What a change of people has touched.
@@ -62,7 +64,7 @@ pub async fn people_changed(txn: &Txn, tenant: Tenant, clock: &Clock) -> Result<
         .order_by_asc(approval_request::Column::Id)
         .lock_exclusive();
     let waiting = waiting.all(txn).await?;
-    let at_once = waiting.len() <= AT_ONCE;
+    let at_once = waiting.len() <= AT_ONCE && !is_suspended(txn, tenant).await?;
     for request in waiting {
         touched.changes.extend(look(txn, tenant, clock, (&request, at_once)).await?);
         touched.requests.push(request.id);

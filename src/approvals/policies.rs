@@ -74,6 +74,7 @@ async fn save_in(
 ) -> Result<Saved> {
     let organization = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
     let organization = organization.ok_or(Error::not_found("organization"))?;
+    actor.require_standing(txn, &organization).await?;
     let before = current_policy(txn, tenant).await?;
     let version = before.as_ref().map_or(0, |row| row.version);
     if wanted.expected_version != version {

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 
 use bursar_domain::Timestamp;
 use bursar_domain::approval::delegation::LONGEST_CHAIN;
-use bursar_domain::approval::{Delegation, Escalation, EscalationReason, People, Round, Situation};
+use bursar_domain::approval::{Delegation, Escalation, EscalationReason, LinkKind, People, Round, Situation};
 use bursar_domain::id::{ApprovalId, UserId};
 use bursar_entity::{approval_escalation, approval_request, approval_round};
 use sea_orm::{EntityTrait, IntoActiveModel};
 use serde_json::json;
 
-use super::mail::{MailCause, ask};
+use super::links::{mailed, sent};
+use super::mail::{MailCause, Told, ask, tell_also};
 use super::{delegations, load_round, people, write_people};
 use crate::audit::{self, Change};
 use crate::auth::Actor;
@@ -56,9 +57,9 @@ pub(super) async fn judged(
     Ok(Judged { row, round, people, delegations, now })
 }
 
-/// Lets the owners decide in the stage whose turn it is when those who may are too few: alone, when so many there no longer
-/// are, or with the others, when some stand in for whoever asks. Answers what is to be recorded of that. The request is
-/// locked.
+/// Lets the owners decide in the stage whose turn it is when those who may are too few: each for all, when so many there no
+/// longer are, or with the others, when some stand in for whoever asks or have decided for somebody else. Answers what is to
+/// be recorded of that. The request is locked.
 ///
 /// # Errors
 /// What the database answers.
@@ -158,20 +159,43 @@ pub(super) async fn ask_all(
     Ok(())
 }
 
+/// Tells of a round that replaces another one: those who have asked, and whoever had decided in that one or had a mail to
+/// decide by, and has none now. Whoever is asked in the new one is, already.
+///
+/// # Errors
+/// What the database answers.
+pub(super) async fn tell_replaced(
+    txn: &Txn,
+    tenant: Tenant,
+    clock: &Clock,
+    request: &approval_request::Model,
+) -> Result<()> {
+    let before = (request.id, request.round.saturating_sub(1));
+    let (_, replaced) = load_round(txn, tenant, before.0, before.1).await?;
+    let asked = mailed(txn, tenant, &[before], LinkKind::Decide).await?.into_values().flatten();
+    let knew: BTreeSet<UserId> = asked.chain(replaced.decisions.iter().map(|decision| decision.by)).collect();
+    let others = &knew - &sent(txn, tenant, request).await?;
+    tell_also(txn, tenant, clock, (request, Told::NewRound), &others).await
+}
+
 /// Those of some people with a mail who need no other one: they may decide still, and how is as it says. Where the stage
-/// whose turn it is was handed to owners by one of the last `new` escalations nobody's mail says that.
+/// whose turn it is was handed to owners by one of the last `new` escalations no owner's mail says that.
 pub(super) fn informed(judged: &Judged, sent: &BTreeSet<UserId>, new: usize) -> BTreeSet<UserId> {
     let turn = judged.round.stage();
     let handed = |one: &Escalation| one.reason == EscalationReason::Unreachable && Some(one.stage) == turn;
-    if judged.round.escalations.iter().rev().take(new).any(handed) {
-        return BTreeSet::new();
-    }
-    sent.intersection(&judged.round.may_decide_now(&judged.situation())).copied().collect()
+    let is_new = judged.round.escalations.iter().rev().take(new).any(handed);
+    let situation = judged.situation();
+    let decides_for_all =
+        |person: UserId| judged.round.seat_of(person, &situation).is_ok_and(|seat| seat.exception.is_some());
+    let mut informed = sent & &judged.round.may_decide_now(&situation);
+    informed.retain(|person| !is_new || !decides_for_all(*person));
+    informed
 }
 
 /// Why owners may decide in the stage whose turn it is, if they may.
 fn escalated(round: &Round, situation: &Situation<'_>) -> Option<EscalationReason> {
-    round.in_force(round.stage()?, situation).map(|escalation| escalation.reason)
+    let escalation = round.in_force(round.stage()?, situation)?;
+    escalation.is_to_somebody().then_some(escalation.reason)
 }
 
 /// The last person of the chain of those who stand in for somebody now.

@@ -133,6 +133,25 @@ pub async fn load_round(
     Ok((row, round))
 }
 
+/// Whoever has asked in some round of a request: they see it, and hear what becomes of it. Whoever only wanted the credits has
+/// asked for those, and sees what has become of that; the purchase need not be theirs to see.
+///
+/// # Errors
+/// What the database answers.
+pub async fn requesters(
+    txn: &Txn,
+    tenant: Tenant,
+    request: &approval_request::Model,
+) -> Result<BTreeSet<UserId>> {
+    let rounds = tenant
+        .find::<approval_round::Entity>()
+        .select_only()
+        .column(approval_round::Column::Requester)
+        .filter(approval_round::Column::RequestId.eq(request.id))
+        .into_tuple::<UserId>();
+    Ok(rounds.all(txn).await?.into_iter().chain([request.requested_by]).collect())
+}
+
 /// Who has asked for the credits that some purchases are to bring, where that was not whoever buys: the credit request that a
 /// purchase answers says so. They have asked for it as well, so they do not agree to it.
 ///

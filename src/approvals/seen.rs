@@ -44,16 +44,16 @@ impl SeenRound {
         self.round.seat_of(person, &self.situation(now)).err()
     }
 
-    /// Whoever is asked in a stage as things stand: the owners alone to whom it is given, or those who are named and the
-    /// owners who have joined them. Whether they have decided does not matter.
+    /// Whoever is asked in a stage as things stand: those who are named, and the owners who have joined them or to whom it
+    /// is given. Whether they have decided does not matter.
     pub fn asked_in(&self, stage: usize, now: Timestamp) -> BTreeSet<UserId> {
         let situation = self.situation(now);
-        let handed = self.round.handed(stage, &situation);
-        if handed.is_some_and(|escalation| escalation.sole_owner) {
+        let mut asked = self.round.asked_in(stage, &situation);
+        if self.round.handed(stage, &situation).is_some_and(|escalation| escalation.sole_owner) {
             // Who has asked for it.
-            return self.people.owners();
+            asked.extend(self.people.owners());
         }
-        self.round.asked_in(stage, &situation)
+        asked
     }
 
     /// Why owners may decide in a stage as things stand. None: they may only where they are named.

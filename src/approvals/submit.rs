@@ -19,8 +19,9 @@ use super::due::next_due;
 use super::links::{mailed, sent, withdraw_links};
 use super::mail::{Told, tell, tell_also};
 use super::reasons;
-use super::reconsider::{ask_all, escalate_unreachable, judged};
+use super::reconsider::{ask_all, escalate_unreachable, judged, tell_replaced};
 use super::rounds::wanted_by;
+use super::unpaid::tell_lapsed;
 use super::{current_policy, find_of_purchase, lock_request, people, policy_of, write_seats};
 use crate::audit::Change;
 use crate::clock::Clock;
@@ -144,10 +145,10 @@ pub async fn open(
     let mut changes = vec![Change::created("openApproval", request.id, facts(&round, &seats))];
     let mut judged = judged(txn, tenant, (request.id, request.round), now).await?;
     changes.extend(escalate_unreachable(txn, tenant, request.id, &mut judged).await?);
-    if request.round > 1 {
-        tell(txn, tenant, clock, &request, Told::NewRound).await?;
-    }
     ask_all(txn, tenant, clock, &request, (&judged, &BTreeSet::new())).await?;
+    if request.round > 1 {
+        tell_replaced(txn, tenant, clock, &request).await?;
+    }
     let timing = policy_of(&wanted.policy)?.timing;
     let due_at = next_due(&request, &round, timing).unwrap_or(round.expires_at);
     Ok(Opened { request, round, changes, due_at })
@@ -290,78 +291,6 @@ pub(super) fn is_what_was_asked(round: &approval_round::Model, purchase: &purcha
     content_hash(&asked) == round.content_hash && asked.covers(&content(purchase, round.requester))
 }
 
-/// Refuses to pay what people have not agreed to. A lower price that was found at a checkout, which may be another
-/// package's, needs no new round. The purchase is locked.
-///
-/// # Errors
-/// [`Conflict::State`]; what the database answers.
-pub async fn require_agreed(txn: &Txn, tenant: Tenant, purchase: &purchase::Model) -> Result<Option<i64>> {
-    let Some(request) = find_of_purchase(txn, tenant, purchase.id).await? else { return Ok(None) };
-    if request.state == RequestState::Withdrawn {
-        // As it is now it needs nobody's consent.
-        return Ok(None);
-    }
-    let round = round_row(txn, tenant, request.id, request.round).await?;
-    let same = is_what_was_asked(&round, purchase);
-    if same && request.state == RequestState::Approved && request.used_at.is_none() {
-        return Ok(Some(round.round));
-    }
-    let (id, state) = (global_id::encode(request.id), request.state);
-    tracing::error!(request = %id, %state, "a purchase is not what was agreed to");
-    let reason = "This is not what was agreed to. Change the purchase, so that everybody is asked anew.";
-    Err(Error::conflict(Conflict::State, "purchaseId", reason))
-}
-
-/// What people have agreed to about a purchase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AgreedTo {
-    /// For which total.
-    pub total: i64,
-    /// Whether that is the purchase as it is, or it costs less by now.
-    pub is_it: bool,
-}
-
-/// What people have agreed to about a purchase. None: nobody's consent was needed.
-///
-/// # Errors
-/// What the database answers.
-pub async fn agreed_to(txn: &Txn, tenant: Tenant, purchase: &purchase::Model) -> Result<Option<AgreedTo>> {
-    let Some(request) = find_of_purchase(txn, tenant, purchase.id).await? else { return Ok(None) };
-    if request.state == RequestState::Withdrawn {
-        return Ok(None);
-    }
-    let round = round_row(txn, tenant, request.id, request.round).await?;
-    Ok(Some(AgreedTo { total: round.total, is_it: is_what_was_asked(&round, purchase) }))
-}
-
-/// Whether everybody who had to has agreed to the newest round about a purchase whose price has run out, and nothing was
-/// bought by that: then it can be asked for anew at the price of today.
-///
-/// # Errors
-/// What the database answers.
-pub async fn was_agreed(txn: &Txn, tenant: Tenant, purchase: PurchaseId) -> Result<bool> {
-    let Some(request) = find_of_purchase(txn, tenant, purchase).await? else { return Ok(false) };
-    let ended = matches!(request.state, RequestState::Approved | RequestState::Expired);
-    if !ended || request.used_at.is_some() {
-        return Ok(false);
-    }
-    let (_, round) = super::load_round(txn, tenant, request.id, request.round).await?;
-    Ok(!round.is_rejected() && round.stage().is_none())
-}
-
-async fn round_row(
-    txn: &Txn,
-    tenant: Tenant,
-    request: ApprovalId,
-    number: i64,
-) -> Result<approval_round::Model> {
-    let row = tenant
-        .find::<approval_round::Entity>()
-        .filter(approval_round::Column::RequestId.eq(request))
-        .filter(approval_round::Column::Round.eq(number));
-    row.one(txn).await?.ok_or(Error::not_found("approval round"))
-}
-
 /// Ends the request about a purchase that is not to be bought so: it is withdrawn, or has run out. Answers what is to be
 /// recorded; none: there is no request, or it has come to its end otherwise. Organization and purchase are locked.
 ///
@@ -396,9 +325,13 @@ pub async fn withdraw(
         }
         // Whoever was sent to the checkout has to know as well that its price is over.
         (RequestState::Approved, RequestState::Expired) => {
+            tell_lapsed(txn, tenant, clock, &after).await?;
+        }
+        // Or that it is not wanted any more.
+        (RequestState::Approved, _) => {
             let payers = mailed(txn, tenant, &[(after.id, after.round)], LinkKind::Pay).await?;
             let payers: BTreeSet<UserId> = payers.into_values().flatten().collect();
-            tell_also(txn, tenant, clock, (&after, Told::Lapsed), &payers).await?;
+            tell_also(txn, tenant, clock, (&after, Told::Withdrawn), &payers).await?;
         }
         _ => {}
     }

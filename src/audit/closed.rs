@@ -10,6 +10,7 @@ use bursar_domain::organization::OrganizationState;
 use bursar_entity::organization;
 use sea_orm::QuerySelect;
 
+use super::Change;
 use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
 
@@ -21,8 +22,11 @@ const GOES_ON: &[&str] = &[
     "freezePool",
     "unfreezePool",
     "erasePerson",
-    // What only takes somebody's access away. To have a person forgotten takes all three.
+    // What only takes somebody's access away. To have a person forgotten takes some of it. A role that is lowered is
+    // told from one that is raised by the change itself.
     "removeMember",
+    "removeDepartmentMember",
+    "removePoolAdministrator",
     "revokeInvitation",
     "revokeApiKey",
     "withdrawTopUpConsent",
@@ -53,6 +57,7 @@ const GOES_ON: &[&str] = &[
     "parkPayment",
     "refundPurchase",
     "disputePurchase",
+    "switchOffTopUp",
     "recordInvoicePayment",
     "overdueInvoice",
     "expirePurchase",
@@ -65,8 +70,8 @@ const GOES_ON: &[&str] = &[
 ///
 /// # Errors
 /// [`Refusal::OrganizationSuspended`]; what the database answers.
-pub(super) async fn require_open(txn: &Txn, tenant: Tenant, action: &str) -> Result<()> {
-    if tenant.is_vendor() || GOES_ON.contains(&action) {
+pub(super) async fn require_open(txn: &Txn, tenant: Tenant, change: &Change) -> Result<()> {
+    if tenant.is_vendor() || change.takes_access || GOES_ON.contains(&change.action) {
         return Ok(());
     }
     let state = tenant.find::<organization::Entity>().select_only().column(organization::Column::State);

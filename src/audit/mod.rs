@@ -61,6 +61,7 @@ pub struct Change {
     pub after: Option<Value>,
     /// On whose behalf.
     pub on_behalf_of: Option<UserId>,
+    takes_access: bool,
     personal: Vec<Personal>,
 }
 
@@ -82,12 +83,19 @@ impl Change {
 
     fn new(action: &'static str, subject: impl Id, before: Option<Value>, after: Option<Value>) -> Change {
         let subject = global_id::encode(subject);
-        Change { action, subject, before, after, on_behalf_of: None, personal: Vec::new() }
+        let (on_behalf_of, takes_access, personal) = (None, false, Vec::new());
+        Change { action, subject, before, after, on_behalf_of, takes_access, personal }
     }
 
     /// The same change, made on somebody's behalf.
     pub fn on_behalf_of(self, user: Option<UserId>) -> Change {
         Change { on_behalf_of: user, ..self }
+    }
+
+    /// The same change, which does no more than to take access away from somebody: it is made in a suspended organization
+    /// as well. What its name alone says of that is in `closed`.
+    pub fn taking_access(self, takes_access: bool) -> Change {
+        Change { takes_access, ..self }
     }
 
     /// The same change, with a value about a person (whose it is, when Bursar knows them) that can be erased
@@ -113,7 +121,7 @@ pub fn actor_id(id: &str) -> Option<Uuid> {
 /// may not do that is suspended; what the database answers.
 pub async fn record(txn: &Txn, tenant: Tenant, clock: &Clock, actor: &Actor, change: Change) -> Result<()> {
     let head = lock_head(txn, tenant).await?;
-    closed::require_open(txn, tenant, change.action).await?;
+    closed::require_open(txn, tenant, &change).await?;
     append(txn, (tenant, head), clock, actor, change).await
 }
 
@@ -125,8 +133,9 @@ async fn append(
     actor: &Actor,
     change: Change,
 ) -> Result<()> {
-    let Change { action, subject, before, after, on_behalf_of, personal } = change;
+    let Change { action, subject, before, after, on_behalf_of, personal, .. } = change;
     let (id, now) = (clock.new_id::<AuditEventId>(), clock.now());
+    let on_behalf_of = on_behalf_of.or_else(|| actor.behind());
     // Of a key it is whoever has made it: the key is revoked when that person is forgotten.
     let address = actor.address.map(|address| Personal {
         user: actor.answerable(),

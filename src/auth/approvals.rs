@@ -37,18 +37,18 @@ impl Caller {
             return Ok(self.authorized(organization, row));
         }
         let person = self.person().filter(|_| self.memberships.contains_key(&organization));
-        let asked = match person {
+        let (asked, own) = match person {
             Some(person) => {
                 let tenant = Tenant::vouched(organization); // the caller belongs to it
                 let snapshot = snapshots.open(tenant).await?;
-                is_asked(&snapshot, tenant, &row, person.id).await?
+                let asked = is_asked(&snapshot, tenant, &row, person.id).await?;
+                (asked, has_asked(&snapshot, tenant, &row, person.id).await?)
             }
-            None => false,
+            None => (false, false),
         };
         if asked && permits(Grant::Approver, action) {
             return Ok(self.authorized(organization, row));
         }
-        let own = person.is_some_and(|person| person.id == row.requested_by);
         if own && action == Action::ReadApprovals {
             return Ok(self.authorized(organization, row));
         }
@@ -73,6 +73,20 @@ impl Caller {
             false => Err(Error::not_found("approval request")),
         }
     }
+}
+
+/// Whether a person has asked in some round of a request.
+async fn has_asked(
+    txn: &Txn,
+    tenant: Tenant,
+    request: &approval_request::Model,
+    person: UserId,
+) -> Result<bool> {
+    let own = tenant
+        .find::<approval_round::Entity>()
+        .filter(approval_round::Column::RequestId.eq(request.id))
+        .filter(approval_round::Column::Requester.eq(person));
+    Ok(request.requested_by == person || own.one(txn).await?.is_some())
 }
 
 /// Whether a person is asked to decide in some round of a request, or was, or stands in for somebody who is; or has decided.

@@ -58,8 +58,10 @@ pub enum Attempt {
     RefusalsOfInvitation,
     /// Records that a link to decide by was refused, by the link and the reason.
     RefusalsOfApproval,
-    /// Records that somebody has tried too often to sign in, by the client's address.
+    /// Records that somebody has tried something too often, by that and the client's address.
     RefusalsOfClient,
+    /// Records that somebody has tried something too often, by that and the person.
+    RefusalsOfPrincipal,
 }
 
 /// How many tries there may be in how many seconds.
@@ -96,7 +98,8 @@ impl Attempt {
             | Attempt::RefusalsOfSession
             | Attempt::RefusalsOfInvitation
             | Attempt::RefusalsOfApproval
-            | Attempt::RefusalsOfClient => Limit { most: 1, seconds: 10 * MINUTES },
+            | Attempt::RefusalsOfClient
+            | Attempt::RefusalsOfPrincipal => Limit { most: 1, seconds: 10 * MINUTES },
         }
     }
 
@@ -117,6 +120,7 @@ impl Attempt {
             Attempt::RefusalsOfInvitation => "refusals of invitation",
             Attempt::RefusalsOfApproval => "refusals of approval",
             Attempt::RefusalsOfClient => "refusals of client",
+            Attempt::RefusalsOfPrincipal => "refusals of principal",
         }
     }
 }

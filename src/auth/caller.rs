@@ -253,7 +253,11 @@ impl Callers {
                 let Some(identity) = self.0.people.get(&who) else { return Ok(None) };
                 if let Some(session) = session {
                     // Boxed: tokens of the command line and keys do without.
-                    Box::pin(sessions::require_live_now(context, who.0, session)).await?;
+                    let row = Box::pin(sessions::require_live_now(context, who.0, session)).await?;
+                    // What is set of the provider has changed between the two: read anew, one of them is refused.
+                    if row.provider_revision != identity.through.map(|through| through.revision) {
+                        return Ok(None);
+                    }
                 }
                 Ok(Some(Caller { identity, expires_at, session, origin, address: None }))
             }
@@ -294,6 +298,8 @@ impl Callers {
             Principal::Person(person) => self.0.people.get(&(person.id, caller.within())),
             Principal::Key(key) => self.0.keys.get(&key.hash),
         };
+        // Whoever was read with other settings of the provider's has not shown what this caller has.
+        let known = known.filter(|identity| identity.through == caller.through);
         known.map(|identity| caller.now(identity))
     }
 
@@ -342,6 +348,10 @@ impl Callers {
     fn proof(&self, context: &Context, keys: &Keys, bearer: &str) -> Result<Proof> {
         if let Some(hash) = KeyHash::of_bearer(bearer)? {
             return Ok(Proof::Key(hash));
+        }
+        // Nothing is done with what is longer than anybody's token, not even a hash.
+        if Issuers::is_too_long(bearer) {
+            return Err(invalid());
         }
         let now = context.clock.now();
         // Bursar's own tokens come first: they are checked fastest, and come most often.
@@ -423,6 +433,6 @@ impl Caller {
             Principal::Person(person) => Actor::user(person.id, self.origin.clone()),
             Principal::Key(key) => Actor::key(key.id, key.created_by, self.origin.clone()),
         };
-        actor.at_address(self.address)
+        actor.at_address(self.address).read_from(Arc::clone(&self.identity))
     }
 }

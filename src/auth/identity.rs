@@ -127,15 +127,22 @@ impl Identity {
         id: UserId,
         session: Option<(SessionId, Timestamp)>,
     ) -> Result<Identity> {
-        if let Some((session, now)) = session {
-            let own = db.read(Scope::Person(id)).await?;
-            sessions::require_live(&own, id, session, now).await?;
-        }
+        let opened_at = match session {
+            Some((session, now)) => {
+                let own = db.read(Scope::Person(id)).await?;
+                Some(sessions::require_live(&own, id, session, now).await?.provider_revision)
+            }
+            None => None,
+        };
         // Whoever is not vouched for any more, or is no member, is told the same as whoever never was.
         let gone = || Error::Unauthenticated("The token is not valid.");
         let snapshot = db.read(tenant).await?;
         let provider = tenant.find::<identity_provider::Entity>().one(&snapshot).await?;
         let provider = provider.filter(|provider| provider.enabled).ok_or_else(gone)?;
+        // Whom another provider has let in, or this one before it was switched off and on, signs in again.
+        if opened_at.is_some_and(|revision| revision != Some(provider.revision)) {
+            return Err(sessions::ended());
+        }
         let own = tenant.find::<membership::Entity>().filter(membership::Column::UserId.eq(id));
         let own = own.one(&snapshot).await?.ok_or_else(gone)?;
         let user = find_people().filter(user::Column::Id.eq(id)).one(&snapshot).await?.ok_or_else(gone)?;
@@ -264,7 +271,7 @@ impl Identity {
 }
 
 /// The revision of the vendor's staff and keys.
-async fn staff(snapshot: &Txn) -> Result<i64> {
+pub(super) async fn staff(snapshot: &Txn) -> Result<i64> {
     let shared = shared_revision::Entity::find().one(snapshot).await?;
     Ok(shared.ok_or_else(|| Error::internal("there are no shared revisions"))?.staff)
 }

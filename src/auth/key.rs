@@ -119,7 +119,8 @@ impl KeyIdentity {
         RefusedKey { id: self.id, home: self.home, revoked: false }
     }
 
-    fn of(row: api_key::Model, hash: KeyHash) -> Result<KeyIdentity> {
+    /// What a row says of a key.
+    pub(super) fn of(row: api_key::Model, hash: KeyHash) -> Result<KeyIdentity> {
         // The row itself says whose it is.
         let home = Tenant::vouched(row.organization_id);
         let acts_in = match row.mode {

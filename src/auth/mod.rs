@@ -28,6 +28,7 @@ mod rights;
 mod sealing;
 mod seen;
 pub mod sessions;
+mod standing;
 mod token;
 mod uses;
 mod visitors;
@@ -48,13 +49,15 @@ pub use sessions::{SignedIn, person_of_session};
 pub use token::{Claims, TOKEN_LIFETIME_SECONDS, issue, verify};
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bursar_domain::actor::ActorKind;
 use bursar_domain::id::{ApiKeyId, Id, UserId};
 use uuid::Uuid;
 
 /// When a permission was read, as the revisions of what it was read from. A change of people, grants or keys
-/// raises them; the ledger compares them in the transaction that the permission is used in.
+/// raises them; they are compared in the transaction that the permission is used in, by the ledger and by
+/// [`Actor::require_standing`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Standing {
     /// The revision of the organization; none: the permission does not come from it.
@@ -80,28 +83,59 @@ pub struct Actor {
     pub id: Option<Uuid>,
     /// The id of the request.
     pub origin: Option<String>,
-    /// Whoever has made the key that acts.
+    /// Whoever has made the key that acts, or has decided what Bursar does by itself.
     made_by: Option<UserId>,
     /// Where the request came from, as far as that is known. About a person: kept where it can be erased.
     pub address: Option<IpAddr>,
+    read_from: ReadFrom,
+}
+
+/// What somebody's permissions were looked up from; none: they were not. It is no part of who somebody is.
+#[derive(Clone)]
+struct ReadFrom(Option<Arc<Identity>>);
+
+impl PartialEq for ReadFrom {
+    fn eq(&self, _: &ReadFrom) -> bool {
+        true
+    }
+}
+
+impl Eq for ReadFrom {}
+
+impl std::fmt::Debug for ReadFrom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReadFrom")
+    }
 }
 
 impl Actor {
     /// A person.
     pub fn user(user: UserId, origin: Option<String>) -> Actor {
         let id = Some(Uuid::from_u128(user.as_u128()));
-        Actor { kind: ActorKind::User, id, origin, address: None, made_by: None }
+        Actor { kind: ActorKind::User, id, origin, made_by: None, address: None, read_from: ReadFrom(None) }
     }
 
     /// A key, which a person has made.
     pub fn key(key: ApiKeyId, made_by: UserId, origin: Option<String>) -> Actor {
         let id = Some(Uuid::from_u128(key.as_u128()));
-        Actor { kind: ActorKind::ApiKey, id, origin, address: None, made_by: Some(made_by) }
+        let (made_by, read_from) = (Some(made_by), ReadFrom(None));
+        Actor { kind: ActorKind::ApiKey, id, origin, made_by, address: None, read_from }
     }
 
     /// Bursar itself.
     pub fn system(origin: Option<String>) -> Actor {
-        Actor { kind: ActorKind::System, id: None, origin, address: None, made_by: None }
+        let (id, made_by, read_from) = (None, None, ReadFrom(None));
+        Actor { kind: ActorKind::System, id, origin, made_by, address: None, read_from }
+    }
+
+    /// Bursar itself, which does what follows from what a person has decided.
+    pub fn system_for(user: UserId) -> Actor {
+        Actor { made_by: Some(user), ..Actor::system(None) }
+    }
+
+    /// On whose behalf Bursar itself acts.
+    pub fn behind(&self) -> Option<UserId> {
+        self.made_by.filter(|_| self.kind == ActorKind::System)
     }
 
     /// The same actor, coming from an address.
@@ -109,12 +143,18 @@ impl Actor {
         Actor { address, ..self }
     }
 
+    /// The same actor, with what their permissions were looked up from: compared in the transaction that they are used
+    /// in (see [`Actor::require_standing`]).
+    fn read_from(self, identity: Arc<Identity>) -> Actor {
+        Actor { read_from: ReadFrom(Some(identity)), ..self }
+    }
+
     /// The person, when it is one.
     pub fn user_id(&self) -> Option<UserId> {
         self.id.filter(|_| self.kind == ActorKind::User).map(|id| UserId::from_u128(id.as_u128()))
     }
 
-    /// The person who answers for it: whoever acts, or has made the key that does.
+    /// The person who answers for it: whoever acts, has made the key that does, or has decided what Bursar does by itself.
     pub fn answerable(&self) -> Option<UserId> {
         self.user_id().or(self.made_by)
     }

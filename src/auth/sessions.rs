@@ -6,14 +6,15 @@
 //! Only a client whose answer was lost may come again at once, and gets what it was sent before.
 //!
 //! Whether a session is good is asked of its row with every request (see `caller`), so that who signs out is out
-//! at once, on every node; streams are told within seconds (see `held_sessions`).
+//! at once, on every node; streams are told within seconds (see `held_sessions`). One that an organization's provider
+//! has opened is good as long as what is set of that provider is as it was then.
 //!
 //! These functions work in the transaction of whoever calls them, with the scope `SignIn` of the person: recording
 //! what happens is the caller's. They lock rows of the person's sessions, by their ids, and nothing else.
 
 use bursar_domain::Timestamp;
 use bursar_domain::id::{SessionId, UserId};
-use bursar_entity::session;
+use bursar_entity::{identity_provider, session};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select, Set,
@@ -21,7 +22,7 @@ use sea_orm::{
 };
 use secrecy::SecretString;
 
-use super::{Keys, RefreshToken, token};
+use super::{Keys, RefreshToken, Through, token};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::db::scope::find_own;
@@ -82,7 +83,7 @@ pub fn ended() -> Error {
 }
 
 /// Opens a session of a person who has proven who they are: everywhere, or only within one organization, whose
-/// provider has said so. Sessions of theirs whose time is over are forgotten.
+/// provider, as it is set, has said so. Sessions of theirs whose time is over are forgotten.
 ///
 /// # Errors
 /// What the database answers.
@@ -91,7 +92,7 @@ pub async fn open(
     keys: &Keys,
     clock: &Clock,
     user: UserId,
-    within: Option<Tenant>,
+    through: Option<Through>,
 ) -> Result<SignedIn> {
     let now = clock.now();
     session::Entity::delete_many()
@@ -105,12 +106,13 @@ pub async fn open(
         generation: 1,
         created_at: now,
         last_used_at: now,
-        expires_at: match within {
+        expires_at: match through {
             None => now.plus_days(SESSION_DAYS),
             Some(_) => now.plus_seconds(PROVIDER_SECONDS),
         },
         revoked_at: None,
-        organization_id: within.map(Tenant::id),
+        organization_id: through.map(|through| through.tenant.id()),
+        provider_revision: through.map(|through| through.revision),
     };
     session::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
     SignedIn::of(keys, row, now)
@@ -123,7 +125,7 @@ pub async fn open(
 pub async fn refresh(txn: &Txn, keys: &Keys, now: Timestamp, token: &RefreshToken) -> Result<Refreshed> {
     let row = find_own::<session::Entity>(token.user()).filter(session::Column::Id.eq(token.session()));
     let Some(row) = row.lock_exclusive().one(txn).await? else { return Ok(Refreshed::Ended) };
-    if !is_live(&row, now) || token.generation() > row.generation {
+    if over(txn, &row, now).await?.is_some() || token.generation() > row.generation {
         return Ok(Refreshed::Ended);
     }
     let same =
@@ -180,17 +182,27 @@ pub async fn end(
     Ok(rows.into_iter().map(|row| session::Model { revoked_at: Some(now), ..row }).collect())
 }
 
-/// Refuses whoever bears a token of a session that is not good at an instant. The scope shows the person's sessions.
+/// A person's session, unless it has been ended or its time is over at an instant. The scope shows the person's
+/// sessions. Whether what is set of a provider that has opened it is as it was then is the caller's to compare.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`], and what the database answers.
-pub async fn require_live(snapshot: &Txn, user: UserId, id: SessionId, now: Timestamp) -> Result<()> {
+pub async fn require_live(
+    snapshot: &Txn,
+    user: UserId,
+    id: SessionId,
+    now: Timestamp,
+) -> Result<session::Model> {
     let row = find_own::<session::Entity>(user).filter(session::Column::Id.eq(id)).one(snapshot).await?;
-    if row.is_some_and(|row| is_live(&row, now)) { Ok(()) } else { Err(ended()) }
+    row.filter(|row| is_live(row, now)).ok_or_else(ended)
 }
 
 /// The same, in a snapshot of its own.
-pub(super) async fn require_live_now(context: &Context, user: UserId, id: SessionId) -> Result<()> {
+pub(super) async fn require_live_now(
+    context: &Context,
+    user: UserId,
+    id: SessionId,
+) -> Result<session::Model> {
     let snapshot = context.db.read(Scope::Person(user)).await?;
     require_live(&snapshot, user, id, context.clock.now()).await
 }
@@ -206,11 +218,35 @@ pub async fn person_of_session(
 ) -> Result<Option<session::Model>> {
     let snapshot = context.db.read(Scope::Person(user)).await?;
     let row = find_own::<session::Entity>(user).filter(session::Column::Id.eq(id)).one(&snapshot).await?;
-    Ok(row.filter(|row| is_live(row, context.clock.now())))
+    let Some(row) = row else { return Ok(None) };
+    let why = over(&snapshot, &row, context.clock.now()).await?;
+    Ok(why.is_none().then_some(row))
 }
 
-/// Whether a session is good at an instant.
-pub fn is_live(row: &session::Model, now: Timestamp) -> bool {
+/// Why a session is not good at an instant, in a word for the log; none: it is. A transaction that has asked about one
+/// that a provider has opened sees the rows of that provider's organization too from then on.
+///
+/// # Errors
+/// What the database answers.
+pub async fn over(txn: &Txn, row: &session::Model, now: Timestamp) -> Result<Option<&'static str>> {
+    if row.revoked_at.is_some() {
+        return Ok(Some("ended"));
+    }
+    if !is_live(row, now) {
+        return Ok(Some("expired"));
+    }
+    let Some(organization) = row.organization_id else { return Ok(None) };
+    // The one organization that the session itself is bound to.
+    let tenant = Tenant::vouched(organization);
+    txn.turn_to(tenant).await?;
+    let provider = tenant.find::<identity_provider::Entity>().one(txn).await?;
+    let revision = provider.filter(|provider| provider.enabled).map(|provider| provider.revision);
+    let same = revision.is_some() && revision == row.provider_revision;
+    Ok((!same).then_some("provider changed"))
+}
+
+/// Whether a session has neither been ended nor come to its end at an instant.
+fn is_live(row: &session::Model, now: Timestamp) -> bool {
     row.revoked_at.is_none() && row.expires_at > now
 }
 

@@ -174,12 +174,21 @@ pub(super) fn party(name: &str, address: &str, country: Option<&str>, tax_id: Op
 /// The net amount and the taxes of a total.
 pub(super) fn taxes(total: i64, currency: Currency, lines: &[TaxLine]) -> (String, Vec<Tax>) {
     let rates: Vec<i64> = lines.iter().map(|line| line.hundredths).collect();
-    let included = included_taxes(total, &rates);
+    written_taxes(total, currency, lines, &included_taxes(total, &rates))
+}
+
+/// The same of taxes whose amounts are known.
+pub(super) fn written_taxes(
+    total: i64,
+    currency: Currency,
+    lines: &[TaxLine],
+    included: &[i64],
+) -> (String, Vec<Tax>) {
     let net = total.saturating_sub(included.iter().sum());
     let taxes = lines.iter().zip(included).map(|(line, included)| Tax {
         label: line.label.clone(),
         percent: Decimal::new(line.hundredths, 2).normalize().to_string(),
-        amount: amount(included, currency),
+        amount: amount(*included, currency),
     });
     (amount(net, currency), taxes.collect())
 }

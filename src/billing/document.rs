@@ -11,6 +11,7 @@ use sea_orm::{
 use super::content::{Content, Line, REFUND_FAILED, amount, day, party, reason, taxes, title, unit_price};
 use super::owed::outstanding;
 use super::profile::{decode_tax_lines, find};
+use super::taken_back::taxes_back;
 use crate::auth::Keys;
 use crate::clock::Clock;
 use crate::config::Seller;
@@ -83,12 +84,15 @@ pub async fn issue_document(
     let number = next_number(txn, tenant, issue.kind).await?;
     let written = written_number(issue.kind, &organization.slug, number);
     let (back, pays) = (issue.corrects, issue.pays);
-    let lines = match &profile {
+    let (net, taxes) = match (back.and_then(|back| back.document), &profile) {
+        // What is taken back has the taxes that it had.
+        (Some(corrected), _) => taxes_back(txn, tenant, corrected, issue.total).await?,
+        (None, Some(row)) if pays.is_none() => {
+            taxes(issue.total, currency, &decode_tax_lines(&row.tax_lines)?)
+        }
         // The invoice says the taxes. Whoever says them a second time may owe them a second time.
-        Some(row) if pays.is_none() => decode_tax_lines(&row.tax_lines)?,
-        Some(_) | None => Vec::new(),
+        (None, Some(_) | None) => taxes(issue.total, currency, &[]),
     };
-    let (net, taxes) = taxes(issue.total, currency, &lines);
     // A part that is taken back is so much money, not so many credits at a price.
     let whole = issue.total == issue.purchase.total;
     // Nor is what comes for an invoice: all credits came with that.

@@ -5,7 +5,7 @@
 //! up to and at `due_at`, the last instant of that day, and overdue from the next one on.
 
 use bursar_domain::Timestamp;
-use bursar_domain::invoice::InvoiceState;
+use bursar_domain::invoice::{self as rules, InvoiceState};
 use bursar_entity::{invoice, organization};
 use sea_orm::{ColumnTrait, QueryFilter};
 
@@ -45,7 +45,12 @@ pub fn overdue_from(invoice: &invoice::Model) -> Timestamp {
 
 /// How much of an invoice is still to be paid, in minor units.
 pub fn outstanding(invoice: &invoice::Model) -> i64 {
-    invoice.total.saturating_sub(invoice.credited).saturating_sub(invoice.paid).max(0)
+    rules::outstanding(invoice.total, invoice.credited, invoice.paid)
+}
+
+/// How much of what was paid of an invoice is the buyer's again, in minor units.
+pub fn returned(invoice: &invoice::Model) -> i64 {
+    rules::returned(invoice.total, invoice.credited, invoice.paid)
 }
 
 /// Sums up the invoices of an organization that are not paid. Whoever has locked the organization knows that none comes

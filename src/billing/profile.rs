@@ -13,7 +13,7 @@ use crate::auth::Authorized;
 use crate::context::Context;
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Error, Result};
-use crate::organizations::lock_organization;
+use crate::organizations::lock_for;
 use crate::text;
 
 /// In how many days invoices are to be paid, unless something else was agreed on.
@@ -79,7 +79,7 @@ pub async fn set_billing_profile(
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
             // Whoever else writes the row has locked the organization as well.
-            lock_organization(txn, tenant).await?;
+            lock_for(txn, tenant, &actor).await?;
             let before = find(txn, tenant).await?;
             let after = billing_profile::Model {
                 organization_id: tenant.id(),
@@ -124,7 +124,7 @@ pub async fn set_payment_terms(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
-            let before = lock_organization(txn, tenant).await?;
+            let before = lock_for(txn, tenant, &actor).await?;
             let limit = terms.credit_limit.flatten();
             if let (Some(fixed), Some(limit)) = (before.currency, limit)
                 && fixed != limit.currency

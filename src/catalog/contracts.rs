@@ -76,6 +76,7 @@ async fn set_in(
     // Two at once come one after the other.
     let organization = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
     let organization = organization.ok_or(Error::not_found("organization").at("organizationId"))?;
+    actor.require_standing(txn, &organization).await?;
     has_own(&organization)?;
     let currency = currency(&organization, terms.currency)?;
     let now = clock.now();

@@ -56,7 +56,9 @@ async fn set_in(
 ) -> Result<Service> {
     // Its revision rises with the new row.
     let locked = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
-    has_own(&locked.ok_or(Error::not_found("organization").at("organizationId"))?)?;
+    let organization = locked.ok_or(Error::not_found("organization").at("organizationId"))?;
+    actor.require_standing(txn, &organization).await?;
+    has_own(&organization)?;
     let now = clock.now();
     let from = begins(price.effective_from, now)?;
     let known = services(txn, Some(tenant), from).await?;

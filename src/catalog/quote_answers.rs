@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::db::{self, Tenant, Txn, be_due};
 use crate::error::{Conflict, Error, Result};
 use crate::idempotency::Idempotency;
+use crate::organizations::lock_for;
 use crate::text;
 
 /// For how many days an answer holds when it does not say.
@@ -102,6 +103,7 @@ async fn answer_in(
     (id, price, note): (QuoteId, Option<QuotePrice>, Option<String>),
     idempotency: Idempotency,
 ) -> Result<Quoted> {
+    lock_for(txn, tenant, actor).await?;
     let before = lock(txn, tenant, id).await?;
     if let Some(quote) = repeated(txn, tenant, &before, idempotency).await? {
         return Ok(Quoted { quote, replayed: true });

@@ -14,6 +14,7 @@ use crate::auth::{Actor, Authorized};
 use crate::context::Context;
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
+use crate::organizations::lock_for;
 
 /// A quote runs out. The subject is the quote.
 pub const QUOTE_DUE: &str = "QUOTE_DUE";
@@ -27,6 +28,7 @@ pub async fn withdraw_quote(context: &Context, quote: &Authorized<quote::Model>)
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             let before = lock(txn, tenant, id).await?;
             if before.state == QuoteState::Withdrawn {
                 return Ok(before);

@@ -149,6 +149,7 @@ async fn request_in(
     let requested_by = wanted.requested_by.or(actor.answerable()).ok_or(Error::Forbidden)?;
     let organization = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
     let organization = organization.ok_or(Error::not_found("organization"))?;
+    actor.require_standing(txn, &organization).await?;
     if organization.state == OrganizationState::Suspended {
         return Err(Error::Refused(Refusal::OrganizationSuspended));
     }

@@ -108,7 +108,7 @@ impl Server {
                 caller = Some(known.at_address(session.address));
             }
         }
-        // Members draw on the points of their organizations too.
+        // Members draw on the points of their organizations too: which of them it is about is known only once it runs.
         let tenants = caller.iter().flat_map(|caller| caller.organizations());
         let draw = self.throttle().take(tenants, principal, reading.requested);
         let draw = draw.map_err(|(wait, status)| Refusal::throttled(wait, status, reading.requested))?;

@@ -47,10 +47,11 @@ pub enum DecisionException {
 pub enum EscalationReason {
     /// It has taken too long. The owners join those who may decide; as many have to agree as before.
     Overdue,
-    /// So many of those who may decide as have to agree there are no more. An owner decides, alone, as long as that is so.
+    /// So many of those who may decide as have to agree there are no more. An owner may decide, alone, as long as that is so.
+    /// Those who are left may as before, by saying no as well.
     Unreachable,
-    /// They are there, and too many of them stand in for whoever asks, or have since. The owners join those who may decide;
-    /// as many have to agree as before.
+    /// They are there, and too many of them stand in for whoever asks, or have since, or have decided in the name of somebody
+    /// else. The owners join those who may decide; as many have to agree as before.
     Barred,
 }
 
@@ -149,7 +150,7 @@ pub struct ApprovalRequestStage {
     escalation: Option<EscalationReason>,
     /// Since when they may.
     escalated_at: Option<DateTime>,
-    /// Whether the only owner may decide in it about what they have asked for themselves.
+    /// Whether the only owner may decide in it about what they have asked for themselves, since nobody else is left in it.
     sole_owner: bool,
 }
 

@@ -166,8 +166,11 @@ impl ApprovalDelegationMutation {
     ) -> Option<Result<DelegateApprovalsPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let row = delegate(request, input).await?;
-            Ok::<_, Error>(ApprovalDelegation::at(row, request.now()))
+            let change = |_| async {
+                let row = delegate(request, &input).await?;
+                Ok::<_, Error>(ApprovalDelegation::at(row, request.now()))
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(made) => Ok(DelegateApprovalsPayload { delegation: Some(made), user_errors: Vec::new() }),
@@ -185,8 +188,11 @@ impl ApprovalDelegationMutation {
     ) -> Option<Result<RevokeDelegationPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let row = revoke(request, &input.delegation_id).await?;
-            Ok::<_, Error>(ApprovalDelegation::at(row, request.now()))
+            let change = |_| async {
+                let row = revoke(request, &input.delegation_id).await?;
+                Ok::<_, Error>(ApprovalDelegation::at(row, request.now()))
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(ended) => Ok(RevokeDelegationPayload { delegation: Some(ended), user_errors: Vec::new() }),
@@ -198,7 +204,7 @@ impl ApprovalDelegationMutation {
 
 async fn delegate(
     request: &Request,
-    input: DelegateApprovalsInput,
+    input: &DelegateApprovalsInput,
 ) -> Result<approval_delegation::Model, Error> {
     let caller = request.caller()?;
     let id: Result<OrganizationId, Error> = decode(&input.organization_id, "organization");
@@ -210,9 +216,9 @@ async fn delegate(
     let place: Result<MembershipId, Error> = decode(&input.delegate_id, "member");
     let wanted = NewDelegation {
         delegate: place.map_err(|error| error.at("delegateId"))?,
-        from: input.from.map(|from| from.0),
+        from: input.from.as_ref().map(|from| from.0),
         until: input.until.0,
-        reason: input.reason,
+        reason: input.reason.clone(),
     };
     approvals::delegate(&request.services.context, &organization, by, wanted).await
 }

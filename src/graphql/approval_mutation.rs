@@ -6,6 +6,7 @@ use bursar_domain::id::ApprovalId;
 
 use super::approval_refused::not_approvable;
 use super::approval_request::{ApprovalChoice, ApprovalRequest};
+use super::approval_sign_in::is_vouched_for;
 use super::errors::{ApiError, UserError, user_error};
 use super::node::{decode, found};
 use super::purchase::Purchase;
@@ -64,7 +65,7 @@ impl ApprovalMutation {
     ) -> Option<Result<DecideApprovalPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let decided = decide(request, input).await?;
+            let decided = request.as_things_stand(|_| decide(request, &input)).await?;
             Ok::<_, Error>((request, decided))
         });
         Some(match outcome.await {
@@ -75,20 +76,21 @@ impl ApprovalMutation {
     }
 }
 
-async fn decide(request: &Request, input: DecideApprovalInput) -> Result<Decided, Error> {
+async fn decide(request: &Request, input: &DecideApprovalInput) -> Result<Decided, Error> {
     let id: Result<ApprovalId, Error> = decode(&input.request_id, "approval request");
     let id = id.map_err(|error| error.at("requestId"))?;
     let caller = request.caller()?;
     let known = caller.approval_to_decide(&request.snapshots, id).await;
     let (known, person) = known.map_err(|error| error.at("requestId"))?;
+    let vouched = is_vouched_for(request, known.tenant()).await?;
     request.snapshots.close().await;
     let decide = Decide {
         request: id,
         round: i64::from(input.round),
         choice: Choice::from(input.choice),
-        reason: input.reason,
+        reason: input.reason.clone(),
         sole_owner: input.sole_owner,
-        by: By::Api { key: input.idempotency_key.0 },
+        by: By::Api { key: input.idempotency_key.0.clone(), vouched },
     };
     let (selling, tenant, actor) = (&request.services.selling, known.tenant(), known.actor());
     if input.dry_run {
@@ -122,7 +124,7 @@ async fn payload(request: &Request, decided: Decided) -> Result<DecideApprovalPa
         outcome => found(outcome)?,
     };
     let purchase = purchase.map(|stored| match &tried {
-        Some(tried) => Purchase(tried.purchase.clone(), Some(tried.clone())),
+        Some(tried) => Purchase(tried.purchase.clone(), Some(tried.clone()), None),
         None => stored,
     });
     Ok(DecideApprovalPayload {

@@ -122,8 +122,14 @@ async fn save(request: &Request, input: SaveApprovalPolicyInput) -> Result<SaveA
     let organization = found.map_err(|error| error.at("organizationId"))?;
     let policy = input.policy.read(request, &organization).await?;
     let wanted = SavePolicy { policy: policy.clone(), expected_version: i64::from(input.expected_version) };
-    request.snapshots.close().await;
-    match approvals::save(&request.services.context, &organization, wanted).await? {
+    let save = |_| async {
+        let action = Action::ManageApprovalPolicy;
+        let found = organization::authorized(request, &input.organization_id, action).await;
+        let organization = found.map_err(|error| error.at("organizationId"))?;
+        request.snapshots.close().await;
+        approvals::save(&request.services.context, &organization, wanted.clone()).await
+    };
+    match request.as_things_stand(save).await? {
         Saved::Saved(saved) => Ok(SaveApprovalPolicyPayload {
             policy: Some(ApprovalPolicy::read(saved.row)?),
             warnings: saved.warnings.into_iter().map(policy_warning).collect(),

@@ -22,7 +22,7 @@ use super::node::{decode, found};
 use super::pool::{Pool, pool_of};
 use super::purchase::Purchase;
 use super::scalars::{CreditsScalar, DateTime, MoneyObject};
-use super::{Request, request, signed_in};
+use super::{Request, approval_sign_in, request, signed_in};
 use crate::approvals::{Reasons, SeenRound, Tried};
 use crate::auth::Caller;
 use crate::db::{Snapshot, Tenant};
@@ -139,7 +139,11 @@ impl ApprovalRequest {
         // A key was never asked.
         let Some(person) = caller.person() else { return Ok(Some(NotApprovable::NotAsked)) };
         let seen = self.judged(request).await?;
-        Ok(seen.why_not(person.id, request.now()))
+        if let Some(reason) = seen.why_not(person.id, request.now()) {
+            return Ok(Some(reason));
+        }
+        let missing = approval_sign_in::is_missing(request, self.tenant(), &seen.row).await?;
+        Ok(missing.then_some(NotApprovable::SignInRequired))
     }
 }
 
@@ -159,7 +163,7 @@ impl ApprovalRequest {
                 let (of, none) = (&tried.purchase, std::iter::empty());
                 let caller = request.caller()?;
                 let sees = caller.may_in_pool(of.organization_id, of.pool_id, none, Action::ReadPurchases);
-                return Ok(sees.then(|| Purchase(of.clone(), Some(tried.clone()))));
+                return Ok(sees.then(|| Purchase(of.clone(), Some(tried.clone()), None)));
             }
             found(Purchase::find(request, &global_id::encode(self.0.purchase_id)).await)
         });
@@ -404,11 +408,17 @@ fn seen(caller: &Caller, tenant: Tenant, asked: &approvals::AskedAbout) -> Resul
         .select_only()
         .column(approval_decision::Column::RequestId)
         .filter(approval_decision::Column::DecidedBy.eq(person.id));
+    let has_asked = tenant
+        .find::<approval_round::Entity>()
+        .select_only()
+        .column(approval_round::Column::RequestId)
+        .filter(approval_round::Column::Requester.eq(person.id));
     let asked: Vec<ApprovalId> = asked.decidable.iter().chain(&asked.concerning).copied().collect();
     Ok(Condition::any()
         .add(approval_request::Column::PoolId.is_in(pools))
         .add(approval_request::Column::RequestedBy.eq(person.id))
         .add(approval_request::Column::Id.is_in(asked))
+        .add(approval_request::Column::Id.in_subquery(has_asked.into_query()))
         .add(approval_request::Column::Id.in_subquery(decided.into_query())))
 }
 

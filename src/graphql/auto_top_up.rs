@@ -31,7 +31,7 @@ pub enum TopUpState {
     BackingOff,
     /// The bank wants the owner of the way of paying to be there: the purchase waits to be paid at a checkout.
     AuthenticationRequired,
-    /// It is switched off, or was declined too often. Setting it again lets it go on.
+    /// It is switched off, was declined too often, or somebody who was asked has said no. Setting it again lets it go on.
     Paused,
 }
 
@@ -70,7 +70,7 @@ impl AutoTopUp {
         pool_of(ctx, self.0.pool_id).await
     }
 
-    /// Whether it is switched on.
+    /// Whether it is switched on. A refund or a dispute of one of its purchases switches it off.
     async fn enabled(&self) -> bool {
         self.0.enabled
     }

@@ -59,16 +59,20 @@ impl AutoTopUpMutation {
     ) -> Option<Result<SetAutoTopUpPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = managed(request, &input.pool_id, Action::ManageBilling).await?;
-            let maximum = input.monthly_maximum.map(|money| money.read("monthlyMaximum")).transpose()?;
-            let settings = purchases::AutoTopUp {
-                enabled: input.enabled,
-                threshold: input.threshold.0,
-                package: input.package,
-                monthly_maximum: maximum,
-                dry_run: input.dry_run,
+            let change = |_| async {
+                let pool = managed(request, &input.pool_id, Action::ManageBilling).await?;
+                let maximum =
+                    input.monthly_maximum.clone().map(|money| money.read("monthlyMaximum")).transpose()?;
+                let settings = purchases::AutoTopUp {
+                    enabled: input.enabled,
+                    threshold: input.threshold.0,
+                    package: input.package.clone(),
+                    monthly_maximum: maximum,
+                    dry_run: input.dry_run,
+                };
+                purchases::set_auto_top_up(&request.services.selling, &pool, settings).await
             };
-            purchases::set_auto_top_up(&request.services.selling, &pool, settings).await
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(set) => Ok(SetAutoTopUpPayload {

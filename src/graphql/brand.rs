@@ -56,10 +56,14 @@ impl BrandMutation {
     ) -> Option<Result<SetOrganizationLogoPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let organization = authorized(request, &input.organization_id, Action::UpdateOrganization).await;
-            let organization = organization.map_err(|error| error.at("organizationId"))?;
-            request.snapshots.close().await;
-            organizations::set_logo(&request.services.context, &organization, input.logo).await
+            let change = |_| async {
+                let organization =
+                    authorized(request, &input.organization_id, Action::UpdateOrganization).await;
+                let organization = organization.map_err(|error| error.at("organizationId"))?;
+                request.snapshots.close().await;
+                organizations::set_logo(&request.services.context, &organization, input.logo.clone()).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => Ok(SetOrganizationLogoPayload {

@@ -145,14 +145,17 @@ impl CreditRequestMutation {
     ) -> Option<Result<RequestCreditsPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = pool_mutation::managed(request, &input.pool_id, Action::ReadPool).await?;
-            let department = decode(&input.department_id, "department");
-            let new = NewCreditRequest {
-                department: department.map_err(|error: Error| error.at("departmentId"))?,
-                credits: input.credits.0,
-                reason: input.reason,
+            let change = |_| async {
+                let pool = pool_mutation::managed(request, &input.pool_id, Action::ReadPool).await?;
+                let department = decode(&input.department_id, "department");
+                let new = NewCreditRequest {
+                    department: department.map_err(|error: Error| error.at("departmentId"))?,
+                    credits: input.credits.0,
+                    reason: input.reason.clone(),
+                };
+                pools::request_credits(&request.services.context, &request.caller()?, &pool, new).await
             };
-            pools::request_credits(&request.services.context, &request.caller()?, &pool, new).await
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(row) => Ok(RequestCreditsPayload {
@@ -172,14 +175,17 @@ impl CreditRequestMutation {
     ) -> Option<Result<WithdrawCreditRequestPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let find = async {
-                let caller = request.caller()?;
-                let id: CreditRequestId = decode(&input.request_id, "credit request")?;
-                caller.own_credit_request(&request.snapshots, id).await
+            let change = |_| async {
+                let find = async {
+                    let caller = request.caller()?;
+                    let id: CreditRequestId = decode(&input.request_id, "credit request")?;
+                    caller.own_credit_request(&request.snapshots, id).await
+                };
+                let own = find.await.map_err(|error: Error| error.at("requestId"))?;
+                request.snapshots.close().await;
+                pools::withdraw_credit_request(&request.services.context, &own).await
             };
-            let own = find.await.map_err(|error: Error| error.at("requestId"))?;
-            request.snapshots.close().await;
-            pools::withdraw_credit_request(&request.services.context, &own).await
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(row) => Ok(WithdrawCreditRequestPayload {
@@ -274,7 +280,7 @@ async fn resolve(
         transfers: given.transfers.into_iter().map(|row| Transfer::of(row, rehearsed && !replayed)).collect(),
         balance,
         raise: given.raise.map(SpendingCapRaise),
-        purchase: given.purchase.map(|row| Purchase(row, given.tried)),
+        purchase: given.purchase.map(|row| Purchase(row, given.tried, None)),
         replayed,
         user_errors: Vec::new(),
     })

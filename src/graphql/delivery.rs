@@ -229,13 +229,16 @@ impl DeliveryMutation {
     ) -> Option<Result<ReplayDeliveryPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let at = |error: Error| error.at("deliveryId");
-            let id = decode(&input.delivery_id, "delivery").map_err(at)?;
-            let caller = request.caller()?;
-            let found = caller.delivery(&request.snapshots, id, Action::ManageDeliveries).await;
-            let delivery = found.map_err(at)?;
-            request.snapshots.close().await;
-            outbox::replay(&request.services.context, &delivery).await
+            let change = |_| async {
+                let at = |error: Error| error.at("deliveryId");
+                let id = decode(&input.delivery_id, "delivery").map_err(at)?;
+                let caller = request.caller()?;
+                let found = caller.delivery(&request.snapshots, id, Action::ManageDeliveries).await;
+                let delivery = found.map_err(at)?;
+                request.snapshots.close().await;
+                outbox::replay(&request.services.context, &delivery).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => {

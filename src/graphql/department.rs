@@ -288,12 +288,19 @@ impl DepartmentMutation {
     ) -> Option<Result<CreateDepartmentPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let action = Action::ManageDepartments;
-            let organization = organization::authorized(request, &input.organization_id, action).await;
-            let organization = organization.map_err(|error| error.at("organizationId"))?;
-            let new = NewDepartment { code: input.code, name: input.name, cost_center: input.cost_center };
-            request.snapshots.close().await;
-            organizations::create_department(&request.services.context, &organization, new).await
+            let change = |_| async {
+                let action = Action::ManageDepartments;
+                let organization = organization::authorized(request, &input.organization_id, action).await;
+                let organization = organization.map_err(|error| error.at("organizationId"))?;
+                let new = NewDepartment {
+                    code: input.code.clone(),
+                    name: input.name.clone(),
+                    cost_center: input.cost_center.clone(),
+                };
+                request.snapshots.close().await;
+                organizations::create_department(&request.services.context, &organization, new).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => {
@@ -312,14 +319,18 @@ impl DepartmentMutation {
     ) -> Option<Result<UpdateDepartmentPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let department = managed(request, &input.department_id, Action::ManageDepartments).await?;
-            let cost_center = match input.cost_center {
-                MaybeUndefined::Undefined => None,
-                MaybeUndefined::Null => Some(None),
-                MaybeUndefined::Value(value) => Some(Some(value)),
+            let change = |_| async {
+                let department = managed(request, &input.department_id, Action::ManageDepartments).await?;
+                let cost_center = match &input.cost_center {
+                    MaybeUndefined::Undefined => None,
+                    MaybeUndefined::Null => Some(None),
+                    MaybeUndefined::Value(value) => Some(Some(value.clone())),
+                };
+                let patch =
+                    DepartmentPatch { code: input.code.clone(), name: input.name.clone(), cost_center };
+                organizations::update_department(&request.services.context, &department, patch).await
             };
-            let patch = DepartmentPatch { code: input.code, name: input.name, cost_center };
-            organizations::update_department(&request.services.context, &department, patch).await
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => {
@@ -338,8 +349,11 @@ impl DepartmentMutation {
     ) -> Option<Result<ArchiveDepartmentPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let department = managed(request, &input.department_id, Action::ManageDepartments).await?;
-            organizations::archive_department(&request.services.context, &department).await
+            let change = |_| async {
+                let department = managed(request, &input.department_id, Action::ManageDepartments).await?;
+                organizations::archive_department(&request.services.context, &department).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => {
@@ -358,12 +372,17 @@ impl DepartmentMutation {
     ) -> Option<Result<AddDepartmentMemberPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let department = managed(request, &input.department_id, Action::ManageDepartmentMembers).await?;
-            let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
-            let context = &request.services.context;
-            let manager = input.manager;
-            organizations::add_department_member(context, &department, member, manager).await?;
-            Ok(department.into_value())
+            let change = |_| async {
+                let department =
+                    managed(request, &input.department_id, Action::ManageDepartmentMembers).await?;
+                let member =
+                    decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
+                let context = &request.services.context;
+                let manager = input.manager;
+                organizations::add_department_member(context, &department, member, manager).await?;
+                Ok::<_, Error>(department.into_value())
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => Ok(AddDepartmentMemberPayload {
@@ -383,10 +402,16 @@ impl DepartmentMutation {
     ) -> Option<Result<RemoveDepartmentMemberPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let department = managed(request, &input.department_id, Action::ManageDepartmentMembers).await?;
-            let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
-            organizations::remove_department_member(&request.services.context, &department, member).await?;
-            Ok(department.into_value())
+            let change = |_| async {
+                let department =
+                    managed(request, &input.department_id, Action::ManageDepartmentMembers).await?;
+                let member =
+                    decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
+                organizations::remove_department_member(&request.services.context, &department, member)
+                    .await?;
+                Ok::<_, Error>(department.into_value())
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => Ok(RemoveDepartmentMemberPayload {

@@ -60,8 +60,11 @@ impl FreezeMutation {
     ) -> Option<Result<FreezePoolPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = managed(request, &input.pool_id, Action::FreezePools).await?;
-            pools::freeze(&request.services.context, &pool, &input.reason).await
+            let change = |_| async {
+                let pool = managed(request, &input.pool_id, Action::FreezePools).await?;
+                pools::freeze(&request.services.context, &pool, &input.reason).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => Ok(FreezePoolPayload { pool: Some(Pool(value)), user_errors: Vec::new() }),
@@ -79,8 +82,11 @@ impl FreezeMutation {
     ) -> Option<Result<UnfreezePoolPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = managed(request, &input.pool_id, Action::FreezePools).await?;
-            purchases::unfreeze(&request.services.ledger, &pool, &input.reason).await
+            let change = |_| async {
+                let pool = managed(request, &input.pool_id, Action::FreezePools).await?;
+                purchases::unfreeze(&request.services.ledger, &pool, &input.reason).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => Ok(UnfreezePoolPayload { pool: Some(Pool(value)), user_errors: Vec::new() }),

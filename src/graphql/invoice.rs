@@ -141,14 +141,20 @@ impl Invoice {
         self.money(self.row.total)
     }
 
-    /// How much of it has been paid.
+    /// How much has been paid of it, also what went back to the buyer afterwards.
     async fn paid(&self) -> MoneyObject {
         self.money(self.row.paid)
     }
 
-    /// How much of it credit notes have taken back, before it was paid or after: with `paid` it may be more than the total.
+    /// How much of it credit notes have taken back, before it was paid or after.
     async fn credited(&self) -> MoneyObject {
         self.money(self.row.credited)
+    }
+
+    /// How much of what was paid is the buyer's again, since credit notes have taken back more than was still to be paid.
+    /// `paid` less this, `credited` and `outstanding` are the total.
+    async fn returned(&self) -> MoneyObject {
+        self.money(billing::returned(&self.row))
     }
 
     /// How much of it is still to be paid.

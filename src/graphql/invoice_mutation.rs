@@ -67,7 +67,8 @@ pub struct SetPaymentTermsInput {
 pub struct RecordInvoicePaymentInput {
     /// Of which invoice.
     invoice_id: ID,
-    /// How much: all that is due, or a part of it.
+    /// How much: all that is due, or a part of it. What came beyond that belongs to another invoice,
+    /// or goes back to the buyer.
     amount: MoneyInput,
     /// When the money arrived: not in the future, and not before the day on which the invoice was issued, in the
     /// organization's time zone. Left out: now.
@@ -127,7 +128,6 @@ impl InvoiceMutation {
     ) -> Option<Result<SetBillingProfilePayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let organization = whole(request, &input.organization_id, Action::ManageBilling).await?;
             let lines = input.tax_lines.unwrap_or_default().into_iter().map(tax_line);
             let profile = Profile {
                 name: input.name,
@@ -137,7 +137,11 @@ impl InvoiceMutation {
                 reference: input.reference,
                 tax_lines: lines.collect::<Result<_, _>>()?,
             };
-            billing::set_billing_profile(&request.services.context, &organization, profile).await
+            let change = |_| async {
+                let organization = whole(request, &input.organization_id, Action::ManageBilling).await?;
+                billing::set_billing_profile(&request.services.context, &organization, profile.clone()).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(row) => Ok(SetBillingProfilePayload {
@@ -203,7 +207,7 @@ impl InvoiceMutation {
         Some(match outcome.await {
             Ok(recorded) => Ok(RecordInvoicePaymentPayload {
                 invoice: Some(Invoice::with_payments(recorded.invoice, recorded.payments)),
-                purchase: Some(Purchase::stored(recorded.purchase)),
+                purchase: Some(Purchase::rehearsed(recorded.purchase, recorded.rehearsed)),
                 replayed: recorded.replayed,
                 user_errors: Vec::new(),
             }),

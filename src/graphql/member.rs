@@ -327,7 +327,8 @@ pub struct MemberMutation;
 
 #[Object]
 impl MemberMutation {
-    /// Adds a person to an organization.
+    /// Adds a person to an organization, without asking them: the vendor's staff alone may. Everybody else invites, and people
+    /// become members when they accept.
     async fn add_member(
         &self,
         ctx: &Context<'_>,
@@ -335,8 +336,7 @@ impl MemberMutation {
     ) -> Option<Result<AddMemberPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let organization =
-                organization::authorized(request, &input.organization_id, Action::ManageMembers);
+            let organization = organization::authorized(request, &input.organization_id, Action::AddMembers);
             let organization = organization.await.map_err(|error| error.at("organizationId"))?;
             let new = NewMember { email: input.email, name: input.name, role: input.role.into() };
             request.snapshots.close().await;

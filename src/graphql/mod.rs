@@ -20,6 +20,7 @@ mod approval_policy_input;
 mod approval_policy_mutation;
 mod approval_refused;
 mod approval_request;
+mod approval_sign_in;
 mod audit;
 mod auto_top_up;
 mod auto_top_up_mutation;
@@ -212,8 +213,8 @@ impl Request {
         known.caller.clone().ok_or(Error::Unauthenticated("This needs a bearer token."))
     }
 
-    /// Does something that the ledger accepts only from a caller whose permissions stand. When they may have
-    /// changed, they are read again and it is tried again.
+    /// Does something that is accepted only from a caller whose permissions stand in the transaction that they are used in.
+    /// When they may have changed, they are read again and it is tried again.
     async fn as_things_stand<T, F>(&self, work: impl Fn(Caller) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,

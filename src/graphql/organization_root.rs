@@ -195,11 +195,18 @@ impl OrganizationMutation {
     ) -> Option<Result<UpdateOrganizationPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let organization = authorized(request, &input.organization_id, Action::UpdateOrganization).await;
-            let organization = organization.map_err(|error| error.at("organizationId"))?;
-            let patch = OrganizationPatch { name: input.name, time_zone: input.time_zone.map(|zone| zone.0) };
-            request.snapshots.close().await;
-            organizations::update(&request.services.context, &organization, patch).await
+            let change = |_| async {
+                let organization =
+                    authorized(request, &input.organization_id, Action::UpdateOrganization).await;
+                let organization = organization.map_err(|error| error.at("organizationId"))?;
+                let patch = OrganizationPatch {
+                    name: input.name.clone(),
+                    time_zone: input.time_zone.as_ref().map(|zone| zone.0.clone()),
+                };
+                request.snapshots.close().await;
+                organizations::update(&request.services.context, &organization, patch).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => Ok(UpdateOrganizationPayload {

@@ -92,7 +92,7 @@ impl Payment {
         self.0.state.into()
     }
 
-    /// How much.
+    /// How much is asked for. Of an invoice less may have come, when a part was credited: see `Invoice.paid`.
     async fn amount(&self) -> MoneyObject {
         Money { minor: self.0.amount, currency: self.0.currency }.into()
     }

@@ -119,11 +119,16 @@ impl PoolMutation {
     ) -> Option<Result<CreatePoolPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let organization = organization::authorized(request, &input.organization_id, Action::ManagePools);
-            let organization = organization.await.map_err(|error| error.at("organizationId"))?;
-            let new = NewPool { name: input.name, allowed_services: input.allowed_services };
-            request.snapshots.close().await;
-            pools::create(&request.services.context, &organization, new).await
+            let change = |_| async {
+                let organization =
+                    organization::authorized(request, &input.organization_id, Action::ManagePools);
+                let organization = organization.await.map_err(|error| error.at("organizationId"))?;
+                let new =
+                    NewPool { name: input.name.clone(), allowed_services: input.allowed_services.clone() };
+                request.snapshots.close().await;
+                pools::create(&request.services.context, &organization, new).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => Ok(CreatePoolPayload { pool: Some(Pool(value)), user_errors: Vec::new() }),
@@ -141,14 +146,17 @@ impl PoolMutation {
     ) -> Option<Result<UpdatePoolPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = managed(request, &input.pool_id, Action::ManagePools).await?;
-            let allowed_services = match input.allowed_services {
-                MaybeUndefined::Undefined => None,
-                MaybeUndefined::Null => Some(None),
-                MaybeUndefined::Value(codes) => Some(Some(codes)),
+            let change = |_| async {
+                let pool = managed(request, &input.pool_id, Action::ManagePools).await?;
+                let allowed_services = match &input.allowed_services {
+                    MaybeUndefined::Undefined => None,
+                    MaybeUndefined::Null => Some(None),
+                    MaybeUndefined::Value(codes) => Some(Some(codes.clone())),
+                };
+                let patch = PoolPatch { name: input.name.clone(), allowed_services };
+                pools::update(&request.services.context, &pool, patch).await
             };
-            let patch = PoolPatch { name: input.name, allowed_services };
-            pools::update(&request.services.context, &pool, patch).await
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => Ok(UpdatePoolPayload { pool: Some(Pool(value)), user_errors: Vec::new() }),
@@ -166,8 +174,11 @@ impl PoolMutation {
     ) -> Option<Result<ArchivePoolPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = managed(request, &input.pool_id, Action::ManagePools).await?;
-            pools::archive(&request.services.context, &pool).await
+            let change = |_| async {
+                let pool = managed(request, &input.pool_id, Action::ManagePools).await?;
+                pools::archive(&request.services.context, &pool).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => Ok(ArchivePoolPayload { pool: Some(Pool(value)), user_errors: Vec::new() }),
@@ -185,10 +196,14 @@ impl PoolMutation {
     ) -> Option<Result<AddPoolAdministratorPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = managed(request, &input.pool_id, Action::ManagePoolAdministrators).await?;
-            let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
-            pools::add_administrator(&request.services.context, &pool, member).await?;
-            Ok(pool.into_value())
+            let change = |_| async {
+                let pool = managed(request, &input.pool_id, Action::ManagePoolAdministrators).await?;
+                let member =
+                    decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
+                pools::add_administrator(&request.services.context, &pool, member).await?;
+                Ok::<_, Error>(pool.into_value())
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => Ok(AddPoolAdministratorPayload { pool: Some(Pool(value)), user_errors: Vec::new() }),
@@ -205,10 +220,14 @@ impl PoolMutation {
     ) -> Option<Result<RemovePoolAdministratorPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = managed(request, &input.pool_id, Action::ManagePoolAdministrators).await?;
-            let member = decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
-            pools::remove_administrator(&request.services.context, &pool, member).await?;
-            Ok(pool.into_value())
+            let change = |_| async {
+                let pool = managed(request, &input.pool_id, Action::ManagePoolAdministrators).await?;
+                let member =
+                    decode(&input.member_id, "member").map_err(|error: Error| error.at("memberId"))?;
+                pools::remove_administrator(&request.services.context, &pool, member).await?;
+                Ok::<_, Error>(pool.into_value())
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => {

@@ -28,6 +28,7 @@ use super::{Request, request, signed_in};
 use crate::approvals::Tried;
 use crate::db::Tenant;
 use crate::error::Error;
+use crate::purchases::Rehearsed;
 use crate::{approvals, catalog, global_id, purchases};
 
 /// Where a purchase stands.
@@ -67,12 +68,18 @@ pub enum ApprovalBasis {
 }
 
 /// A purchase of credits.
-pub struct Purchase(pub purchase::Model, pub Option<Arc<Tried>>);
+pub struct Purchase(pub purchase::Model, pub Option<Arc<Tried>>, pub Option<Arc<Rehearsed>>);
 
 impl Purchase {
     /// One as it is stored, not as it was only tried.
     pub const fn stored(row: purchase::Model) -> Purchase {
-        Purchase(row, None)
+        Purchase(row, None, None)
+    }
+
+    /// One as a rehearsal has left it, with what belongs to it; or as it is stored, when there was none.
+    pub fn rehearsed(row: purchase::Model, rehearsed: Option<Arc<Rehearsed>>) -> Purchase {
+        let tried = rehearsed.as_ref().and_then(|rehearsed| rehearsed.tried.clone());
+        Purchase(row, tried, rehearsed)
     }
 
     /// The purchase with a global id, when the caller may see purchases of the pool.
@@ -241,6 +248,9 @@ impl Purchase {
     /// The attempts at paying it, newest first.
     async fn payments(&self, ctx: &Context<'_>) -> Option<Result<Vec<Payment>, ApiError>> {
         let list = Box::pin(async {
+            if let Some(rehearsed) = &self.2 {
+                return Ok(rehearsed.payments.iter().cloned().map(Payment).collect());
+            }
             let snapshot = request(ctx)?.snapshots.open(self.tenant()).await?;
             let rows = self
                 .tenant()
@@ -255,22 +265,36 @@ impl Purchase {
 
     /// The invoice by which it was bought. Null when it was not.
     async fn invoice(&self, ctx: &Context<'_>) -> Option<Result<Invoice, ApiError>> {
-        let find =
-            Box::pin(async { Ok(Invoice::of_purchase(request(ctx)?, self.tenant(), self.0.id).await?) });
+        let find = Box::pin(async {
+            if let Some(rehearsed) = &self.2 {
+                let invoice = rehearsed.invoice.clone();
+                return Ok(invoice.map(|(row, paid)| Invoice::with_payments(row, paid)));
+            }
+            Ok(Invoice::of_purchase(request(ctx)?, self.tenant(), self.0.id).await?)
+        });
         find.await.transpose()
     }
 
     /// What was returned of its payment, or is disputed, newest first.
     async fn reversals(&self, ctx: &Context<'_>) -> Option<Result<Vec<Reversal>, ApiError>> {
-        let list =
-            Box::pin(async { Ok(Reversal::of_purchase(request(ctx)?, self.tenant(), self.0.id).await?) });
+        let list = Box::pin(async {
+            if let Some(rehearsed) = &self.2 {
+                let rows = rehearsed.reversals.iter().cloned();
+                return Ok(rows.map(|row| Reversal::new(row, false)).collect());
+            }
+            Ok(Reversal::of_purchase(request(ctx)?, self.tenant(), self.0.id).await?)
+        });
         Some(list.await)
     }
 
     /// The receipt, the invoice and the credit notes, newest first.
     async fn documents(&self, ctx: &Context<'_>) -> Option<Result<Vec<Document>, ApiError>> {
-        let list =
-            Box::pin(async { Ok(Document::of_purchase(request(ctx)?, self.tenant(), self.0.id).await?) });
+        let list = Box::pin(async {
+            if let Some(rehearsed) = &self.2 {
+                return Ok(rehearsed.documents.iter().cloned().map(Document).collect());
+            }
+            Ok(Document::of_purchase(request(ctx)?, self.tenant(), self.0.id).await?)
+        });
         Some(list.await)
     }
 

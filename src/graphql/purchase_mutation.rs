@@ -74,7 +74,7 @@ pub struct UpdatePurchaseInput {
 /// How a purchase is bought on invoice.
 #[derive(InputObject)]
 pub struct InvoiceTermsInput {
-    /// The buyer's own number of the order.
+    /// The buyer's own number of the order. Where people have agreed to a purchase that has one, the same.
     purchase_order: String,
 }
 
@@ -161,25 +161,31 @@ impl PurchaseMutation {
     ) -> Option<Result<RequestPurchasePayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = pool::authorized(request, &input.pool_id, Action::ManagePurchases).await;
-            let pool = pool.map_err(|error| error.at("poolId"))?;
-            let keys = &request.services.keys;
-            let expected = input.expected_total.map(|money| money.read("expectedTotal"));
-            let wanted = PurchaseRequest {
-                buying: buying(keys, (input.package, input.credits, input.quote_id, input.quote_token))?,
-                currency: input.currency.map(|currency| currency.0),
-                expected_total: expected.transpose()?,
-                note: input.note,
-                purchase_order: input.purchase_order,
-                key: input.idempotency_key.0,
-                dry_run: input.dry_run,
+            let change = |_| async {
+                let pool = pool::authorized(request, &input.pool_id, Action::ManagePurchases).await;
+                let pool = pool.map_err(|error| error.at("poolId"))?;
+                let keys = &request.services.keys;
+                let expected = input.expected_total.clone().map(|money| money.read("expectedTotal"));
+                let (package, quote, token) =
+                    (input.package.clone(), input.quote_id.clone(), input.quote_token.clone());
+                let ways = (package, input.credits, quote, token);
+                let wanted = PurchaseRequest {
+                    buying: buying(keys, ways)?,
+                    currency: input.currency.map(|currency| currency.0),
+                    expected_total: expected.transpose()?,
+                    note: input.note.clone(),
+                    purchase_order: input.purchase_order.clone(),
+                    key: input.idempotency_key.0.clone(),
+                    dry_run: input.dry_run,
+                };
+                request.snapshots.close().await;
+                purchases::request(&request.services.context, &pool, wanted).await
             };
-            request.snapshots.close().await;
-            purchases::request(&request.services.context, &pool, wanted).await
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(requested) => Ok(RequestPurchasePayload {
-                purchase: Some(Purchase(requested.purchase, requested.tried)),
+                purchase: Some(Purchase(requested.purchase, requested.tried, None)),
                 replayed: requested.replayed,
                 user_errors: Vec::new(),
             }),
@@ -197,8 +203,11 @@ impl PurchaseMutation {
     ) -> Option<Result<StartCheckoutPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let purchase = managed(request, &input.purchase_id).await?;
-            start(&request.services.selling, &purchase, input).await
+            let change = |_| async {
+                let purchase = managed(request, &input.purchase_id).await?;
+                start(&request.services.selling, &purchase, &input).await
+            };
+            request.as_things_stand(change).await
         });
         Some(outcome.await.or_else(|error| {
             user_error(error)
@@ -215,20 +224,25 @@ impl PurchaseMutation {
     ) -> Option<Result<UpdatePurchasePayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let purchase = managed(request, &input.purchase_id).await?;
-            let keys = &request.services.keys;
-            let ways = (input.package, input.credits, input.quote_id, input.quote_token);
-            let named = !matches!(ways, (None, None, None, None));
-            let update = PurchaseUpdate {
-                round: input.round.map(i64::from),
-                buying: match named {
-                    true => Some(buying(keys, ways)?),
-                    false => None,
-                },
-                note: input.note.into(),
-                purchase_order: input.purchase_order.into(),
+            let change = |_| async {
+                let purchase = managed(request, &input.purchase_id).await?;
+                let keys = &request.services.keys;
+                let (package, quote, token) =
+                    (input.package.clone(), input.quote_id.clone(), input.quote_token.clone());
+                let ways = (package, input.credits, quote, token);
+                let named = !matches!(ways, (None, None, None, None));
+                let update = PurchaseUpdate {
+                    round: input.round.map(i64::from),
+                    buying: match named {
+                        true => Some(buying(keys, ways)?),
+                        false => None,
+                    },
+                    note: input.note.clone().into(),
+                    purchase_order: input.purchase_order.clone().into(),
+                };
+                purchases::update(&request.services.selling, &purchase, update).await
             };
-            purchases::update(&request.services.selling, &purchase, update).await
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => {
@@ -247,8 +261,11 @@ impl PurchaseMutation {
     ) -> Option<Result<CancelPurchasePayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let purchase = managed(request, &input.purchase_id).await?;
-            purchases::cancel(&request.services.selling, &purchase).await
+            let change = |_| async {
+                let purchase = managed(request, &input.purchase_id).await?;
+                purchases::cancel(&request.services.selling, &purchase).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(value) => {
@@ -294,16 +311,16 @@ fn buying(keys: &Keys, ways: Ways) -> Result<Buying, Error> {
 async fn start(
     selling: &Selling,
     purchase: &Authorized<purchase::Model>,
-    input: StartCheckoutInput,
+    input: &StartCheckoutInput,
 ) -> Result<StartCheckoutPayload, Error> {
-    let (key, dry_run) = (input.idempotency_key.0, input.dry_run);
-    if let Some(terms) = input.invoice {
-        let start = StartInvoice { purchase_order: terms.purchase_order, key, dry_run };
+    let (key, dry_run) = (input.idempotency_key.0.clone(), input.dry_run);
+    if let Some(terms) = &input.invoice {
+        let start = StartInvoice { purchase_order: terms.purchase_order.clone(), key, dry_run };
         let invoiced = purchases::start_invoice(selling, purchase, start).await?;
         let (payment, invoice) = invoiced.issued.unzip();
-        let user_errors = run_out((invoiced.reopened, invoiced.requoted), invoiced.purchase.state);
+        let user_errors = run_out((invoiced.reopened, invoiced.requoted), invoiced.purchase.state, dry_run);
         return Ok(StartCheckoutPayload {
-            purchase: Some(Purchase::stored(invoiced.purchase)),
+            purchase: Some(Purchase::rehearsed(invoiced.purchase, invoiced.rehearsed)),
             payment: payment.map(Payment),
             checkout_url: None,
             invoice: invoice.map(Invoice::new),
@@ -312,9 +329,9 @@ async fn start(
         });
     }
     let started = purchases::start_checkout(selling, purchase, StartCheckout { key, dry_run }).await?;
-    let user_errors = run_out((started.reopened, started.requoted), started.purchase.state);
+    let user_errors = run_out((started.reopened, started.requoted), started.purchase.state, dry_run);
     Ok(StartCheckoutPayload {
-        purchase: Some(Purchase::stored(started.purchase)),
+        purchase: Some(Purchase::rehearsed(started.purchase, started.rehearsed)),
         payment: started.payment.map(Payment),
         checkout_url: started.url,
         invoice: None,
@@ -324,14 +341,24 @@ async fn start(
 }
 
 /// What whoever wants to pay is told when the price has run out that people had agreed to, or the vendor had quoted. What has
-/// become of the purchase is committed, unlike what comes with other errors.
-fn run_out((reopened, requoted): (bool, bool), state: PurchaseState) -> Vec<UserError> {
+/// become of the purchase is committed, unlike what comes with other errors; but for a dry run, which says what would.
+fn run_out((reopened, requoted): (bool, bool), state: PurchaseState, dry_run: bool) -> Vec<UserError> {
     let message = match state {
+        _ if requoted && dry_run => {
+            "The price that the vendor had quoted is no longer valid. The vendor would be asked for another one."
+        }
         _ if requoted => {
             "The price that the vendor had quoted is no longer valid. The vendor has been asked for another one."
         }
+        PurchaseState::PendingApproval if dry_run => {
+            "The price is no longer valid. A new round of approval would begin at the price of today."
+        }
         PurchaseState::PendingApproval => {
             "The price was no longer valid. A new round of approval has begun at the price of today."
+        }
+        _ if dry_run => {
+            "The price is no longer valid. At the price of today nobody would have to agree: \
+             it would be approved at that, to be started again with another key."
         }
         _ => {
             "The price was no longer valid. At the price of today nobody has to agree: \

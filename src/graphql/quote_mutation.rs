@@ -120,18 +120,21 @@ impl QuoteMutation {
     ) -> Option<Result<RequestQuotePayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = pool::authorized(request, &input.pool_id, Action::ManagePurchases).await;
-            let pool = pool.map_err(|error| error.at("poolId"))?;
-            let new = NewQuote {
-                credits: input.credits.0,
-                currency: input.currency.map(|currency| currency.0),
-                note: input.note,
-                key: input.idempotency_key.0,
-                dry_run: input.dry_run,
+            let change = |_| async {
+                let pool = pool::authorized(request, &input.pool_id, Action::ManagePurchases).await;
+                let pool = pool.map_err(|error| error.at("poolId"))?;
+                let new = NewQuote {
+                    credits: input.credits.0,
+                    currency: input.currency.map(|currency| currency.0),
+                    note: input.note.clone(),
+                    key: input.idempotency_key.0.clone(),
+                    dry_run: input.dry_run,
+                };
+                request.snapshots.close().await;
+                let alerts = request.services.selling.settings.alerts.as_deref();
+                catalog::request_quote(&request.services.context, alerts, &pool, new).await
             };
-            request.snapshots.close().await;
-            let alerts = request.services.selling.settings.alerts.as_deref();
-            catalog::request_quote(&request.services.context, alerts, &pool, new).await
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(Quoted { quote, replayed }) => {
@@ -180,10 +183,13 @@ impl QuoteMutation {
     ) -> Option<Result<WithdrawQuotePayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let found = authorized(request, &input.quote_id, Action::ManagePurchases).await;
-            let found = found.map_err(|error| error.at("quoteId"))?;
-            request.snapshots.close().await;
-            catalog::withdraw_quote(&request.services.context, &found).await
+            let change = |_| async {
+                let found = authorized(request, &input.quote_id, Action::ManagePurchases).await;
+                let found = found.map_err(|error| error.at("quoteId"))?;
+                request.snapshots.close().await;
+                catalog::withdraw_quote(&request.services.context, &found).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(row) => Ok(WithdrawQuotePayload { quote: Some(Quote(row)), user_errors: Vec::new() }),

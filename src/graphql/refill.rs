@@ -104,20 +104,23 @@ impl RefillMutation {
     ) -> Option<Result<SetAllocationRefillPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = managed(request, &input.pool_id, Action::AllocateCredits).await?;
-            let department = decode(&input.department_id, "department");
-            let department = department.map_err(|error: Error| error.at("departmentId"))?;
-            let refill = match input.refill {
-                MaybeUndefined::Undefined => None,
-                MaybeUndefined::Null => Some(None),
-                MaybeUndefined::Value(refill) => Some(Some(NewRefill {
-                    credits: refill.credits.0,
-                    period: refill.period.into(),
-                    rollover: refill.rollover_max.map(|most| most.0),
-                })),
+            let change = |_| async {
+                let pool = managed(request, &input.pool_id, Action::AllocateCredits).await?;
+                let department = decode(&input.department_id, "department");
+                let department = department.map_err(|error: Error| error.at("departmentId"))?;
+                let refill = match &input.refill {
+                    MaybeUndefined::Undefined => None,
+                    MaybeUndefined::Null => Some(None),
+                    MaybeUndefined::Value(refill) => Some(Some(NewRefill {
+                        credits: refill.credits.0,
+                        period: refill.period.into(),
+                        rollover: refill.rollover_max.as_ref().map(|most| most.0),
+                    })),
+                };
+                let patch = AllocationPatch { overflow: input.overflow.map(rules::Overflow::from), refill };
+                pools::set_refill(&request.services.context, &pool, department, patch).await
             };
-            let patch = AllocationPatch { overflow: input.overflow.map(rules::Overflow::from), refill };
-            pools::set_refill(&request.services.context, &pool, department, patch).await
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(row) => {

@@ -83,7 +83,7 @@ impl ReversalMutation {
                 let of_pool = BalanceOf::Pools(organization, vec![pool]);
                 Ok(RefundPurchasePayload {
                     reversal: Some(Reversal::new(reversed.reversal, input.dry_run && !reversed.replayed)),
-                    purchase: Some(Purchase::stored(reversed.purchase)),
+                    purchase: Some(Purchase::rehearsed(reversed.purchase, reversed.rehearsed)),
                     balance: Some(Balance::new(reversed.balance, of_pool)),
                     replayed: reversed.replayed,
                     user_errors: Vec::new(),

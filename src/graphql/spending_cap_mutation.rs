@@ -121,13 +121,17 @@ impl SpendingCapMutation {
     ) -> Option<Result<CreateSpendingCapPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let pool = pool_mutation::managed(request, &input.pool_id, Action::ManageSpendingCaps).await?;
-            let new = NewCap {
-                scope: scope(input.scope)?,
-                credits: input.credits.0,
-                period: input.period.map(Kind::from),
+            let change = |_| async {
+                let pool =
+                    pool_mutation::managed(request, &input.pool_id, Action::ManageSpendingCaps).await?;
+                let new = NewCap {
+                    scope: scope(&input.scope)?,
+                    credits: input.credits.0,
+                    period: input.period.map(Kind::from),
+                };
+                pools::create_cap(&request.services.context, &pool, new).await
             };
-            pools::create_cap(&request.services.context, &pool, new).await
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(row) => Ok(CreateSpendingCapPayload { cap: Some(row.into()), user_errors: Vec::new() }),
@@ -144,8 +148,11 @@ impl SpendingCapMutation {
     ) -> Option<Result<UpdateSpendingCapPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let cap = managed(request, &input.cap_id).await?;
-            pools::update_cap(&request.services.context, &cap, input.credits.0).await
+            let change = |_| async {
+                let cap = managed(request, &input.cap_id).await?;
+                pools::update_cap(&request.services.context, &cap, input.credits.0).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(row) => Ok(UpdateSpendingCapPayload { cap: Some(row.into()), user_errors: Vec::new() }),
@@ -162,8 +169,11 @@ impl SpendingCapMutation {
     ) -> Option<Result<RemoveSpendingCapPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let cap = managed(request, &input.cap_id).await?;
-            pools::remove_cap(&request.services.context, &cap).await
+            let change = |_| async {
+                let cap = managed(request, &input.cap_id).await?;
+                pools::remove_cap(&request.services.context, &cap).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok(row) => Ok(RemoveSpendingCapPayload { cap: Some(row.into()), user_errors: Vec::new() }),
@@ -180,9 +190,13 @@ impl SpendingCapMutation {
     ) -> Option<Result<RaiseSpendingCapPayload, ApiError>> {
         let outcome = Box::pin(async {
             let request = signed_in(ctx)?;
-            let cap = managed(request, &input.cap_id).await?;
-            let new = NewRaise { credits: input.credits.0, until: input.until.0, reason: input.reason };
-            pools::raise_cap(&request.services.context, &cap, new).await
+            let change = |_| async {
+                let cap = managed(request, &input.cap_id).await?;
+                let new =
+                    NewRaise { credits: input.credits.0, until: input.until.0, reason: input.reason.clone() };
+                pools::raise_cap(&request.services.context, &cap, new).await
+            };
+            request.as_things_stand(change).await
         });
         Some(match outcome.await {
             Ok((row, raise)) => Ok(RaiseSpendingCapPayload {
@@ -196,15 +210,15 @@ impl SpendingCapMutation {
     }
 }
 
-fn scope(scope: SpendingCapScope) -> Result<NewCapScope, Error> {
+fn scope(scope: &SpendingCapScope) -> Result<NewCapScope, Error> {
     Ok(match scope {
         SpendingCapScope::DepartmentId(id) => NewCapScope::Department(
-            decode(&id, "department").map_err(|error: Error| error.at("scope.departmentId"))?,
+            decode(id, "department").map_err(|error: Error| error.at("scope.departmentId"))?,
         ),
         SpendingCapScope::MemberId(id) => {
-            NewCapScope::Member(decode(&id, "member").map_err(|error: Error| error.at("scope.memberId"))?)
+            NewCapScope::Member(decode(id, "member").map_err(|error: Error| error.at("scope.memberId"))?)
         }
-        SpendingCapScope::Service(code) => NewCapScope::Service(code),
+        SpendingCapScope::Service(code) => NewCapScope::Service(code.clone()),
     })
 }
 

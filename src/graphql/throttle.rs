@@ -1,6 +1,9 @@
 //! Who has asked for how much lately: a bucket of points for each principal, and one for each tenant, which
 //! all of its principals draw on.
 //!
+//! Whoever belongs to several tenants draws on all of them, as far as they have enough: one that others have emptied does
+//! not keep a person from working elsewhere. Only when none has enough is the operation refused.
+//!
 //! A bucket fills at a constant rate up to its size. An operation takes what it may cost before it runs and
 //! gets back what it did not use. Nobody waits in here: who has too little is told how long it takes.
 
@@ -139,8 +142,8 @@ impl Throttle {
         made.unwrap_or_else(|()| Arc::new(Bucket::new(rate)))
     }
 
-    /// Takes what an operation may cost from the principal's bucket and those of its tenants, or says how long
-    /// it takes until there is as much.
+    /// Takes what an operation may cost from the principal's bucket and from those of its tenants that have as much, or
+    /// says how long it takes until the principal or one of the tenants has.
     pub fn take(
         &self,
         tenants: impl Iterator<Item = OrganizationId>,
@@ -154,16 +157,24 @@ impl Throttle {
         let taken = i64::from(most);
         own.change(-taken, now).map_err(|wait| (wait, own.status(now)))?;
         let mut draw = Draw { principal: own, tenants: Vec::new(), taken };
+        let mut shortest: Option<(Duration, Status)> = None;
         for tenant in tenants.take(TENANTS) {
             let shared = self.bucket(Key::Tenant(tenant));
-            if let Err(wait) = shared.change(-taken, now) {
-                let status = shared.status(now);
-                draw.settle(0);
-                return Err((wait, status));
+            match shared.change(-taken, now) {
+                Ok(_) => draw.tenants.push(shared),
+                Err(wait) if shortest.is_none_or(|(known, _)| wait < known) => {
+                    shortest = Some((wait, shared.status(now)));
+                }
+                Err(_) => {}
             }
-            draw.tenants.push(shared);
         }
-        Ok(draw)
+        match shortest {
+            Some(refused) if draw.tenants.is_empty() => {
+                draw.settle(0);
+                Err(refused)
+            }
+            _ => Ok(draw),
+        }
     }
 
     /// Takes points for work that is done in any case. Answers whether there were enough; too little makes
@@ -226,6 +237,30 @@ mod tests {
         assert!(
             throttle.take(std::iter::once(other), user(6), 1).is_err_and(|(wait, _)| wait > Duration::ZERO)
         );
+    }
+
+    #[test]
+    fn a_tenant_without_points_keeps_nobody_from_another() {
+        let throttle = Throttle::new(Rate { maximum: 100, restore: 1 });
+        let (dry, own) = (OrganizationId::from_u128(1), OrganizationId::from_u128(2));
+        let user = person;
+        for n in 1..=4 {
+            assert!(throttle.take(std::iter::once(dry), user(n), 100).is_ok(), "{n}");
+        }
+        assert!(throttle.take(std::iter::once(dry), user(5), 100).is_err());
+        // In whatever order they come; and the other one is drawn on.
+        for (n, both) in [(5, [dry, own]), (6, [own, dry])] {
+            assert!(throttle.take(both.into_iter(), user(n), 100).is_ok(), "{n}");
+        }
+        assert!(throttle.take([dry, own].into_iter(), user(7), 100).is_ok());
+        assert!(throttle.take([dry, own].into_iter(), user(8), 100).is_ok());
+        // Now both are dry. What was refused has cost nothing of one's own.
+        let refused = throttle.take([dry, own].into_iter(), user(9), 100).err().unwrap();
+        assert!(refused.0 > Duration::ZERO && refused.1.maximum == 400, "{refused:?}");
+        let other = OrganizationId::from_u128(3);
+        assert!(throttle.take(std::iter::once(other), user(9), 100).is_ok());
+        // One's own points count wherever one belongs to.
+        assert!(throttle.take(std::iter::once(other), user(9), 100).is_err());
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl Viewer {
     }
 
     /// The person's sessions that are good, newest first, at most 100; for whom an organization's own provider vouches,
-    /// those in that organization alone. Empty when a key calls.
+    /// those in that organization alone. One that a provider has opened which is set otherwise since is listed until its
+    /// time is over, and lets nobody in. Empty when a key calls.
     async fn sessions(&self, ctx: &Context<'_>) -> Result<Vec<OpenedSession>, ApiError> {
         let list = Box::pin(async {
             let Some(person) = self.0.person() else { return Ok(Vec::new()) };

@@ -21,18 +21,18 @@ use bursar_domain::approval::{Choice, Language, LinkKind, LinkOver, NotApprovabl
 use bursar_domain::organization::OrganizationState;
 
 use super::State;
-use super::approval_page::{self, DecideForm, Said};
+use super::approval_page::{self, DecideForm, Notice, Said};
 use super::approval_pay;
-use super::body;
+use super::body::{self, Unreadable};
 use super::page;
 use super::person_cookie::{self, LeaveForm};
 use super::request_id::RequestId;
 use super::sso;
 use crate::approvals::{self, ApprovalLink, By, Decide, Decided, FoundApproval, Standing};
-use crate::auth::{Actor, Attempt, client};
+use crate::auth::Actor;
 use crate::error::Result;
 use crate::purchases;
-use crate::sign_in::typed_code;
+use crate::sign_in::{Client, typed_code};
 use crate::text;
 use crate::words::Words;
 
@@ -110,18 +110,21 @@ pub(super) struct Sent {
     pub origin: String,
     /// Where it comes from.
     pub peer: SocketAddr,
-    /// What it sends.
+    /// What it sends; nothing, when that cannot be read.
     pub form: Form,
+    /// Whether it is more than a form may send.
+    is_too_large: bool,
 }
 
 /// Shows the page.
 pub async fn show(
     Shared(state): Shared<Arc<State>>,
+    Extension(RequestId(origin)): Extension<RequestId>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     last: Last,
 ) -> Response {
-    match open(&state, peer, &headers, last).await {
+    match open(&state, &Client { address: peer.ip(), origin: Some(origin) }, &headers, last).await {
         Ok(opened) if opened.visitor == Visitor::Another => another(&state, &opened),
         Ok(opened) => opened_page(&state, &opened),
         Err(error) => approval_page::failed(approval_page::words(&headers, Language::English), &error),
@@ -141,12 +144,15 @@ pub async fn answer(
     if page::is_foreign(&headers) {
         return approval_page::foreign(words);
     }
-    let opened = match open(&state, peer, &headers, last).await {
+    let client = Client { address: peer.ip(), origin: Some(origin.clone()) };
+    let opened = match open(&state, &client, &headers, last).await {
         Ok(opened) => opened,
         Err(error) => return approval_page::failed(words, &error),
     };
-    let form = body::read(&headers, body).await.map(|body| Form::read(&body)).unwrap_or_default();
-    let sent = Sent { origin, peer, form };
+    let body = body::read(&headers, body).await;
+    let is_too_large = body == Err(Unreadable::TooLarge);
+    let form = body.map(|body| Form::read(&body)).unwrap_or_default();
+    let sent = Sent { origin, peer, form, is_too_large };
     if opened.visitor == Visitor::Another {
         if sent.form.leave && has_nonce(&state, &opened, &sent.form) {
             return leave(&state, &opened);
@@ -161,14 +167,14 @@ pub async fn answer(
 }
 
 /// Finds what a link leads to. Those that Bursar has not made are counted.
-async fn open(state: &State, peer: SocketAddr, headers: &HeaderMap, last: Last) -> Result<Opened> {
+async fn open(state: &State, client: &Client, headers: &HeaderMap, last: Last) -> Result<Opened> {
     let services = state.server.services();
     // What is not even text is the address of nothing, like any other that Bursar did not make.
     let text = last.map(|Path(text)| text).unwrap_or_default();
     let link = match ApprovalLink::read(&services.keys, &text) {
         Ok(link) => link,
         Err(error) => {
-            services.attempts.count(Attempt::LinksOfClient, &client(peer.ip())).await?;
+            client.count_link(&services.attempts).await?;
             return Err(error);
         }
     };
@@ -182,7 +188,7 @@ async fn open(state: &State, peer: SocketAddr, headers: &HeaderMap, last: Last) 
         // Whom an organization's provider vouches for has signed in for that organization only; and where it vouches for
         // the person, nothing else is as good.
         Some(session) => match session.organization_id {
-            Some(only) if only == link.tenant().id() => Visitor::Addressee,
+            Some(only) if only == link.tenant().id() && way.is_some() => Visitor::Addressee,
             None if way.is_none() => Visitor::Addressee,
             Some(_) | None => Visitor::Nobody,
         },
@@ -196,8 +202,7 @@ async fn open(state: &State, peer: SocketAddr, headers: &HeaderMap, last: Last) 
 /// The page as it is when it is opened.
 fn opened_page(state: &State, opened: &Opened) -> Response {
     let (words, found) = (opened.words, &opened.found);
-    let is_open = matches!(found.standing, Standing::Open { .. })
-        || approval_pay::goes_on(opened.link.kind(), &found.standing);
+    let is_open = matches!(found.standing, Standing::Open { .. }) || approval_pay::goes_on(&found.standing);
     if is_open && found.organization.state == OrganizationState::Suspended {
         return approval_page::show(words, StatusCode::OK, found, Said::Suspended, None);
     }
@@ -206,7 +211,7 @@ fn opened_page(state: &State, opened: &Opened) -> Response {
             approval_page::show(words, StatusCode::OK, found, Said::SignIn(opened.sign_in.clone()), None)
         }
         Standing::Open { .. } => form_page(state, opened, StatusCode::OK, None, Form::default()),
-        standing if approval_pay::goes_on(opened.link.kind(), standing) => {
+        standing if approval_pay::goes_on(standing) => {
             approval_pay::form_page(state, opened, StatusCode::OK, None)
         }
         standing => approval_page::refused(words, status(standing, false), found),
@@ -218,7 +223,7 @@ fn form_page(
     state: &State,
     opened: &Opened,
     code: StatusCode,
-    notice: Option<String>,
+    notice: Option<Notice>,
     form: Form,
 ) -> Response {
     let form = DecideForm::new(opened.link.path(), nonce(state, opened), form.reason, form.sole_owner);
@@ -275,9 +280,14 @@ async fn decide(state: &State, opened: Opened, sent: Sent) -> Response {
         let said = Said::SignIn(opened.sign_in.clone());
         return approval_page::show(words, StatusCode::FORBIDDEN, found, said, None);
     }
+    if sent.is_too_large {
+        // Of all that it sends only a reason can be so long.
+        let code = StatusCode::PAYLOAD_TOO_LARGE;
+        return form_page(state, &opened, code, Some(too_long(words)), sent.form);
+    }
     // Only now: whoever may not have the form does not get it again.
     if !has_nonce(state, &opened, &sent.form) {
-        let notice = Some(words.say("page-notice-again"));
+        let notice = Some(Notice { text: words.say("page-notice-again"), field: "" });
         return form_page(state, &opened, StatusCode::CONFLICT, notice, sent.form);
     }
     let wanted = match wanted(&opened, &sent.form) {
@@ -293,28 +303,35 @@ async fn decide(state: &State, opened: Opened, sent: Sent) -> Response {
 }
 
 /// What a form asks for, or what is missing in it.
-fn wanted(opened: &Opened, form: &Form) -> Result<Decide, String> {
+fn wanted(opened: &Opened, form: &Form) -> Result<Decide, Notice> {
     let (words, link) = (opened.words, &opened.found.link);
-    let choice = Choice::parse(&form.choice).ok_or_else(|| words.say("page-notice-choice"))?;
-    let code = typed_code(&form.code).ok_or_else(|| words.say("page-notice-code"))?;
+    let wrong = |field: &'static str, key: &str| Notice { text: words.say(key), field };
+    let choice = Choice::parse(&form.choice).ok_or_else(|| wrong("", "page-notice-choice"))?;
+    let code = typed_code(&form.code).ok_or_else(|| wrong("code", "page-notice-code"))?;
     if form.reason.chars().count() > MOST_OF_REASON {
-        return Err(words.say_with("page-notice-long", &[("most", MOST_OF_REASON.to_string())]));
+        return Err(too_long(words));
     }
     if !text::is_seen(&form.reason) {
-        return Err(words.say("page-notice-hidden"));
+        return Err(wrong("reason", "page-notice-hidden"));
     }
     let reason = Some(form.reason.clone()).filter(|reason| !reason.is_empty());
     if choice == Choice::Reject && reason.is_none() {
-        return Err(words.say("page-notice-reason"));
+        return Err(wrong("reason", "page-notice-reason"));
     }
     // Nobody has to know of an exception to say no to what they have asked for.
     let sole_owner = form.sole_owner || choice == Choice::Reject;
     if matches!(opened.found.standing, Standing::Open { sole_owner: true, .. }) && !sole_owner {
-        return Err(words.say("page-notice-sole-owner"));
+        return Err(wrong("sole_owner", "page-notice-sole-owner"));
     }
     let session = opened.visitor == Visitor::Addressee;
     let by = By::Link { link: link.id, code, session };
     Ok(Decide { request: link.request_id, round: link.round, choice, reason, sole_owner, by })
+}
+
+/// That a reason is longer than it may be.
+fn too_long(words: Words) -> Notice {
+    let text = words.say_with("page-notice-long", &[("most", MOST_OF_REASON.to_string())]);
+    Notice { text, field: "reason" }
 }
 
 /// The page of what has come of a form. What it shows is read again: others may have decided meanwhile.
@@ -353,7 +370,8 @@ async fn decided_page(state: &State, opened: Opened, sent: Sent, decided: Decide
             if !matches!(found.standing, Standing::Open { .. }) {
                 return approval_page::refused(words, status(&found.standing, true), found);
             }
-            let notice = words.say_with("page-notice-wrong", &[("left", left.to_string())]);
+            let text = words.say_with("page-notice-wrong", &[("left", left.to_string())]);
+            let notice = Notice { text, field: "code" };
             form_page(state, &opened, StatusCode::BAD_REQUEST, Some(notice), sent.form)
         }
         Decided::LinkOver(over) => {
@@ -369,7 +387,7 @@ pub(super) const fn word(standing: &Standing) -> &'static str {
         Standing::Open { .. } | Standing::Pay => "OPEN",
         Standing::Cannot(reason) => reason.as_str(),
         Standing::Over(over) => over.as_str(),
-        Standing::Lapsed => "LAPSED",
+        Standing::Lapsed | Standing::AskAnew => "LAPSED",
         Standing::Paid => "PAID",
         Standing::Left => "LEFT",
     }
@@ -383,8 +401,8 @@ pub(super) const fn status(standing: &Standing, sent: bool) -> StatusCode {
         Standing::Left => StatusCode::FORBIDDEN,
         Standing::Paid | Standing::Lapsed if sent => StatusCode::CONFLICT,
         Standing::Lapsed => StatusCode::GONE,
-        Standing::Open { .. } | Standing::Pay if sent => StatusCode::CONFLICT,
-        Standing::Open { .. } | Standing::Pay | Standing::Paid => StatusCode::OK,
+        Standing::Open { .. } | Standing::Pay | Standing::AskAnew if sent => StatusCode::CONFLICT,
+        Standing::Open { .. } | Standing::Pay | Standing::AskAnew | Standing::Paid => StatusCode::OK,
     }
 }
 
@@ -425,22 +443,4 @@ pub(super) const fn link_status(over: LinkOver, sent: bool) -> StatusCode {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons_as_people_type_them() {
-        let form = Form::read(b"reason=+Too%0D%0Adear%00.+&choice=REJECT&code=0420&sole_owner=yes&x=y");
-        assert_eq!(form.reason, "Too\ndear.");
-        assert_eq!((form.choice.as_str(), form.code.as_str(), form.sole_owner), ("REJECT", "0420", true));
-        assert!(!form.leave && Form::read(b"leave=yes").leave);
-        assert!(!Form::read(b"sole_owner=no").sole_owner);
-    }
-
-    #[test]
-    fn what_was_sent_in_vain_is_never_a_success() {
-        let reasons = NotApprovable::ALL.iter().map(|reason| refusal(*reason, true));
-        let over = LinkOver::ALL.iter().map(|over| link_status(*over, true));
-        assert!(reasons.chain(over).all(|status| status.is_client_error()));
-    }
-}
+mod tests;

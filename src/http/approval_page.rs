@@ -7,12 +7,13 @@ use askama::Template;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bursar_domain::approval::{
-    Choice, DecisionException, Language, LinkKind, LinkOver, NotApprovable, Outcome, RequestState, RoundCause,
+    Language, LinkKind, LinkOver, NotApprovable, Outcome, RequestState, RoundCause,
 };
 
+use super::approval_decisions::{Line, decisions};
 use super::page;
 use super::person_cookie::LeaveForm;
-use crate::approvals::{FoundApproval, FoundDecision, Standing};
+use crate::approvals::{FoundApproval, Standing};
 use crate::error::Error;
 use crate::words::Words;
 
@@ -32,7 +33,7 @@ struct ApprovalPage {
     title: String,
     text: String,
     /// What was wrong with the form that was sent.
-    notice: Option<String>,
+    notice: Option<Notice>,
     organization: Option<String>,
     /// The logo, as an address that holds it.
     logo: Option<String>,
@@ -45,19 +46,27 @@ struct ApprovalPage {
     leave: Option<LeaveForm>,
 }
 
+impl ApprovalPage {
+    /// Whether something was wrong with a field.
+    fn is_wrong(&self, field: &str) -> bool {
+        self.notice.as_ref().is_some_and(|notice| notice.field == field)
+    }
+}
+
+/// What was wrong with a form that was sent.
+pub struct Notice {
+    /// In words.
+    pub text: String,
+    /// The field that it is about; empty: the form as a whole.
+    pub field: &'static str,
+}
+
 /// One thing that is known.
 struct Fact {
     label: String,
     value: String,
     /// How it looks.
     look: &'static str,
-}
-
-/// One thing that was decided.
-struct Line {
-    line: String,
-    reason: Option<String>,
-    notes: Vec<String>,
 }
 
 /// The form to decide with.
@@ -129,14 +138,11 @@ pub fn refused_for(words: Words, code: StatusCode, found: &FoundApproval, standi
     match standing {
         Standing::Cannot(reason) => not_approvable(words, code, found, *reason),
         Standing::Over(over) => link_over(words, code, *over, found),
-        Standing::Paid => render(
-            code,
-            ApprovalPage {
-                facts: facts(words, found),
-                tone: "good",
-                ..said(words, "PAID", "paid", Some(found))
-            },
-        ),
+        Standing::Paid => {
+            // Whoever has left keeps the link.
+            let facts = if found.is_member { facts(words, found) } else { Vec::new() };
+            render(code, ApprovalPage { facts, tone: "good", ..said(words, "PAID", "paid", Some(found)) })
+        }
         Standing::Lapsed => {
             let page = said(words, "LAPSED", "lapsed", Some(found));
             if !found.is_member {
@@ -147,7 +153,9 @@ pub fn refused_for(words: Words, code: StatusCode, found: &FoundApproval, standi
         }
         Standing::Left => render(code, said(words, "NO_LONGER_ELIGIBLE", "pay-left", Some(found))),
         // There is something to be done; whoever comes here is to look again.
-        Standing::Open { .. } | Standing::Pay => render(code, said(words, "NOT_NOW", "busy", Some(found))),
+        Standing::Open { .. } | Standing::Pay | Standing::AskAnew => {
+            render(code, said(words, "NOT_NOW", "busy", Some(found)))
+        }
     }
 }
 
@@ -159,12 +167,14 @@ pub fn not_approvable(
     reason: NotApprovable,
 ) -> Response {
     let page = said(words, reason.as_str(), &format!("no-{}", key(reason.as_str())), Some(found));
-    let shows = found.is_member
-        && matches!(reason, NotApprovable::Approved | NotApprovable::Rejected | NotApprovable::DecidedByYou);
-    if !shows {
-        return render(code, page);
-    }
-    let tone = if reason == NotApprovable::Rejected { "warn" } else { "good" };
+    let tone = match reason {
+        NotApprovable::Approved | NotApprovable::DecidedByYou if found.is_member => "good",
+        NotApprovable::Rejected if found.is_member => "warn",
+        NotApprovable::Expired | NotApprovable::Withdrawn | NotApprovable::StaleRound => {
+            return render(code, ApprovalPage { facts: of_what(words, found), ..page });
+        }
+        _ => return render(code, page),
+    };
     let (facts, decisions) = (facts(words, found), decisions(words, found));
     render(code, ApprovalPage { tone, facts, decisions, ..page })
 }
@@ -175,7 +185,8 @@ pub fn link_over(words: Words, code: StatusCode, over: LinkOver, found: &FoundAp
         LinkKind::Decide => "over",
         LinkKind::Pay => "pay-over",
     };
-    render(code, said(words, over.as_str(), &format!("{page}-{}", key(over.as_str())), Some(found)))
+    let page = said(words, over.as_str(), &format!("{page}-{}", key(over.as_str())), Some(found));
+    render(code, ApprovalPage { facts: of_what(words, found), ..page })
 }
 
 /// A page about something that there is, with what was wrong about the form that was sent.
@@ -184,7 +195,7 @@ pub fn show(
     code: StatusCode,
     found: &FoundApproval,
     what: Said,
-    notice: Option<String>,
+    notice: Option<Notice>,
 ) -> Response {
     let of = |state, key| said(words, state, key, Some(found));
     let page = match what {
@@ -222,7 +233,10 @@ pub fn show(
             let form = PayForm { button: words.say_with("page-pay-button", &total), ..form };
             ApprovalPage { tone: "", facts: facts(words, found), pay: Some(form), notice, ..of("PAY", "pay") }
         }
-        Said::Reopened => of("PRICE_EXPIRED", "pay-reopened"),
+        Said::Reopened => {
+            let tone = if found.standing == Standing::AskAnew { "good" } else { "warn" };
+            ApprovalPage { tone, ..of("PRICE_EXPIRED", "pay-reopened") }
+        }
         Said::NotNow => of("NOT_NOW", "pay-not-now"),
         Said::OtherPerson(form) => {
             // Nothing of the organization, nor whose link it is: whoever asks may know neither.
@@ -362,7 +376,12 @@ fn facts(words: Words, found: &FoundApproval) -> Vec<Fact> {
                 add("page-label-name-of", name.clone());
             }
         }
-        Standing::Cannot(_) | Standing::Over(_) | Standing::Lapsed | Standing::Paid | Standing::Left => {}
+        Standing::Cannot(_)
+        | Standing::Over(_)
+        | Standing::Lapsed
+        | Standing::AskAnew
+        | Standing::Paid
+        | Standing::Left => {}
     }
     let is_pending = found.request.state == RequestState::Pending && found.request.round == round.round;
     if let Some(stage) = found.stage.as_ref().filter(|_| is_pending) {
@@ -383,31 +402,12 @@ fn facts(words: Words, found: &FoundApproval) -> Vec<Fact> {
     facts
 }
 
-/// What was decided, in words.
-fn decisions(words: Words, found: &FoundApproval) -> Vec<Line> {
-    found.decisions.iter().map(|decision| line(words, decision)).collect()
-}
-
-fn line(words: Words, decision: &FoundDecision) -> Line {
-    let name = |name: &Option<String>| name.clone().unwrap_or_else(|| words.say("page-former"));
-    let mut args = vec![("who", name(&decision.by)), ("date", words.date(decision.at))];
-    if let Some(seat) = &decision.in_name_of {
-        args.push(("seat", name(seat)));
+/// What a link was about, so that several can be told apart, and no more: what is bought, where, and for how much.
+fn of_what(words: Words, found: &FoundApproval) -> Vec<Fact> {
+    if !found.is_member {
+        return Vec::new();
     }
-    let line = match (decision.choice, &decision.in_name_of) {
-        (Choice::Approve, None) => words.say_with("page-decision-approve", &args),
-        (Choice::Approve, Some(_)) => words.say_with("page-decision-approve-for", &args),
-        (Choice::Reject, None) => words.say_with("page-decision-reject", &args),
-        (Choice::Reject, Some(_)) => words.say_with("page-decision-reject-for", &args),
-    };
-    let mut notes = Vec::new();
-    if decision.exception == Some(DecisionException::SoleOwner) {
-        notes.push(words.say("page-decision-sole-owner"));
-    }
-    if !decision.is_still_eligible {
-        notes.push(words.say("page-decision-former"));
-    }
-    Line { line, reason: decision.reason.clone(), notes }
+    facts(words, found).into_iter().take(3).collect()
 }
 
 #[cfg(test)]

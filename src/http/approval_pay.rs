@@ -1,19 +1,19 @@
 //! The page where somebody pays what was agreed to: it shows what, and its button leads on to the checkout, for whoever
-//! knows the digits that the mail shows and the link does not carry. Machines that press buttons begin nothing. Once the
-//! price has run out, the same button has those who had agreed asked anew.
+//! knows the digits that the mail shows and the link does not carry. Machines that press buttons begin nothing. The link of
+//! the mail that says that the price has run out has a button by which those who had agreed are asked anew.
 //!
-//! The mail that leads here may be opened again: paying counts once at the checkout, whose page says so. The way leads to
+//! The mail that leads here may be opened again as long as its checkout is open: paying counts once there. The way leads to
 //! our own checkout page and from there to the payment provider's: browsers follow no form to another site whose page
 //! allows forms to its own only.
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use bursar_domain::approval::{LinkKind, LinkOver};
+use bursar_domain::approval::LinkOver;
 use bursar_domain::organization::OrganizationState;
 
 use super::State;
 use super::approval::{Opened, Sent, has_nonce, link_status, nonce, note, status, word};
-use super::approval_page::{self, PayForm, Said};
+use super::approval_page::{self, Notice, PayForm, Said};
 use super::page;
 use crate::approvals::Standing;
 use crate::auth::Actor;
@@ -22,8 +22,8 @@ use crate::purchases::{self, ToPay};
 use crate::sign_in::typed_code;
 
 /// Whether a link leads on: to the checkout, or to where what was not paid in time is asked for anew.
-pub(super) fn goes_on(kind: LinkKind, standing: &Standing) -> bool {
-    kind == LinkKind::Pay && matches!(standing, Standing::Pay | Standing::Lapsed)
+pub(super) fn goes_on(standing: &Standing) -> bool {
+    matches!(standing, Standing::Pay | Standing::AskAnew)
 }
 
 /// The page with the button.
@@ -34,13 +34,15 @@ pub(super) fn form_page(
     notice: Option<String>,
 ) -> Response {
     let form = PayForm { path: opened.link.path(), nonce: nonce(state, opened), button: String::new() };
+    // It has no other field.
+    let notice = notice.map(|text| Notice { text, field: "code" });
     approval_page::show(opened.words, code, &opened.found, Said::Pay(form), notice)
 }
 
 /// Leads on to the checkout, or says why not.
 pub(super) async fn pay(state: &State, opened: &Opened, sent: &Sent) -> Response {
     let (words, found) = (opened.words, &opened.found);
-    if !goes_on(opened.link.kind(), &found.standing) {
+    if !goes_on(&found.standing) {
         return refused(state, opened, sent, &found.standing);
     }
     let say = |what| approval_page::show(words, StatusCode::CONFLICT, found, what, None);
@@ -59,6 +61,10 @@ pub(super) async fn pay(state: &State, opened: &Opened, sent: &Sent) -> Response
     let selling = &state.server.services().selling;
     match purchases::pay_approved(selling, &actor, &opened.link, &code).await {
         Ok(ToPay::Checkout(link)) => page::elsewhere(&link.path()),
+        // Once it has lapsed the button is for exactly that; before, it was pressed to pay.
+        Ok(ToPay::AskedAgain) if found.standing == Standing::AskAnew => {
+            approval_page::show(words, StatusCode::OK, found, Said::Reopened, None)
+        }
         Ok(ToPay::AskedAgain) => say(Said::Reopened),
         Ok(ToPay::WrongCode { left }) => wrong_code(state, opened, sent, left),
         Ok(ToPay::Refused(standing)) => refused(state, opened, sent, &standing),

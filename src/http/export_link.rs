@@ -23,7 +23,7 @@ use super::export_organization::{FORMAT, Proof, begin};
 use super::page::{self, Failure};
 use super::request_id::RequestId;
 use crate::audit::Change;
-use crate::auth::{Attempt, Authorized, Caller, client};
+use crate::auth::{Authorized, Caller};
 use crate::db::Snapshots;
 use crate::error::{Conflict, Error, Result};
 use crate::organizations::ExportLink;
@@ -72,7 +72,7 @@ async fn find(state: &State, sender: &Client, last: Last) -> Result<ExportLink> 
     match ExportLink::read(&services.keys, &text) {
         Ok(link) => Ok(link),
         Err(error) => {
-            services.attempts.count(Attempt::LinksOfClient, &client(sender.address)).await?;
+            sender.count_link(&services.attempts).await?;
             Err(error)
         }
     }

@@ -21,9 +21,9 @@ use super::State;
 use super::body;
 use super::page::{self, Failure};
 use super::request_id::RequestId;
-use crate::auth::{Attempt, client};
 use crate::error::{Conflict, Error, Result};
 use crate::organizations::{self, InvitationLink, Invited};
+use crate::sign_in::Client;
 
 /// The page.
 #[derive(Template)]
@@ -97,10 +97,12 @@ impl Form {
 /// Shows the page.
 pub async fn show(
     Shared(state): Shared<Arc<State>>,
+    Extension(RequestId(origin)): Extension<RequestId>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     last: Last,
 ) -> Response {
-    match find(&state, peer, last).await {
+    let client = Client { address: peer.ip(), origin: Some(origin) };
+    match find(&state, &client, last).await {
         Ok((link, invited)) => {
             let status = Status::of(&invited);
             show_page(&state, StatusCode::OK, &link, &invited, status, None)
@@ -121,7 +123,8 @@ pub async fn accept(
     if page::is_foreign(&headers) {
         return page::foreign();
     }
-    let (link, invited) = match find(&state, peer, last).await {
+    let client = Client { address: peer.ip(), origin: Some(origin.clone()) };
+    let (link, invited) = match find(&state, &client, last).await {
         Ok(found) => found,
         Err(error) => return failed(&error),
     };
@@ -154,7 +157,7 @@ pub async fn accept(
 }
 
 /// The invitation of an address. Those that Bursar has not made are counted.
-async fn find(state: &State, peer: SocketAddr, last: Last) -> Result<(InvitationLink, Invited)> {
+async fn find(state: &State, client: &Client, last: Last) -> Result<(InvitationLink, Invited)> {
     let services = state.server.services();
     // What is not even text is the address of nothing, like any other that Bursar did not make.
     let text = last.map(|Path(text)| text).unwrap_or_default();
@@ -164,7 +167,7 @@ async fn find(state: &State, peer: SocketAddr, last: Last) -> Result<(Invitation
             Ok((link, invited))
         }
         Err(error) => {
-            services.attempts.count(Attempt::LinksOfClient, &client(peer.ip())).await?;
+            client.count_link(&services.attempts).await?;
             Err(error)
         }
     }

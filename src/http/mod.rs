@@ -3,6 +3,7 @@
 
 mod accept;
 mod approval;
+mod approval_decisions;
 mod approval_page;
 mod approval_pay;
 mod attachment;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use bursar_domain::Timestamp;
 use bursar_domain::approval::{LinkKind, RequestState, Round};
-use bursar_domain::id::{DepartmentId, OrganizationId, PoolId, PurchaseId, UserId};
+use bursar_domain::id::{ApprovalId, DepartmentId, OrganizationId, PoolId, PurchaseId, UserId};
 use bursar_entity::{
-    account, approval_request, department, organization, pool, purchase, shared_revision, transfer,
+    account, approval_request, approval_round, department, organization, pool, purchase, shared_revision,
+    transfer,
 };
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -93,6 +94,8 @@ pub struct ApprovalState {
     pub may_decide: BTreeSet<UserId>,
     /// Who was sent a mail to decide by in that round; also those who stand in for somebody, or did.
     pub asked: BTreeSet<UserId>,
+    /// Who has asked for it, in whichever round.
+    pub requesters: BTreeSet<UserId>,
 }
 
 impl ApprovalState {
@@ -106,9 +109,10 @@ impl ApprovalState {
             || decisions.iter().any(|decision| decision.by == person || decision.seat == person)
     }
 
-    /// Whether it has come to its end, and somebody is to hear of that: whoever has to do with it, or has asked for it.
+    /// Whether it has come to its end, and somebody is to hear of that: whoever has to do with it, or has asked for it. Not
+    /// whoever only wanted the credits: the request need not be theirs to see.
     pub fn ends_for(&self, person: UserId) -> bool {
-        self.request.ended_at.is_some() && (self.concerns(person) || self.round.askers.contains(&person))
+        self.request.ended_at.is_some() && (self.concerns(person) || self.requesters.contains(&person))
     }
 }
 
@@ -229,6 +233,15 @@ async fn read_approvals(snapshot: &Txn, tenant: Tenant, now: Timestamp) -> Resul
     let newest: Vec<_> = rows.iter().map(|row| (row.id, row.round)).collect();
     let seen = approvals::look_at(snapshot, tenant, &newest).await?;
     let asked = approvals::mailed(snapshot, tenant, &newest, LinkKind::Decide).await?;
+    let rounds: Vec<(ApprovalId, UserId)> = tenant
+        .find::<approval_round::Entity>()
+        .select_only()
+        .column(approval_round::Column::RequestId)
+        .column(approval_round::Column::Requester)
+        .filter(approval_round::Column::RequestId.is_in(rows.iter().map(|row| row.id)))
+        .into_tuple()
+        .all(snapshot)
+        .await?;
     let state = |request: approval_request::Model| -> Result<ApprovalState> {
         let seen = seen.iter().find(|seen| seen.row.request_id == request.id);
         let seen = seen.ok_or_else(|| Error::internal("a request without its newest round"))?;
@@ -237,7 +250,9 @@ async fn read_approvals(snapshot: &Txn, tenant: Tenant, now: Timestamp) -> Resul
             _ => BTreeSet::new(),
         };
         let asked = asked.get(&request.id).cloned().unwrap_or_default();
-        Ok(ApprovalState { request, round: seen.round.clone(), may_decide, asked })
+        let rounds = rounds.iter().filter(|(id, _)| *id == request.id).map(|(_, person)| *person);
+        let requesters = rounds.chain([request.requested_by]).collect();
+        Ok(ApprovalState { request, round: seen.round.clone(), may_decide, asked, requesters })
     };
     let requests = rows.into_iter().map(state).collect::<Result<_>>()?;
     Ok(ApprovalsState { organization: tenant.id(), requests })

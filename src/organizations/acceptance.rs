@@ -94,7 +94,16 @@ pub async fn accept_invitation(
     let link = match InvitationLink::read(keys, link) {
         Ok(link) => link,
         Err(error) => {
-            attempts.count(Attempt::LinksOfPrincipal, &global_id::encode(person.id)).await?;
+            let counted = attempts.count(Attempt::LinksOfPrincipal, &global_id::encode(person.id)).await;
+            if matches!(counted, Err(Error::Throttled { .. })) {
+                let (attempts, caller) = (attempts.clone(), caller.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = note_throttled(&attempts, &caller).await {
+                        tracing::warn!(%error, "that too many links were tried could not be recorded");
+                    }
+                });
+            }
+            counted?;
             return Err(error);
         }
     };
@@ -121,8 +130,25 @@ async fn note_refusal(attempts: &Attempts, caller: &Caller, tenant: Tenant, id: 
         return Ok(());
     }
     let change = Change::created("refuseInvitation", id, json!({ "reason": "another person" }));
-    // The person need not belong to the organization, and then nobody would look for it here when they are forgotten:
-    // it is emptied when it is old.
+    note(attempts, caller, tenant, change).await
+}
+
+/// Records that somebody has brought too many links that Bursar has not made, once in ten minutes. Whose they were to be
+/// nobody knows, so it is in the vendor's log.
+async fn note_throttled(attempts: &Attempts, caller: &Caller) -> Result<()> {
+    let Some(person) = caller.person() else { return Ok(()) };
+    let subject = format!("links {}", global_id::encode(person.id));
+    if !attempts.first(Attempt::RefusalsOfPrincipal, &subject).await? {
+        return Ok(());
+    }
+    let vendor = Tenant::vendor();
+    let change = Change::created("throttleLinks", vendor.id(), json!({ "reason": "too many tries" }));
+    note(attempts, caller, vendor, change).await
+}
+
+/// Writes to the log of an organization that the person need not belong to. Then nobody would look here for where they
+/// came from when they are forgotten: it is emptied when it is old.
+async fn note(attempts: &Attempts, caller: &Caller, tenant: Tenant, change: Change) -> Result<()> {
     let change = match caller.address {
         Some(address) => change.about(None, "address", address.to_string()),
         None => change,

@@ -7,7 +7,7 @@ use sea_orm::{EntityTrait, IntoActiveModel, QuerySelect};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::lock_organization;
+use super::lock_for;
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
 use crate::context::Context;
@@ -43,7 +43,7 @@ pub async fn set_logo(
     let work = db::work(move |txn| {
         let (logo, actor, clock) = (logo.clone(), actor.clone(), clock.clone());
         Box::pin(async move {
-            let row = lock_organization(txn, tenant).await?;
+            let row = lock_for(txn, tenant, &actor).await?;
             let before = tenant.find::<brand::Entity>().lock_exclusive().one(txn).await?;
             let before = before.map(|row| row.logo);
             if before == logo {

@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use serde_json::json;
 
-use super::{lock_member, lock_organization};
+use super::{lock_for, lock_member};
 use crate::approvals;
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
@@ -60,6 +60,7 @@ pub async fn create_department(
     let work = db::work(move |txn| {
         let (row, actor, clock) = (row.clone(), actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             department::Entity::insert(row.clone().into_active_model()).exec_without_returning(txn).await?;
             let change = Change::created("createDepartment", row.id, facts(&row));
             audit::record(txn, tenant, &clock, &actor, change).await?;
@@ -87,6 +88,7 @@ pub async fn update_department(
         let (code, name, cost_center) = (code.clone(), name.clone(), cost_center.clone());
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             let before = lock(txn, tenant, id).await?;
             let after = department::Model {
                 code: code.unwrap_or_else(|| before.code.clone()),
@@ -124,7 +126,7 @@ pub async fn archive_department(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
-            lock_organization(txn, tenant).await?;
+            lock_for(txn, tenant, &actor).await?;
             // Whoever gives credits to the department holds a lock that this one waits for.
             let before = lock(txn, tenant, id).await?;
             if before.archived_at.is_some() {
@@ -180,7 +182,7 @@ pub async fn add_department_member(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
-            lock_organization(txn, tenant).await?;
+            lock_for(txn, tenant, &actor).await?;
             lock(txn, tenant, id).await?;
             let user = lock_member(txn, tenant, member).await?.user_id;
             let place = tenant
@@ -237,7 +239,7 @@ pub async fn remove_department_member(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
-            lock_organization(txn, tenant).await?;
+            lock_for(txn, tenant, &actor).await?;
             lock(txn, tenant, id).await?;
             let user = lock_member(txn, tenant, member).await?.user_id;
             let gone = department_member::Entity::delete_many()

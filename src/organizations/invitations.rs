@@ -23,7 +23,7 @@ use super::invitation_link::InvitationLink;
 use super::members::may_give;
 use super::{as_of_now, lock_organization};
 use crate::audit::{self, Change};
-use crate::auth::{Attempt, Attempts, Authorized, Caller};
+use crate::auth::{Actor, Attempt, Attempts, Authorized, Caller};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::db::scope::find_people;
@@ -59,6 +59,7 @@ pub async fn invite(
         return Err(Error::Forbidden);
     }
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
+    let (limits, by) = (attempts.clone(), actor.clone());
     let (caller, role, attempts) = (caller.clone(), new.role, attempts.clone());
     let work = db::work(move |txn| {
         let (actor, clock, caller, address) = (actor.clone(), clock.clone(), caller.clone(), address.clone());
@@ -105,7 +106,9 @@ pub async fn invite(
             Ok(row)
         })
     });
-    let row = context.db.write(tenant, work).await?;
+    let sent = context.db.write(tenant, work).await;
+    note_throttled(&limits, tenant, by, &sent);
+    let row = sent?;
     context.changes.announce_mail();
     Ok(row)
 }
@@ -122,6 +125,7 @@ pub async fn resend_invitation(
     may_give(caller, organization.id, invitation.role)?;
     let sender = caller.person().ok_or(Error::Forbidden)?.clone();
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
+    let (limits, by) = (attempts.clone(), actor.clone());
     let (caller, id, attempts) = (caller.clone(), invitation.id, attempts.clone());
     let work = db::work(move |txn| {
         let (actor, clock, caller, sender) = (actor.clone(), clock.clone(), caller.clone(), sender.clone());
@@ -158,7 +162,9 @@ pub async fn resend_invitation(
             Ok(after)
         })
     });
-    let row = context.db.write(tenant, work).await?;
+    let sent = context.db.write(tenant, work).await;
+    note_throttled(&limits, tenant, by, &sent);
+    let row = sent?;
     context.changes.announce_mail();
     Ok(row)
 }
@@ -279,6 +285,29 @@ async fn count(txn: &Txn, tenant: Tenant, attempts: &Attempts, row: &invitation:
         (Attempt::InvitationsToAddress, mailbox.as_str()),
     ];
     attempts.count_in(txn, &tries).await
+}
+
+/// Has it recorded, when it is so, that somebody has sent too many invitations, once in ten minutes. Nobody waits for it.
+fn note_throttled<T>(attempts: &Attempts, tenant: Tenant, by: Actor, outcome: &Result<T>) {
+    if !matches!(outcome, Err(Error::Throttled { .. })) {
+        return;
+    }
+    let attempts = attempts.clone();
+    tokio::spawn(async move {
+        if let Err(error) = throttled(&attempts, tenant, &by).await {
+            tracing::warn!(%error, "that somebody has sent too many invitations could not be recorded");
+        }
+    });
+}
+
+async fn throttled(attempts: &Attempts, tenant: Tenant, by: &Actor) -> Result<()> {
+    let person = by.user_id().map(global_id::encode).unwrap_or_default();
+    let subject = format!("invitations {} {person}", global_id::encode(tenant.id()));
+    if !attempts.first(Attempt::RefusalsOfPrincipal, &subject).await? {
+        return Ok(());
+    }
+    let change = Change::created("throttleInvitations", tenant.id(), json!({ "reason": "too many tries" }));
+    audit::note(attempts.context(), tenant, by, change).await
 }
 
 /// What the log says of an invitation: no address.

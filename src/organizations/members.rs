@@ -44,7 +44,8 @@ pub struct ChangedMember {
     pub active_keys: Vec<api_key::Model>,
 }
 
-/// Adds a person to an organization. To add an owner takes the right to make owners.
+/// Adds a person to an organization, without asking them: who may do that has been asked before (`Action::AddMembers`). To
+/// add an owner takes the right to make owners.
 pub async fn add_member(
     context: &Context,
     caller: &Caller,
@@ -139,6 +140,7 @@ pub async fn update_member_role(
             let touched = people_changed(txn, tenant, &clock).await?;
             let facts = |role: Role| json!({ "role": role.as_str() });
             let change = Change::updated("updateMemberRole", id, facts(before.role), facts(role));
+            let change = change.taking_access(role > before.role);
             for change in std::iter::once(change).chain(taken_back) {
                 audit::record(txn, tenant, &clock, &actor, change).await?;
             }

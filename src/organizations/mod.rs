@@ -35,7 +35,7 @@ pub use members::{ChangedMember, NewMember, add_member, remove_member, update_me
 pub use people::{Forgotten, Person, forget};
 pub use single_sign_on::{
     NewSignOn, SignOn, configure_single_sign_on, decode_group_roles, provider_by_slug, provider_of,
-    sign_on_callback, sign_on_of,
+    sign_on_callback, sign_on_of, signs_in,
 };
 pub use suspend::{resume_in, sandbox_of, suspend};
 pub use tables::{Part, TABLES, WITHHELD, Walk, versions};
@@ -45,7 +45,7 @@ use bursar_domain::id::{MembershipId, UserId};
 use bursar_entity::{membership, organization, user};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 
-use crate::auth::Caller;
+use crate::auth::{Actor, Caller};
 use crate::clock::Clock;
 use crate::db::scope::find_people;
 use crate::db::{Tenant, Txn};
@@ -58,6 +58,17 @@ pub async fn lock_organization(txn: &Txn, tenant: Tenant) -> Result<organization
     row.ok_or(Error::not_found("organization"))
 }
 
+/// Locks the organization's row for a change by somebody who was allowed to make it: whoever may do other things by now
+/// than when that was looked up is looked up again. What a change locks first.
+///
+/// # Errors
+/// [`Error::Stale`]; what the database answers.
+pub async fn lock_for(txn: &Txn, tenant: Tenant, actor: &Actor) -> Result<organization::Model> {
+    let row = lock_organization(txn, tenant).await?;
+    actor.require_standing(txn, &row).await?;
+    Ok(row)
+}
+
 /// Locks a membership against being removed, for those who hang a grant on it.
 pub async fn lock_member(txn: &Txn, tenant: Tenant, member: MembershipId) -> Result<membership::Model> {
     let row = tenant.find::<membership::Entity>().filter(membership::Column::Id.eq(member));
@@ -66,7 +77,11 @@ pub async fn lock_member(txn: &Txn, tenant: Tenant, member: MembershipId) -> Res
 
 /// The caller with the role that they have under the organization's lock: it may have been another one
 /// when the request came in. A key has none.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] for whom a provider has let in that is set otherwise since; what the database answers.
 pub async fn as_of_now(txn: &Txn, tenant: Tenant, caller: Caller) -> Result<Caller> {
+    caller.require_let_in(txn, tenant).await?;
     let Some(person) = caller.person().map(|person| person.id) else { return Ok(caller) };
     let own = tenant.find::<membership::Entity>().filter(membership::Column::UserId.eq(person));
     let role = own.one(txn).await?.map(|row| row.role);

@@ -223,6 +223,24 @@ pub async fn provider_of(
     Ok((organization, provider))
 }
 
+/// Whether an organization's own provider signs people with an address in to it.
+///
+/// # Errors
+/// What the database answers.
+pub async fn signs_in(txn: &Txn, tenant: Tenant, address: &str) -> Result<bool> {
+    let Ok(domain) = sign_on::domain(sign_on::domain_of(address).unwrap_or_default()) else {
+        return Ok(false);
+    };
+    let provider = tenant.find::<identity_provider::Entity>().one(txn).await?;
+    if provider.is_none_or(|provider| !provider.enabled) {
+        return Ok(false);
+    }
+    let own = tenant
+        .find::<identity_provider_domain::Entity>()
+        .filter(identity_provider_domain::Column::Domain.eq(domain));
+    Ok(own.one(txn).await?.is_some())
+}
+
 /// What the people of groups are, from a row.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use bursar_entity::organization;
 use sea_orm::{EntityTrait, Set, Unchanged};
 use serde_json::json;
 
-use super::lock_organization;
+use super::{lock_for, lock_organization};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Authorized, sandbox_id};
 use crate::context::Context;
@@ -49,7 +49,7 @@ async fn suspend_one(
     let work = db::work(move |txn| {
         let (actor, clock, reason) = (actor.clone(), clock.clone(), reason.clone());
         Box::pin(async move {
-            let before = lock_organization(txn, tenant).await?;
+            let before = lock_for(txn, tenant, &actor).await?;
             let Some((after, change)) =
                 set(txn, tenant, &before, OrganizationState::Suspended, &reason).await?
             else {

@@ -4,7 +4,7 @@ use bursar_entity::organization;
 use sea_orm::{EntityTrait, Set, Unchanged};
 use serde_json::json;
 
-use super::{lock_organization, time_zone};
+use super::{lock_for, time_zone};
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
 use crate::context::Context;
@@ -33,7 +33,7 @@ pub async fn update(
     let work = db::work(move |txn| {
         let (name, zone, actor, clock) = (name.clone(), zone.clone(), actor.clone(), clock.clone());
         Box::pin(async move {
-            let before = lock_organization(txn, tenant).await?;
+            let before = lock_for(txn, tenant, &actor).await?;
             let after = organization::Model {
                 name: name.unwrap_or_else(|| before.name.clone()),
                 time_zone: zone.unwrap_or_else(|| before.time_zone.clone()),

@@ -2,7 +2,7 @@
 //! their names and, so that they can be forgotten, by their ids.
 
 use bursar_domain::Timestamp;
-use bursar_domain::approval::{Language, RoundCause};
+use bursar_domain::approval::{EscalationReason, Language, RoundCause};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -51,6 +51,16 @@ pub enum Because {
     StandIn(Option<String>),
 }
 
+impl From<EscalationReason> for Because {
+    fn from(reason: EscalationReason) -> Because {
+        match reason {
+            EscalationReason::Overdue => Because::Overdue,
+            EscalationReason::Unreachable => Because::Unreachable,
+            EscalationReason::Barred => Because::Barred,
+        }
+    }
+}
+
 /// The stage whose turn it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -93,6 +103,8 @@ pub struct ApprovalFacts {
     pub matter: Matter,
     /// Why this person is asked.
     pub because: Because,
+    /// Why owners may decide who were not asked first, whatever this mail comes by. Mails of before do not say.
+    pub escalated: Option<Because>,
     /// What the round was opened by.
     #[serde(with = "cause")]
     pub cause: RoundCause,
@@ -138,6 +150,8 @@ pub enum Became {
     Stuck,
     /// It was agreed to, and paying it cannot begin by itself.
     Unpaid,
+    /// It was agreed to, and the way of paying that is kept was declined: it is not bought.
+    Declined,
 }
 
 /// What a mail about what has become of a request says. It leads nowhere.
@@ -161,6 +175,21 @@ pub struct ApprovalDecidedFacts {
     /// When the invoice is due, if there is one.
     #[serde(with = "some_instant")]
     pub due_at: Option<Timestamp>,
+    /// By which time zone that is a day's end, as the invoice says it. Mails of before have none.
+    pub time_zone: Option<String>,
+}
+
+/// Why whoever pays gets a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ToPay {
+    /// Everybody who had to has agreed.
+    #[default]
+    First,
+    /// The link from before leads to no payment any more.
+    Again,
+    /// It was not paid as long as the price held: the link leads to where it is asked for anew.
+    Lapsed,
 }
 
 /// What a mail to whoever pays for what was agreed to says.
@@ -169,6 +198,9 @@ pub struct ApprovalDecidedFacts {
 pub struct ToPayFacts {
     /// What was asked for.
     pub matter: Matter,
+    /// Why the link is sent. Mails from before this was written down are the first ones.
+    #[serde(default)]
+    pub why: ToPay,
     /// Whether the organization buys on invoice, and could not this time.
     pub not_on_invoice: bool,
     /// Until when the price holds.
@@ -282,6 +314,7 @@ pub(crate) mod tests {
         ApprovalFacts {
             matter: matter(language),
             because: Because::Asked,
+            escalated: None,
             cause: RoundCause::Requested,
             reason: Some("For the <fair>\nhttps://evil.test/".to_owned()),
             stage: StageFacts {
@@ -322,6 +355,7 @@ pub(crate) mod tests {
         for because in all {
             let facts = ApprovalFacts { because, ..wanted(Language::German) };
             let mut stored = Value::from(facts.clone());
+            stored.as_object_mut().unwrap().remove("escalated");
             let read = Facts::read(Template::ApprovalWanted, &stored).unwrap();
             assert_eq!(read.expires_at(), facts.expires_at);
             assert_eq!(read, Facts::Approval(Box::new(facts)));
@@ -346,18 +380,25 @@ pub(crate) mod tests {
             reason: None,
             decide_by: Timestamp::from_micros(8),
             due_at: Some(Timestamp::from_micros(9)),
+            time_zone: None,
         };
-        let stored = Value::from(decided.clone());
+        let mut stored = Value::from(decided.clone());
+        stored.as_object_mut().unwrap().remove("timeZone");
         assert_eq!(stored["became"], json!("NEW_ROUND"));
         let read = Facts::read(Template::ApprovalDecided, &stored).unwrap();
         assert_eq!(read, Facts::ApprovalDecided(Box::new(decided)));
         let to_pay = ToPayFacts {
             matter: matter(Language::English),
+            why: ToPay::Again,
             not_on_invoice: true,
             pay_by: Timestamp::from_micros(10),
             expires_at: Timestamp::from_micros(9),
         };
-        let read = Facts::read(Template::PurchaseToPay, &Value::from(to_pay.clone())).unwrap();
-        assert_eq!((read.expires_at(), read), (to_pay.expires_at, Facts::ToPay(Box::new(to_pay))));
+        let mut stored = Value::from(to_pay.clone());
+        let read = Facts::read(Template::PurchaseToPay, &stored).unwrap();
+        assert_eq!((read.expires_at(), read), (to_pay.expires_at, Facts::ToPay(Box::new(to_pay.clone()))));
+        stored.as_object_mut().unwrap().remove("why");
+        let read = Facts::read(Template::PurchaseToPay, &stored).unwrap();
+        assert_eq!(read, Facts::ToPay(Box::new(ToPayFacts { why: ToPay::First, ..to_pay })));
     }
 }

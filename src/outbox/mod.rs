@@ -17,7 +17,7 @@ pub use append::{Link, Mail, UserOrAddress, append};
 #[cfg(test)]
 pub(crate) use approval_facts::tests as approval_examples;
 pub use approval_facts::{
-    ApprovalDecidedFacts, ApprovalFacts, Became, Because, Matter, PoolFacts, StageFacts, ToPayFacts,
+    ApprovalDecidedFacts, ApprovalFacts, Became, Because, Matter, PoolFacts, StageFacts, ToPay, ToPayFacts,
 };
 pub use bursar_domain::delivery::MailTemplate as Template;
 pub use facts::{

@@ -1,7 +1,7 @@
 //! Trying again what was given up, when somebody asks for it.
 
 use bursar_domain::delivery::DeliveryState;
-use bursar_entity::delivery;
+use bursar_entity::{delivery, organization};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, Unchanged};
 use serde_json::json;
 
@@ -19,6 +19,11 @@ pub async fn replay(context: &Context, delivery: &Authorized<delivery::Model>) -
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            // The vendor's are of no organization.
+            let organization = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
+            if let Some(organization) = organization {
+                actor.require_standing(txn, &organization).await?;
+            }
             let row = tenant.find::<delivery::Entity>().filter(delivery::Column::Id.eq(id));
             let row = row.lock_exclusive().one(txn).await?;
             let before = row.ok_or(Error::not_found("delivery").at("deliveryId"))?;

@@ -144,6 +144,9 @@ pub trait Provider: Send + Sync + 'static {
     /// Closes a checkout, so that it can no longer be paid. One that is closed or paid stays so.
     fn close_checkout<'a>(&'a self, session: &'a str) -> Answer<'a, ()>;
 
+    /// A checkout, by the provider's own name of it, as its messages would tell of it now.
+    fn find_checkout<'a>(&'a self, session: &'a str) -> Answer<'a, ProviderPayment>;
+
     /// Opens a page on which a way of paying is given, to be charged later without anybody there.
     fn open_setup<'a>(&'a self, order: &'a SetupOrder) -> Answer<'a, OpenedCheckout>;
 

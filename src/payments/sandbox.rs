@@ -46,6 +46,10 @@ impl Provider for Sandbox {
         at_once(Ok(()))
     }
 
+    fn find_checkout<'a>(&'a self, _session: &'a str) -> Answer<'a, ProviderPayment> {
+        at_once(Err(ProviderError::NotFound))
+    }
+
     fn open_setup<'a>(&'a self, order: &'a SetupOrder) -> Answer<'a, OpenedCheckout> {
         at_once(Ok(OpenedCheckout { session: None, url: order.page.clone() }))
     }

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::db;
 use crate::error::{Error, Result};
 use crate::global_id;
-use crate::organizations::{lock_member, lock_organization};
+use crate::organizations::{lock_for, lock_member};
 
 /// Names a member of the organization administrator of a pool. Naming one again changes nothing. Nobody names
 /// themselves: the grant would outlast the role that it was given by.
@@ -29,7 +29,7 @@ pub async fn add_administrator(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
-            lock_organization(txn, tenant).await?;
+            lock_for(txn, tenant, &actor).await?;
             lock(txn, tenant, id).await?;
             let user_id = lock_member(txn, tenant, member).await?.user_id;
             let named = tenant
@@ -67,7 +67,7 @@ pub async fn remove_administrator(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
-            lock_organization(txn, tenant).await?;
+            lock_for(txn, tenant, &actor).await?;
             lock(txn, tenant, id).await?;
             let user = lock_member(txn, tenant, member).await?.user_id;
             let gone = pool_administrator::Entity::delete_by_id((tenant.id(), id, user)).exec(txn).await?;

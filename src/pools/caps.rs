@@ -18,6 +18,7 @@ use crate::auth::{Actor, Authorized};
 use crate::context::Context;
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
+use crate::organizations::lock_for;
 use crate::{global_id, ledger, periods};
 
 /// The most caps of a pool: every charge looks at all of them.
@@ -64,6 +65,7 @@ pub async fn create_cap(
     let work = db::work(move |txn| {
         let (actor, clock, new) = (actor.clone(), clock.clone(), new.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             let (settings, head) = lock(txn, tenant, pool).await?;
             active(txn, tenant).await?;
             if settings.archived_at.is_some() {
@@ -118,6 +120,7 @@ pub async fn update_cap(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             lock(txn, tenant, pool).await?;
             active(txn, tenant).await?;
             let before = find(txn, tenant, (pool, id)).await.map_err(|error| error.at("capId"))?;
@@ -146,6 +149,7 @@ pub async fn remove_cap(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             lock(txn, tenant, pool).await?;
             active(txn, tenant).await?;
             let before = find(txn, tenant, (pool, id)).await.map_err(|error| error.at("capId"))?;

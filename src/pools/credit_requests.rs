@@ -18,6 +18,7 @@ use crate::auth::{Authorized, Caller};
 use crate::context::Context;
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
+use crate::organizations::lock_for;
 use crate::{global_id, text};
 
 /// What somebody asks for.
@@ -66,6 +67,7 @@ pub async fn request_credits(
     let work = db::work(move |txn| {
         let (row, actor, clock) = (row.clone(), actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             active(txn, tenant).await?;
             both_in_use(txn, tenant, &row).await?;
             // The same open request by the same person is no second one: one that comes again changes nothing.
@@ -106,6 +108,7 @@ pub async fn withdraw_credit_request(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             let before = lock_credit_request(txn, tenant, id).await?;
             if actor.user_id() != Some(before.requested_by) {
                 return Err(Error::Forbidden);

@@ -14,6 +14,7 @@ use crate::auth::Authorized;
 use crate::context::Context;
 use crate::db::{self, Txn};
 use crate::error::{Error, Result};
+use crate::organizations::lock_for;
 use crate::text;
 
 /// Closes a pool to writing. One that is closed already stays as it is, with the reason that it was given.
@@ -23,6 +24,7 @@ pub async fn freeze(context: &Context, pool: &Authorized<pool::Model>, reason: &
     let work = db::work(move |txn| {
         let (actor, clock, reason) = (actor.clone(), clock.clone(), reason.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             let (before, _) = lock(txn, tenant, id).await?;
             if before.archived_at.is_some() {
                 return Err(Error::Refused(Refusal::PoolArchived));

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::context::Context;
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
+use crate::organizations::lock_for;
 use crate::{global_id, text};
 
 /// For how many days at most a cap is raised.
@@ -61,7 +62,10 @@ pub async fn raise_cap(
     let cap = (cap.pool_id, cap.id);
     let work = db::work(move |txn| {
         let (actor, clock, new) = (actor.clone(), clock.clone(), new.clone());
-        Box::pin(async move { raise_in(txn, (tenant, &actor), &clock, cap, (&new, PLAIN)).await })
+        Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
+            raise_in(txn, (tenant, &actor), &clock, cap, (&new, PLAIN)).await
+        })
     });
     context.db.write(tenant, work).await
 }

@@ -17,6 +17,7 @@ use crate::auth::Authorized;
 use crate::context::Context;
 use crate::db::{self, Tenant, Txn};
 use crate::error::{Error, Result};
+use crate::organizations::lock_for;
 use crate::{ledger, periods};
 
 /// How an allocation is to be refilled.
@@ -54,6 +55,7 @@ pub async fn set_refill(
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             let (row, head) = lock(txn, tenant, id).await?;
             active(txn, tenant).await?;
             writable(&row)?;

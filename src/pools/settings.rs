@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::context::Context;
 use crate::db::{self, Fault, Tenant, Txn, fault};
 use crate::error::{Conflict, Error, Result};
+use crate::organizations::lock_for;
 use crate::{ledger, text};
 
 /// What a new pool is to be.
@@ -46,7 +47,10 @@ pub async fn create(
     let (tenant, actor, clock) = (organization.tenant(), organization.actor().clone(), context.clock.clone());
     let work = db::work(move |txn| {
         let (actor, clock, new) = (actor.clone(), clock.clone(), new.clone());
-        Box::pin(async move { create_in(txn, (tenant, &actor), &clock, new).await })
+        Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
+            create_in(txn, (tenant, &actor), &clock, new).await
+        })
     });
     taken(context.db.write(tenant, work).await)
 }
@@ -89,6 +93,7 @@ pub async fn update(
         let (actor, clock, name) = (actor.clone(), clock.clone(), name.clone());
         let services = patch.allowed_services.clone();
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             let (before, _) = lock(txn, tenant, id).await?;
             let allowed_services = match services {
                 Some(services) => encode_services(txn, services).await?,
@@ -114,6 +119,7 @@ pub async fn archive(context: &Context, pool: &Authorized<pool::Model>) -> Resul
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             let (before, head) = lock(txn, tenant, id).await?;
             if before.archived_at.is_some() {
                 return Ok(before);

@@ -2,8 +2,9 @@
 //! else somebody is sent to the checkout.
 //!
 //! It runs after the decision is committed, from whoever has decided last and from timed work (`PURCHASE_APPROVED`). Both
-//! use the same key, so there is one payment; and a link for the round's checkout is sent once. What stands in the way and may
-//! pass is tried again, at growing distances, as long as the price holds; of anything else those who have asked are told.
+//! use the same key, so there is one payment; and a link for the round's checkout is sent once. Whether whoever has it needs
+//! another one is looked at afterwards (see `pay_again`). What stands in the way and may pass is tried again, at growing
+//! distances, as long as the price holds; of anything else those who have asked are told.
 
 use std::collections::BTreeSet;
 
@@ -18,6 +19,7 @@ use bursar_entity::{
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::invoice::{StartInvoice, start_invoice_as};
+use super::pay_again::pay_again;
 use super::start::{StartCheckout, idempotency, start_checkout_as};
 use super::timed::{TOP_UP, be_due, is_done, is_due};
 use super::{Selling, lock};
@@ -56,12 +58,13 @@ pub async fn after_approval(selling: &Selling, tenant: Tenant, id: PurchaseId) -
     let snapshot = context.db.read(tenant).await?;
     let found = agreed(&snapshot, tenant, id).await?;
     drop(snapshot);
-    let Some(agreed) = found else { return Ok(None) };
+    // Nothing is to be begun, or somebody was sent to pay: then their link is looked at.
+    let Some(agreed) = found else { return pay_again(selling, tenant, id).await };
     if agreed.top_up {
         return wake_top_up(selling, tenant, &agreed.purchase).await.map(|()| None);
     }
     let error = match pay(selling, tenant, &agreed).await {
-        Ok(()) => return Ok(None),
+        Ok(()) => return pay_again(selling, tenant, id).await,
         Err(error) if stands_in_the_way(&error) => error,
         Err(error) => return Err(error),
     };
@@ -170,7 +173,8 @@ async fn wake_top_up(selling: &Selling, tenant: Tenant, purchase: &purchase::Mod
 }
 
 async fn pay(selling: &Selling, tenant: Tenant, agreed: &Agreed) -> Result<()> {
-    let actor = Actor::user(agreed.last, None);
+    // Whoever has agreed last has begun nothing: they have agreed, and maybe hours ago.
+    let actor = Actor::system_for(agreed.last);
     let (id, key) = (agreed.purchase.id, key(&agreed.request));
     let on_invoice = agreed.organization.payment_terms == PaymentTerms::Invoice;
     if on_invoice && agreed.purchase.state == PurchaseState::Approved {

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::checkout::title;
 use super::closing::{close_checkouts, close_sessions};
-use super::timed::be_due;
+use super::timed::{be_due, is_done};
 use super::top_up::{Ended, ended_in};
 use super::{Selling, after_approval, give_quote_back, lock_with_quote, refused, write_purchase};
 use crate::approvals::{self, By, Decide, Decided, Due, Opened, Submission, Taken};
@@ -24,7 +24,7 @@ use crate::catalog::{self, Offer};
 use crate::clock::Clock;
 use crate::db::{self, Fault, Tenant, Txn, fault};
 use crate::error::{Error, Result};
-use crate::organizations::lock_organization;
+use crate::organizations::{lock_for, lock_organization};
 use crate::text;
 
 /// Whether somebody has to agree to what a person wants to buy, and by which rule. The organization is locked.
@@ -176,7 +176,7 @@ async fn decide_about(
     decide: Decide,
 ) -> Result<Decided> {
     let clock = &selling.context().clock;
-    lock_organization(txn, tenant).await?;
+    lock_for(txn, tenant, actor).await?;
     let request = tenant.find::<approval_request::Entity>();
     let request = request.filter(approval_request::Column::Id.eq(decide.request)).one(txn).await?;
     let request = request.ok_or(Error::not_found("approval request").at("requestId"))?;
@@ -219,6 +219,8 @@ async fn follow(
     });
     match basis {
         Some(_) => {
+            // Whoever is at that of the last round just now gives nothing back.
+            is_done(txn, tenant, approvals::PURCHASE_APPROVED, after.id).await?;
             be_due(txn, tenant, approvals::PURCHASE_APPROVED, after.id, clock.now()).await?;
         }
         None => {

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::agreed::is_superseded;
 use super::closing::close_checkouts;
 use super::documents::{issue_invoice_receipt, issue_receipt};
+use super::pay_again::checkout_failed;
 use super::top_up::{Ended, ended_in};
 use super::waiting::{is_for_later, lock_head};
 use super::{Selling, refused, write_payment, write_purchase};
@@ -168,6 +169,7 @@ pub(super) async fn book_failure(
         json!({ "state": state.as_str(), "failedPayment": global_id::encode(id), "reason": reason.as_str() });
     let change = audit::Change::updated("failPayment", purchase.id, was, is);
     if state != purchase.state {
+        checkout_failed(txn, tenant, clock, purchase.id).await?;
         write_purchase(txn, &purchase::Model { state, ..purchase }).await?;
     }
     audit::record(txn, tenant, clock, actor, change).await

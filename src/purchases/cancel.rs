@@ -11,7 +11,7 @@ use super::{Selling, give_quote_back, lock_with_quote, nothing_under_way, refuse
 use crate::audit::{self, Change};
 use crate::auth::Authorized;
 use crate::error::Result;
-use crate::organizations::lock_organization;
+use crate::organizations::lock_for;
 use crate::{approvals, db};
 
 /// Withdraws a purchase; its open checkout is closed, and what was quoted can be bought again. One that is withdrawn
@@ -27,7 +27,7 @@ pub async fn cancel(selling: &Selling, purchase: &Authorized<purchase::Model>) -
     let work = db::work(move |txn| {
         let (actor, clock) = (actor.clone(), clock.clone());
         Box::pin(async move {
-            lock_organization(txn, tenant).await?;
+            lock_for(txn, tenant, &actor).await?;
             let before = lock_with_quote(txn, tenant, id).await?;
             if before.state == PurchaseState::Cancelled {
                 return Ok((before, Vec::new(), None));

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::book::settled_debt;
 use super::closing::{be_closed, close_sessions};
+use super::pay_again::checkout_failed;
 use super::{Selling, lock, write_payment, write_purchase};
 use crate::audit::{self, Change};
 use crate::auth::{Actor, Keys};
@@ -232,6 +233,7 @@ pub(super) async fn give_up_in(
     let was = json!({ "state": purchase.state.as_str() });
     let is = json!({ "state": state.as_str(), "closedPayments": [global_id::encode(id)] });
     let change = Change::updated("cancelCheckout", purchase.id, was, is);
+    checkout_failed(txn, tenant, clock, purchase.id).await?;
     write_purchase(txn, &purchase::Model { state, ..purchase }).await?;
     audit::record(txn, tenant, clock, actor, change).await
 }

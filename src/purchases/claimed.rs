@@ -13,7 +13,8 @@ use super::agreed::is_superseded;
 use super::awaited::await_in;
 use super::book::is_paid_otherwise;
 use super::checkout::lock_checkout;
-use super::timed::{PURCHASE_DUE, be_due};
+use super::pay_again::checkout_failed;
+use super::timed::{PURCHASE_DUE, be_due, is_done};
 use super::{lock, write_payment, write_purchase};
 use crate::audit::{self, Change};
 use crate::auth::Actor;
@@ -200,9 +201,11 @@ async fn free_in(
     };
     let is = json!({ "state": state.as_str(), "payment": cancelled.as_str(), "closedPayments": [name] });
     if state != purchase.state {
-        // It may have waited longer than its price was valid.
+        // It may have waited longer than its price was valid. Whoever looks at it just now gives nothing back.
+        is_done(txn, tenant, PURCHASE_DUE, id).await?;
         be_due(txn, tenant, PURCHASE_DUE, id, purchase.valid_until.max(clock.now())).await?;
         write_purchase(txn, &purchase::Model { state, ..purchase }).await?;
+        checkout_failed(txn, tenant, clock, id).await?;
     }
     Ok(Freed { tenant, purchase: id, change: Change::updated("cancelCheckout", id, was, is) })
 }

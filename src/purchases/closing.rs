@@ -63,7 +63,7 @@ pub(super) async fn be_closed(
 }
 
 /// Whether it is paid at a page of a provider.
-fn is_elsewhere(payment: &payment::Model) -> bool {
+pub(super) fn is_elsewhere(payment: &payment::Model) -> bool {
     match payment.provider {
         PaymentProvider::Stripe => payment.payment_method_id.is_none(),
         PaymentProvider::Sandbox | PaymentProvider::Invoice => false,

@@ -2,6 +2,8 @@
 //!
 //! The organization is locked first: what it owes cannot change before the commit but to less.
 
+use std::sync::Arc;
+
 use bursar_domain::id::{InvoiceId, PaymentId, PurchaseId};
 use bursar_domain::invoice::{CreditRefusal, InvoiceState, admit, state};
 use bursar_domain::ledger::chain::Canonical;
@@ -15,6 +17,8 @@ use serde_json::json;
 use super::book::issue_as_asked;
 use super::closing::{close_checkouts, close_sessions};
 use super::documents::issue_invoice;
+use super::expire::hear_of_checkouts;
+use super::rehearsed::{Rehearsed, rehearsed_and_asked};
 use super::reprice::{repriced, told_price};
 use super::start::MUTATION;
 use super::timed::{INVOICE_DUE, be_due};
@@ -61,6 +65,16 @@ pub struct Invoiced {
     pub requoted: bool,
     /// Whether it had been issued before, under the same key.
     pub replayed: bool,
+    /// What a rehearsal has left of the purchase.
+    pub rehearsed: Option<Arc<Rehearsed>>,
+}
+
+impl Invoiced {
+    /// A purchase for which none is out, or not yet.
+    fn without_invoice(purchase: purchase::Model) -> Invoiced {
+        let (reopened, requoted, replayed) = (false, false, false);
+        Invoiced { purchase, issued: None, reopened, requoted, replayed, rehearsed: None }
+    }
 }
 
 /// Issues an invoice for a purchase, and its credits. Checkouts that are open are closed. When the price has fallen since it
@@ -89,15 +103,23 @@ pub(super) async fn start_invoice_as(
     let mut form = Canonical::of("invoice");
     form.id(id).text(&order);
     let idempotency = Idempotency::new(mutation, &request.key, &form);
-    let (shop, actor) = (selling.clone(), actor.clone());
+    let (shop, actor, dry_run) = (selling.clone(), actor.clone(), request.dry_run);
     let work = db::work(move |txn| {
         let (selling, actor, order) = (shop.clone(), actor.clone(), order.clone());
-        Box::pin(async move { start(txn, &selling, (tenant, &actor), id, (&order, idempotency)).await })
+        Box::pin(async move {
+            let mut started = start(txn, &selling, (tenant, &actor), id, (&order, idempotency)).await?;
+            if dry_run {
+                started.0.rehearsed = Some(rehearsed_and_asked(txn, tenant, id).await?);
+            }
+            Ok(started)
+        })
     });
     let context = selling.context();
-    if request.dry_run {
+    if dry_run {
         return Ok(context.db.rehearse(tenant, work).await?.0);
     }
+    // What was paid in time, and was not told yet, is not bought once more on invoice.
+    Box::pin(hear_of_checkouts(selling, tenant, id)).await?;
     let (invoiced, committed, closed) = match context.db.write(tenant, work.clone()).await {
         // The same key at the same time, on another purchase: what it stands for can be seen now.
         Err(Error::Database(error)) if matches!(fault(&error), Fault::Unique(_)) => {
@@ -124,6 +146,7 @@ async fn start(
 ) -> Result<(Invoiced, Vec<Change>, Vec<String>)> {
     let clock = &selling.context().clock;
     let organization = lock_organization(txn, tenant).await?;
+    actor.require_standing(txn, &organization).await?;
     let before = lock_with_quote(txn, tenant, id).await?;
     if let Some(known) = replay(txn, tenant, &before, idempotency).await? {
         return Ok((known, Vec::new(), Vec::new()));
@@ -141,7 +164,12 @@ async fn start(
     let invoiced = apply(before.state, before.invoiced, PurchaseEvent::Invoiced);
     let invoiced = invoiced.map_err(|refusal| refused(refusal, "purchaseId"))?;
     let state = invoiced.to;
-    approvals::require_agreed(txn, tenant, &before).await?;
+    let agreed = approvals::require_agreed(txn, tenant, &before).await?;
+    if agreed.is_some() && before.purchase_order.as_deref().is_some_and(|known| known != order) {
+        let reason =
+            "must be the number that people have agreed to: change the purchase, so that they are asked anew";
+        return Err(Error::invalid("invoice.purchaseOrder", reason));
+    }
     nothing_under_way(txn, tenant, &before).await?;
     if before.valid_until <= now {
         let reason = "The price is no longer valid; request the purchase again.";
@@ -205,7 +233,7 @@ async fn start(
     audit::record(txn, tenant, clock, actor, change).await?;
     committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(after.id) });
     let issued = Some((payment, invoice));
-    let invoiced = Invoiced { purchase: after, issued, reopened: false, requoted: false, replayed: false };
+    let invoiced = Invoiced { issued, ..Invoiced::without_invoice(after) };
     Ok((invoiced, committed, closed))
 }
 
@@ -214,15 +242,14 @@ fn reopened(tenant: Tenant, again: Reopened) -> (Invoiced, Vec<Change>, Vec<Stri
     let Resubmitted { purchase, request, closed } = match again {
         Reopened::Again(again) => again,
         Reopened::Requoted(purchase) => {
-            let invoiced =
-                Invoiced { purchase, issued: None, reopened: false, requoted: true, replayed: false };
+            let invoiced = Invoiced { requoted: true, ..Invoiced::without_invoice(purchase) };
             return (invoiced, Vec::new(), Vec::new());
         }
     };
     let of = |subject| Change { organization: tenant.id(), subject };
     let mut committed = vec![of(Subject::Purchase(purchase.id))];
     committed.extend(request.map(|id| of(Subject::Approval(id))));
-    (Invoiced { purchase, issued: None, reopened: true, requoted: false, replayed: false }, committed, closed)
+    (Invoiced { reopened: true, ..Invoiced::without_invoice(purchase) }, committed, closed)
 }
 
 /// What a key stands for that was used before.
@@ -244,7 +271,7 @@ async fn replay(
     let invoice = invoice.ok_or_else(|| Error::internal("a payment without its invoice"))?;
     let issued = Some((payment, invoice));
     let purchase = purchase.clone();
-    Ok(Some(Invoiced { purchase, issued, reopened: false, requoted: false, replayed: true }))
+    Ok(Some(Invoiced { issued, replayed: true, ..Invoiced::without_invoice(purchase) }))
 }
 
 /// Writes the invoice and its document.

@@ -1,5 +1,7 @@
 //! What was paid of invoices, as the vendor's staff records it.
 
+use std::sync::Arc;
+
 use bursar_domain::id::{InvoiceId, InvoicePaymentId};
 use bursar_domain::invoice::{InvoiceState, state};
 use bursar_domain::ledger::chain::Canonical;
@@ -13,6 +15,7 @@ use serde_json::json;
 use super::book::{Came, book_payment};
 use super::documents::issue_invoice_receipt;
 use super::invoice::{lock_invoice, write_invoice};
+use super::rehearsed::{Rehearsed, rehearsed};
 use super::{Selling, lock, refused};
 use crate::audit;
 use crate::auth::Authorized;
@@ -21,7 +24,11 @@ use crate::changes::{Change, Subject};
 use crate::db::{self, Fault, Tenant, Txn, fault};
 use crate::error::{Error, Result};
 use crate::idempotency::Idempotency;
+use crate::organizations::lock_for;
 use crate::{periods, text};
+
+/// Where money belongs that is not due.
+const ELSEWHERE: &str = "belongs to another invoice, or goes back to the buyer";
 
 /// What was paid of an invoice.
 #[derive(Clone, Debug)]
@@ -49,6 +56,8 @@ pub struct Recorded {
     pub purchase: purchase::Model,
     /// Whether it had been recorded before, under the same key.
     pub replayed: bool,
+    /// What a rehearsal has left of the purchase.
+    pub rehearsed: Option<Arc<Rehearsed>>,
 }
 
 /// Records that money for an invoice has arrived, all that is due or a part of it, and issues its receipt. With the rest the
@@ -72,7 +81,13 @@ pub async fn record_invoice_payment(
     let (shop, invoice) = (selling.clone(), invoice.clone());
     let work = db::work(move |txn| {
         let (selling, invoice, paid) = (shop.clone(), invoice.clone(), paid.clone());
-        Box::pin(async move { record(txn, &selling, &invoice, (&paid, idempotency)).await })
+        Box::pin(async move {
+            let (mut recorded, committed) = record(txn, &selling, &invoice, (&paid, idempotency)).await?;
+            if dry_run && !recorded.replayed {
+                recorded.rehearsed = Some(rehearsed(txn, tenant, recorded.purchase.id).await?);
+            }
+            Ok((recorded, committed))
+        })
     });
     let context = selling.context();
     if dry_run {
@@ -96,6 +111,7 @@ async fn record(
     (paid, idempotency): (&InvoicePaid, Idempotency),
 ) -> Result<(Recorded, Vec<Change>)> {
     let (tenant, actor, clock) = (invoice.tenant(), invoice.actor(), &selling.context().clock);
+    lock_for(txn, tenant, actor).await?;
     let purchase = lock(txn, tenant, invoice.purchase_id).await?;
     let before = lock_invoice(txn, tenant, purchase.id).await?;
     let before = before.ok_or(Error::not_found("invoice").at("invoiceId"))?;
@@ -175,7 +191,8 @@ async fn record(
     let change = audit::Change::updated("recordInvoicePayment", after.id, facts(&before), facts(&after));
     audit::record(txn, tenant, clock, actor, change).await?;
     committed.push(Change { organization: tenant.id(), subject: Subject::Purchase(bought.id) });
-    Ok((Recorded { invoice: after, payments, purchase: bought, replayed: false }, committed))
+    let recorded = Recorded { invoice: after, payments, purchase: bought, replayed: false, rehearsed: None };
+    Ok((recorded, committed))
 }
 
 /// What was paid of an invoice, oldest first.
@@ -199,7 +216,7 @@ fn as_recorded(
     let of_invoice = (known.state_after, known.paid_after, known.credited_after);
     let ((Some(state), Some(paid), Some(credited)), Some(bought)) = (of_invoice, known.purchase_state_after)
     else {
-        return Recorded { invoice, payments, purchase, replayed: true };
+        return Recorded { invoice, payments, purchase, replayed: true, rehearsed: None };
     };
     let completed_at = purchase.completed_at.filter(|_| bought == PurchaseState::Completed);
     Recorded {
@@ -209,6 +226,7 @@ fn as_recorded(
         // What an invoice does not ask for any more is all that can have been returned while it asks for something.
         purchase: purchase::Model { state: bought, completed_at, returned: credited, ..purchase },
         replayed: true,
+        rehearsed: None,
     }
 }
 
@@ -223,11 +241,14 @@ fn check(invoice: &invoice::Model, paid: &InvoicePaid) -> Result<()> {
     }
     let due = outstanding(invoice);
     if minor > due {
-        let due = Decimal::new(due, currency.exponent());
-        return Err(Error::invalid(
-            "amount.amount",
-            format!("must not be more than is due, {currency} {due}"),
-        ));
+        // The books hold no more. Whoever has the money on a bank statement is told where it belongs.
+        let reason = if due > 0 {
+            let due = Decimal::new(due, currency.exponent());
+            format!("must not be more than is due, {currency} {due}: record that; the rest {ELSEWHERE}")
+        } else {
+            format!("must not be recorded: nothing is due any more; it {ELSEWHERE}")
+        };
+        return Err(Error::invalid("amount.amount", reason));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Paying what was agreed to, by whoever was sent there by mail: at the checkout that is open, else at another one. The link
 //! leads to the same one for as long as that is open, and to no other afterwards; but for one that was opened before the price
-//! fell, which is replaced: it costs what a checkout does that is started now.
+//! fell, which is replaced: it costs what a checkout does that is started now. When its checkout has come to nothing, another
+//! link goes out by mail (see `pay_again`).
 //!
 //! The digits of the mail come first: nothing is looked for, and nothing begun, for whoever does not know them.
 
@@ -66,6 +67,7 @@ pub async fn pay_approved(
     let request = StartCheckout { key, dry_run: false };
     let started = start_checkout_as(selling, (tenant, actor), id, ("payApproved", request)).await?;
     if started.requoted {
+        use_up(selling, link).await?;
         let reason = "The price was no longer valid; the vendor is asked for another one.";
         return Err(Error::conflict(Conflict::QuoteExpired, None, reason));
     }
@@ -134,13 +136,18 @@ async fn open_checkout(selling: &Selling, tenant: Tenant, id: PurchaseId) -> Res
 
 /// Leads to the page of a payment, and remembers that the link has.
 async fn lead(selling: &Selling, link: &ApprovalLink, payment: &payment::Model) -> Result<ToPay> {
+    use_up(selling, link).await?;
+    Ok(ToPay::Checkout(CheckoutLink::new(&selling.keys, payment)))
+}
+
+/// Remembers that a link was used.
+async fn use_up(selling: &Selling, link: &ApprovalLink) -> Result<()> {
     let (tenant, id, clock) = (link.tenant(), link.id(), selling.context().clock.clone());
     let work = db::work(move |txn| {
         let now = clock.now();
-        Box::pin(async move { approvals::has_led_to_checkout(txn, tenant, id, now).await })
+        Box::pin(async move { approvals::pay_link_used(txn, tenant, id, now).await })
     });
-    selling.context().db.write(tenant, work).await?;
-    Ok(ToPay::Checkout(CheckoutLink::new(&selling.keys, payment)))
+    selling.context().db.write(tenant, work).await
 }
 
 /// Whether the page of a payment leads to where `taker`, who takes the money now, takes it.

@@ -6,6 +6,7 @@
 mod compared;
 mod difference;
 mod lots;
+mod open;
 mod returns;
 
 pub use compared::{Compared, Told};
@@ -97,11 +98,13 @@ impl Run<'_> {
     /// Payments, both ways; and how many the provider has told of.
     async fn payments(&self) -> Result<(usize, Vec<Found>)> {
         let (mut found, mut seen, mut after) = (Vec::new(), BTreeSet::new(), None::<String>);
+        let mut failed = Vec::new();
         loop {
             let page = self.provider.payments_since(self.since, after.as_deref()).await;
             let page = page.map_err(unanswered)?;
-            let paid: Vec<ProviderPayment> =
-                page.items.into_iter().filter(|payment| payment.state == PaidState::Paid).collect();
+            let (paid, others): (Vec<ProviderPayment>, Vec<ProviderPayment>) =
+                page.items.into_iter().partition(|payment| payment.state == PaidState::Paid);
+            failed.extend(others.into_iter().filter(|other| matches!(other.state, PaidState::Failed(_))));
             let names: Vec<String> = paid.iter().map(|payment| payment.reference().to_owned()).collect();
             let (ours, parked) = (self.known(&names).await?, self.parked_names(&names).await?);
             for payment in paid {
@@ -140,6 +143,8 @@ impl Run<'_> {
                 }
             });
         }
+        found.extend(self.failed_there(&failed).await?);
+        found.extend(self.not_ended(&seen).await?);
         Ok((told, found))
     }
 

@@ -4,6 +4,8 @@
 //! taken like what it tells later. Whoever repeats the call goes the same way again, and so does timed work that is written with
 //! the refund.
 
+use std::sync::Arc;
+
 use bursar_domain::id::{PaymentId, PurchaseId, ReversalId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::ledger::{Instruction, RevokeLot};
@@ -15,19 +17,23 @@ use bursar_entity::{journal_entry, lot, payment, purchase, reversal, transfer};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::refund_order::{ASK_AGAIN_SECONDS, giver, is_to_be_asked, order};
+use super::rehearsed::{Rehearsed, rehearsed};
 use super::reversals::{
     Desk, LOOK_AGAIN_SECONDS, Places, Told, carry_on, hear, is_to_be_undone, is_void, keep_organization,
     key_of, lock_places, lots_of, of_purchase, post, share_of,
 };
 use super::settle::Outcome;
 use super::timed::{REFUND_DUE, REVERSAL_DUE, be_due};
+use super::top_up::halt_in;
 use super::{Selling, lock, refused};
+use crate::audit;
 use crate::auth::{Actor, Authorized};
 use crate::changes::Change;
 use crate::db::{self, Fault, Tenant, Txn, fault};
 use crate::error::{Conflict, Error, Result};
 use crate::idempotency::Idempotency;
 use crate::ledger;
+use crate::organizations::lock_for;
 use crate::payments::ProviderRefund;
 use crate::text;
 
@@ -166,6 +172,8 @@ pub struct Reversed {
     pub balance: ledger::Balance,
     /// Whether it had been asked for before, under the same key.
     pub replayed: bool,
+    /// What a rehearsal has left of the purchase.
+    pub rehearsed: Option<Arc<Rehearsed>>,
 }
 
 /// A refund that is written down.
@@ -200,11 +208,16 @@ pub async fn refund_purchase(
     let work = db::work(move |txn| {
         let (own, actor, reason) = (own.clone(), by.clone(), reason.clone());
         Box::pin(async move {
+            lock_for(txn, tenant, &actor).await?;
             let now = own.context().clock.now();
             let desk = Desk { txn, ledger: &own.ledger, tenant, actor: &actor, now };
             let begun = begin(desk, &own, id, (amount, &reason), (key, dry_run)).await?;
             let (reversal, replayed) = (begun.reversal.id, begun.replayed);
-            Ok((answer(txn, &own, tenant, reversal, replayed).await?, begun))
+            let mut answered = answer(txn, &own, tenant, reversal, replayed).await?;
+            if dry_run && !replayed {
+                answered.rehearsed = Some(rehearsed(txn, tenant, id).await?);
+            }
+            Ok((answered, begun))
         })
     });
     let context = selling.context();
@@ -248,8 +261,6 @@ async fn begin(
     let Desk { txn, tenant, .. } = desk;
     keep_organization(txn, tenant).await?;
     let purchase = lock(txn, tenant, id).await?;
-    lock_places(desk, &purchase).await?;
-    let rows = of_purchase(txn, tenant, id).await?;
     let payments = tenant.find::<payment::Entity>().filter(payment::Column::PurchaseId.eq(id));
     let payments = payments.all(txn).await?;
     let by_key = reversal::Column::IdempotencyKey.eq(key.key);
@@ -261,6 +272,11 @@ async fn begin(
         let payment = payment.ok_or_else(|| Error::internal("a reversal of no payment"))?;
         return Ok(Begun { reversal, payment, replayed: true, committed: Vec::new() });
     }
+    // The row of a top-up is locked before the heads.
+    let clock = &desk.ledger.context().clock;
+    let halted = halt_in(txn, tenant, clock, &purchase).await?;
+    lock_places(desk, &purchase).await?;
+    let rows = of_purchase(txn, tenant, id).await?;
     let returned = apply(purchase.state, purchase.invoiced, PurchaseEvent::PartlyReturned);
     returned.map_err(|refusal| refused(refusal, "purchaseId"))?;
     let counts = |row: &payment::Model| match row.provider {
@@ -293,7 +309,7 @@ async fn begin(
         // What is written is carried out: it must not wait for somebody who is not there.
         giver(selling, payment.provider)?;
     }
-    let reversal_id = desk.ledger.context().clock.new_id::<ReversalId>();
+    let reversal_id = clock.new_id::<ReversalId>();
     let reversal = reversal::Model {
         organization_id: tenant.id(),
         id: reversal_id,
@@ -325,6 +341,9 @@ async fn begin(
         be_due(txn, tenant, REFUND_DUE, reversal_id, at).await?;
     }
     let (reversal, committed) = carry_on(desk, selling, (purchase, &payment), (None, reversal)).await?;
+    if let Some(halted) = halted {
+        audit::record(txn, tenant, clock, desk.actor, halted).await?;
+    }
     Ok(Begun { reversal, payment, replayed: false, committed })
 }
 
@@ -345,7 +364,7 @@ async fn answer(
         Some(transfer) => ledger::Balance::of_pool_after(&transfer)?,
         None => ledger::pool_balance(txn, tenant, purchase.pool_id, selling.context().clock.now()).await?,
     };
-    Ok(Reversed { reversal, purchase, balance, replayed })
+    Ok(Reversed { reversal, purchase, balance, replayed, rehearsed: None })
 }
 
 /// The last transfer in the purchase's own pool that a reversal has made.

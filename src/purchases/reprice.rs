@@ -1,11 +1,12 @@
 //! The price of a purchase at the moment when somebody begins to pay for it: it may have fallen since it was pinned.
 
+use bursar_domain::Timestamp;
 use bursar_domain::pricing::PriceBasis;
 use bursar_entity::{organization, purchase};
 use serde_json::Value;
 
 use super::checkout::is_package;
-use crate::catalog::{self, Buying};
+use crate::catalog::{self, Buying, Package};
 use crate::clock::Clock;
 use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
@@ -21,10 +22,9 @@ pub(super) async fn repriced(
     if purchase.price_basis == PriceBasis::Quote {
         return Ok(purchase.clone());
     }
-    let buying = as_bought(txn, purchase).await?;
-    let currency = Some(purchase.currency);
-    let offer =
-        catalog::offer(txn, tenant, organization, purchase.pool_id, &buying, currency, clock.now()).await;
+    let now = clock.now();
+    let (buying, currency) = (as_bought(txn, purchase, now).await?, Some(purchase.currency));
+    let offer = catalog::offer(txn, tenant, organization, purchase.pool_id, &buying, currency, now).await;
     let offer = match offer {
         Ok(offer) => offer,
         // There is no price any more: the pinned one holds.
@@ -48,11 +48,17 @@ pub(super) async fn repriced(
     })
 }
 
-/// What is asked for when the same is to be bought as before. A package stays that package, with its terms.
-pub(super) async fn as_bought(txn: &Txn, purchase: &purchase::Model) -> Result<Buying> {
-    let package = catalog::package_of_version(txn, purchase.package_version_id).await?;
-    let package = package.filter(|package| is_package(purchase, package));
-    Ok(package.map_or(Buying::Credits(purchase.credits), |package| Buying::Package(package.row.code)))
+/// What is asked for when the same is to be bought as before: as many credits. A package stays that package, with its terms,
+/// as long as it has so many credits.
+pub(super) async fn as_bought(txn: &Txn, purchase: &purchase::Model, now: Timestamp) -> Result<Buying> {
+    let credits = Buying::Credits(purchase.credits);
+    let bought = catalog::package_of_version(txn, purchase.package_version_id).await?;
+    let Some(bought) = bought.filter(|package| is_package(purchase, package)) else { return Ok(credits) };
+    // A version of today with other credits is something else.
+    let is_same =
+        |today: &Package| today.row.id == bought.row.id && today.version.credits == purchase.credits;
+    let is_still_sold = catalog::packages(txn, now).await?.iter().any(is_same);
+    Ok(if is_still_sold { Buying::Package(bought.row.code) } else { credits })
 }
 
 /// Adds the price to what the audit log says, when it has changed.

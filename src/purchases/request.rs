@@ -206,6 +206,7 @@ pub(super) async fn request_in(
     };
     let organization = tenant.find::<organization::Entity>().lock_exclusive().one(txn).await?;
     let organization = organization.ok_or(Error::not_found("organization"))?;
+    actor.require_standing(txn, &organization).await?;
     if organization.state == OrganizationState::Suspended {
         return Err(Error::Refused(Refusal::OrganizationSuspended));
     }

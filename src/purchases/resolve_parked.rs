@@ -22,7 +22,7 @@ use crate::db::{self, Tenant, Txn};
 use crate::error::{Conflict, Error, Result};
 use crate::idempotency::Idempotency;
 use crate::payments::ProviderEvent;
-use crate::{global_id, text};
+use crate::{approvals, global_id, text};
 
 /// How many days before money was parked something may have become of it.
 const LOOKS_BACK_DAYS: i64 = 35;
@@ -300,6 +300,11 @@ async fn apply_in(
     let unit_price = UnitPrice::of(row.amount, before.credits).unwrap_or(before.unit_price);
     let unit_price = if row.amount == before.total { before.unit_price } else { unit_price };
     let accepted = purchase::Model { total: row.amount, unit_price, ..before };
+    // It completes the purchase as any other money does.
+    if approvals::agreed_to(txn, tenant, &accepted).await?.is_some_and(|agreed| !agreed.is_it) {
+        let reason = "The purchase is not what people have agreed to.";
+        return Err(Error::conflict(Conflict::State, FIELD, reason));
+    }
     let now = clock.now();
     let payment = payment::Model {
         organization_id: tenant.id(),

@@ -1,9 +1,11 @@
-//! Letting an organization act again: what was paid for while it was suspended comes in.
+//! Letting an organization act again: what was paid for while it was suspended comes in, and what was put off is done.
 
 use bursar_entity::organization;
 
 use super::book_waiting;
+use super::timed::wake;
 use super::waiting::{issue_waiting, lock_heads};
+use crate::approvals::{APPROVAL_DUE, DELEGATION_BEGINS, PURCHASE_APPROVED};
 use crate::auth::{Actor, Authorized};
 use crate::db::{self, Tenant};
 use crate::error::Result;
@@ -39,12 +41,17 @@ async fn resume_one(
     let work = db::work(move |txn| {
         let (books, actor, reason) = (books.clone(), actor.clone(), reason.clone());
         Box::pin(async move {
+            organizations::lock_for(txn, tenant, &actor).await?;
             let (row, resumed) = organizations::resume_in(txn, tenant, &reason).await?;
             let Some(resumed) = resumed else { return Ok((row, Vec::new())) };
             lock_heads(txn, tenant).await?;
             let mut committed = issue_waiting(txn, &books, (tenant, &actor), None).await?;
             // What was returned meanwhile goes after it has come in.
             committed.extend(book_waiting(txn, &books, (tenant, &actor), None).await?);
+            // What was put off need not wait for the next try: people are asked again, and what they agreed to is paid.
+            for kind in [APPROVAL_DUE, DELEGATION_BEGINS, PURCHASE_APPROVED] {
+                wake(txn, tenant, kind, books.context().clock.now()).await?;
+            }
             audit::record(txn, tenant, &books.context().clock, &actor, resumed).await?;
             Ok((row, committed))
         })

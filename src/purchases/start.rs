@@ -1,6 +1,8 @@
 //! Starting a checkout: the payment is a row first, then the provider opens the page for it, then its answer is
 //! written. Whoever repeats the call with the same key goes the same way again, and gets the same page.
 
+use std::sync::Arc;
+
 use bursar_domain::id::{ApprovalId, PaymentId, PurchaseId};
 use bursar_domain::ledger::chain::Canonical;
 use bursar_domain::purchase::{
@@ -12,6 +14,8 @@ use serde_json::{Value, json};
 
 use super::checkout::{lock_checkout, order, page, title};
 use super::closing::{be_closed, close_checkouts, close_session, close_sessions};
+use super::expire::hear_of_checkouts;
+use super::rehearsed::{Rehearsed, rehearsed_and_asked};
 use super::reprice::{repriced, told_price};
 use super::settle::book_failure;
 use super::update::{Reopened, Resubmitted, reopen};
@@ -54,6 +58,8 @@ pub struct Started {
     pub requoted: bool,
     /// Whether it had been started before, under the same key.
     pub replayed: bool,
+    /// What a rehearsal has left of the purchase.
+    pub rehearsed: Option<Arc<Rehearsed>>,
 }
 
 /// What the first transaction has left.
@@ -76,11 +82,16 @@ enum Begun {
 
 impl Started {
     fn reopened(purchase: purchase::Model) -> Started {
-        Started { purchase, payment: None, url: None, reopened: true, requoted: false, replayed: false }
+        Started { reopened: true, ..Started::without_payment(purchase) }
     }
 
     fn requoted(purchase: purchase::Model) -> Started {
-        Started { purchase, payment: None, url: None, reopened: false, requoted: true, replayed: false }
+        Started { requoted: true, ..Started::without_payment(purchase) }
+    }
+
+    fn without_payment(purchase: purchase::Model) -> Started {
+        let (reopened, requoted, replayed) = (false, false, false);
+        Started { purchase, payment: None, url: None, reopened, requoted, replayed, rehearsed: None }
     }
 
     fn of(
@@ -89,7 +100,7 @@ impl Started {
         url: Option<String>,
         replayed: bool,
     ) -> Started {
-        Started { purchase, payment: Some(payment), url, reopened: false, requoted: false, replayed }
+        Started { payment: Some(payment), url, replayed, ..Started::without_payment(purchase) }
     }
 }
 
@@ -101,7 +112,8 @@ pub(super) const MUTATION: &str = "startCheckout";
 /// # Errors
 /// [`Conflict::Purchase`] when it cannot be paid; [`Conflict::State`] when the provider refuses; [`Conflict::QuoteExpired`];
 /// [`Error::IdempotencyConflict`]; [`Error::UnderWay`] when the provider cannot be reached: the same key goes on
-/// then; what the database answers.
+/// then; [`Error::Unavailable`] when the price has run out and the provider cannot tell whether it was paid in time; what the
+/// database answers.
 pub async fn start_checkout(
     selling: &Selling,
     purchase: &Authorized<purchase::Model>,
@@ -120,21 +132,32 @@ pub(super) async fn start_checkout_as(
 ) -> Result<Started> {
     let idempotency = idempotency(mutation, &request.key, id);
     let context = selling.context();
-    let (own, author) = (selling.clone(), actor.clone());
+    let (own, author, dry_run) = (selling.clone(), actor.clone(), request.dry_run);
     let work = db::work(move |txn| {
         let (own, actor) = (own.clone(), author.clone());
-        Box::pin(async move { begin(txn, &own, (tenant, &actor), id, idempotency).await })
+        Box::pin(async move {
+            let begun = begin(txn, &own, (tenant, &actor), id, idempotency).await?;
+            let left = if dry_run { Some(rehearsed_and_asked(txn, tenant, id).await?) } else { None };
+            Ok((begun, left))
+        })
     });
-    if request.dry_run {
-        return Ok(match context.db.rehearse(tenant, work).await? {
+    if dry_run {
+        let (begun, rehearsed) = context.db.rehearse(tenant, work).await?;
+        let started = match begun {
             Begun::Payment { purchase, payment, replayed, .. } => {
                 Started::of(purchase, *payment, None, replayed)
             }
             Begun::Reopened(again) => Started::reopened(again.purchase),
             Begun::Requoted(purchase) => Started::requoted(purchase),
-        });
+        };
+        return Ok(Started { rehearsed, ..started });
     }
-    let begun = match context.db.write(tenant, work.clone()).await {
+    // Else what was paid in time, and was not told yet, would be asked for once more. What has begun goes on, whoever can be
+    // asked.
+    if !is_begun(selling, tenant, idempotency).await? {
+        Box::pin(hear_of_checkouts(selling, tenant, id)).await?;
+    }
+    let (begun, _) = match context.db.write(tenant, work.clone()).await {
         // The same key at the same time, on another purchase: what it stands for can be seen now.
         Err(Error::Database(error)) if matches!(fault(&error), Fault::Unique(_)) => {
             context.db.write(tenant, work).await
@@ -159,6 +182,13 @@ pub(super) async fn start_checkout_as(
             Ok(Started::requoted(purchase))
         }
     }
+}
+
+/// Whether a key has begun a payment.
+async fn is_begun(selling: &Selling, tenant: Tenant, idempotency: Idempotency) -> Result<bool> {
+    let snapshot = selling.context().db.read(tenant).await?;
+    let known = payment::Column::IdempotencyKey.eq(idempotency.key);
+    Ok(tenant.find::<payment::Entity>().filter(known).one(&snapshot).await?.is_some())
 }
 
 /// The key of a checkout of a purchase, and what it stands for.
@@ -315,6 +345,7 @@ async fn begin(
 ) -> Result<Begun> {
     let clock = &selling.context().clock;
     let organization = lock_organization(txn, tenant).await?;
+    actor.require_standing(txn, &organization).await?;
     let before = lock_with_quote(txn, tenant, id).await?;
     let known = payment::Column::IdempotencyKey.eq(idempotency.key);
     if let Some(payment) = tenant.find::<payment::Entity>().filter(known).one(txn).await? {

@@ -10,6 +10,7 @@
 //! The organization when a purchase begins; purchase and payment when one ends; then the row of the top-up.
 
 mod charge;
+mod halted;
 mod left_behind;
 
 use bursar_domain::Timestamp;
@@ -24,6 +25,7 @@ use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelec
 use serde_json::json;
 
 use self::charge::pursue;
+pub(super) use self::halted::halt_in;
 pub(super) use self::left_behind::{name_charge, require_charged};
 use super::checkout::title;
 use super::closing::close_checkouts;
@@ -83,7 +85,8 @@ pub(super) async fn ended_in(
     let idle = auto_top_up::Model { purchase_id: None, updated_at: now, ..row.clone() };
     let after = match ended {
         Ended::Paid => {
-            auto_top_up::Model { state: rest, declines: 0, retry_at: None, last_error: None, ..idle }
+            let last_error = halted::after_paid(&row);
+            auto_top_up::Model { state: rest, declines: 0, retry_at: None, last_error, ..idle }
         }
         // Whoever pays it by hand may try several times.
         Ended::Declined { .. } if row.state == TopUpState::AuthenticationRequired => return Ok(()),

@@ -97,6 +97,7 @@ async fn set_in(
     // A key asks in the name of whoever has made it.
     let Some(by) = actor.answerable() else { return Err(Error::Forbidden) };
     let organization = lock_organization(txn, tenant).await?;
+    actor.require_standing(txn, &organization).await?;
     if organization.state == OrganizationState::Suspended {
         return Err(Error::Refused(Refusal::OrganizationSuspended));
     }

@@ -10,6 +10,7 @@ use crate::auth::Authorized;
 use crate::db;
 use crate::error::Result;
 use crate::ledger::{DEBT_HOME, Ledger};
+use crate::organizations::lock_for;
 use crate::{pools, text};
 
 /// Opens a pool again and, in the same transaction, issues the lots of purchases that were paid while it was
@@ -21,6 +22,7 @@ pub async fn unfreeze(ledger: &Ledger, pool: &Authorized<pool::Model>, reason: &
         let (books, pool, reason) = (books.clone(), pool.clone(), reason.clone());
         Box::pin(async move {
             let clock = &books.context().clock;
+            lock_for(txn, tenant, pool.actor()).await?;
             // All heads, in order: what was returned meanwhile may lie in any pool.
             lock_heads(txn, tenant).await?;
             let (row, thawed) = pools::thaw(txn, &pool, reason.as_deref()).await?;

@@ -20,7 +20,7 @@ use super::approval::{begins, open, wanted_for};
 use super::closing::{close_checkouts, close_sessions};
 use super::reprice::as_bought;
 use super::request::{named, not_archived};
-use super::timed::{PURCHASE_DUE, be_due};
+use super::timed::{PURCHASE_DUE, be_due, is_done};
 use super::top_up::{Ended, ended_in};
 use super::{Selling, lock, nothing_under_way, refused, write_payment, write_purchase};
 use crate::audit::Change;
@@ -111,6 +111,7 @@ async fn update_in(
     // A key asks in the name of whoever has made it.
     let requester = actor.answerable().ok_or(Error::Forbidden)?;
     let organization = lock_organization(txn, tenant).await?;
+    actor.require_standing(txn, &organization).await?;
     if organization.state == OrganizationState::Suspended {
         return Err(Error::Refused(Refusal::OrganizationSuspended));
     }
@@ -133,7 +134,19 @@ async fn update_in(
     let buying = match update.buying {
         Some(buying) => Some(buying),
         None if before.price_basis == PriceBasis::Quote => None,
-        None => Some(as_bought(txn, &before).await?),
+        None => {
+            let (now, currency) = (clock.now(), Some(before.currency));
+            let buying = as_bought(txn, &before, now).await?;
+            let offer =
+                catalog::preview(txn, tenant, &organization, before.pool_id, &buying, currency, now).await;
+            match offer {
+                // There is no price of today: the pinned one holds as long as it is valid, as at a checkout.
+                Err(Error::Conflict {
+                    kind: Conflict::QuoteRequired | Conflict::PriceNotAvailable, ..
+                }) if before.state != PurchaseState::Expired && before.valid_until > now => None,
+                _ => Some(buying),
+            }
+        }
     };
     let again = Again { buying, note, purchase_order, requester, cause: RoundCause::Edited };
     begin_again(txn, (tenant, actor), clock, (&organization, &before), again).await
@@ -173,7 +186,8 @@ pub(super) async fn reopen(
     if !approvals::was_agreed(txn, tenant, before.id).await? {
         return Ok(None);
     }
-    let (clock, buying) = (&selling.context().clock, as_bought(txn, before).await?);
+    let clock = &selling.context().clock;
+    let buying = as_bought(txn, before, clock.now()).await?;
     if before.price_basis == PriceBasis::Quote {
         let (pool, currency) = (before.pool_id, Some(before.currency));
         let offer = catalog::preview(txn, tenant, organization, pool, &buying, currency, clock.now()).await;
@@ -276,6 +290,8 @@ async fn begin_again(
         ended_in(txn, tenant, clock, id, Ended::Closed).await?;
     }
     not_archived(txn, tenant, pool).await?;
+    // Whoever is at its end just now gives nothing back: what they hold is of the time before.
+    is_done(txn, tenant, PURCHASE_DUE, id).await?;
     be_due(txn, tenant, PURCHASE_DUE, id, after.valid_until).await?;
     let mut is = facts(&after);
     is["closedPayments"] = closed.as_slice().into();

@@ -19,9 +19,11 @@ use crate::db::{Tenant, Txn};
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 
-/// Whether an error says that credits cannot come in for now.
+/// Whether an error says that credits cannot come in for now. That goes for a pool that was archived since, too: nobody
+/// opens it again, but what has become of the money is true all the same, and who compares the books is told of the rest.
 pub(super) fn is_for_later(error: &Error) -> bool {
-    matches!(error, Error::Refused(Refusal::PoolFrozen | Refusal::OrganizationSuspended))
+    use Refusal::{OrganizationSuspended, PoolArchived, PoolFrozen};
+    matches!(error, Error::Refused(PoolFrozen | OrganizationSuspended | PoolArchived))
 }
 
 /// Locks the head of a pool, for who wants to know what may be done in it.

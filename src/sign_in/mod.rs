@@ -48,6 +48,9 @@ use crate::db::Txn;
 use crate::db::scope::find_people;
 use crate::error::Result;
 
+/// What the log calls it that a client has tried too often to prove who somebody is.
+const THROTTLE_SIGN_IN: &str = "throttleSignIn";
+
 /// Whoever sends a request, before it is known who that is.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -69,7 +72,17 @@ impl Client {
     /// [`crate::error::Error::Throttled`] when there have been too many.
     pub async fn count_failure(&self, attempts: &Attempts) -> Result<()> {
         let counted = attempts.count(Attempt::SignInFailuresOfClient, &self.subject()).await;
-        refusals::note_throttled(attempts, self, &counted);
+        refusals::note_throttled(attempts, self, THROTTLE_SIGN_IN, &counted);
+        counted
+    }
+
+    /// Counts a link that Bursar has not made.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Throttled`] when there have been too many.
+    pub async fn count_link(&self, attempts: &Attempts) -> Result<()> {
+        let counted = attempts.count(Attempt::LinksOfClient, &self.subject()).await;
+        refusals::note_throttled(attempts, self, "throttleLinks", &counted);
         counted
     }
 }

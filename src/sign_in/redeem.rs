@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::{Client, SignInLink, known, log};
 use crate::audit::Change;
-use crate::auth::{Attempts, Keys, SignedIn, sessions};
+use crate::auth::{Attempts, Keys, SignedIn, Through, sessions};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::db::scope::{find_own, find_people};
-use crate::db::{self, Scope, Tenant, Txn};
+use crate::db::{self, Scope, Txn};
 use crate::error::{Conflict, Error, Result};
 use crate::global_id;
 
@@ -201,11 +201,12 @@ pub async fn enter(
     clock: &Clock,
     client: &Client,
     user: UserId,
-    within: Option<Tenant>,
+    through: Option<Through>,
     (action, facts): (&'static str, Value),
 ) -> Result<SignedIn> {
-    let signed_in = sessions::open(txn, keys, clock, user, within).await?;
+    let signed_in = sessions::open(txn, keys, clock, user, through).await?;
     let change = Change::created(action, signed_in.session.id, facts);
+    let within = through.map(|through| through.tenant);
     log::record(txn, clock, &client.person(user), (user, within), change).await?;
     Ok(signed_in)
 }

@@ -29,19 +29,26 @@ pub fn note_refusal(attempts: &Attempts, client: &Client, refused: Refused) {
     });
 }
 
-/// Has it recorded, when it is so, that a client has tried too often to prove who somebody is. Nobody waits for that.
-pub(super) fn note_throttled(attempts: &Attempts, client: &Client, outcome: &Result<()>) {
+/// Has it recorded, when it is so, that a client has tried something too often: to prove who somebody is, or to guess a
+/// link. Nobody waits for that.
+pub(super) fn note_throttled(
+    attempts: &Attempts,
+    client: &Client,
+    action: &'static str,
+    outcome: &Result<()>,
+) {
     if !matches!(outcome, Err(Error::Throttled { .. })) {
         return;
     }
     let (attempts, client) = (attempts.clone(), client.clone());
     aside(async move {
-        if !attempts.first(Attempt::RefusalsOfClient, &client.subject()).await? {
+        let subject = format!("{action} {}", client.subject());
+        if !attempts.first(Attempt::RefusalsOfClient, &subject).await? {
             return Ok(());
         }
         // Whom it was about nobody knows.
         let vendor = Tenant::vendor();
-        let change = Change::created("throttleSignIn", vendor.id(), json!({ "reason": "too many tries" }));
+        let change = Change::created(action, vendor.id(), json!({ "reason": "too many tries" }));
         let actor = client.nobody().at_address(Some(client.address));
         audit::note(attempts.context(), vendor, &actor, change).await
     });
@@ -82,8 +89,8 @@ async fn of_session(attempts: &Attempts, client: &Client, (user, id): (UserId, S
                 return Ok(());
             }
             let row = find_own::<session::Entity>(user).filter(session::Column::Id.eq(id)).one(txn).await?;
-            let Some(row) = row.filter(|row| !sessions::is_live(row, clock.now())) else { return Ok(()) };
-            let reason = if row.revoked_at.is_some() { "ended" } else { "expired" };
+            let Some(row) = row else { return Ok(()) };
+            let Some(reason) = sessions::over(txn, &row, clock.now()).await? else { return Ok(()) };
             let change =
                 client.about(user, Change::created("refuseSession", id, json!({ "reason": reason })));
             log::record(txn, &clock, &client.nobody(), (user, within(&row)), change).await

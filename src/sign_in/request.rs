@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Client, SignInLink, known, log, refusals};
+use super::{Client, SignInLink, THROTTLE_SIGN_IN, known, log, refusals};
 use crate::audit::Change;
 use crate::auth::{Attempt, Attempts};
 use crate::context::Context;
@@ -83,7 +83,7 @@ impl LinkRequests {
             (Attempt::SignInLinksToAddress, email.as_str()),
         ];
         let counted = self.0.attempts.count_all(&tries).await;
-        refusals::note_throttled(&self.0.attempts, client, &counted);
+        refusals::note_throttled(&self.0.attempts, client, THROTTLE_SIGN_IN, &counted);
         counted?;
         place.send(Question { client: client.clone(), email });
         Ok(())

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Client, enter, known};
 use crate::audit::{self, Change};
-use crate::auth::{Keys, SignedIn, Vouched};
+use crate::auth::{Keys, SignedIn, Through, Vouched};
 use crate::context::Context;
 use crate::db::{self, Scope, Tenant};
 use crate::error::{Error, Result};
@@ -36,7 +36,7 @@ pub async fn enter_by_provider(
         Err(error) => return Err(error),
     };
     let (clock, of, by) = (context.clock.clone(), keys.clone(), client.clone());
-    let issuer = vouched.issuer.clone();
+    let (issuer, through) = (vouched.issuer.clone(), Through { tenant, revision: vouched.revision });
     let work = db::work(move |txn| {
         let (clock, keys, client, issuer) = (clock.clone(), of.clone(), by.clone(), issuer.clone());
         Box::pin(async move {
@@ -45,7 +45,7 @@ pub async fn enter_by_provider(
             let person = person.ok_or(Error::Unauthenticated("The token is not valid."))?;
             let facts = json!({ "issuer": issuer });
             let way = ("signInByProvider", facts);
-            let signed_in = enter(txn, &keys, &clock, &client, user, Some(tenant), way).await?;
+            let signed_in = enter(txn, &keys, &clock, &client, user, Some(through), way).await?;
             Ok((person.email, signed_in))
         })
     });

@@ -166,6 +166,15 @@ function tells({ shown, text }) {
   }
 }
 
+/** Whether a mail stays as wide as a phone, whatever words stand in it. */
+async function fits({ mail }) {
+  const out = await mail.evaluate(() => {
+    for (const one of document.querySelectorAll('strong, h1, td > p, th, td bdi')) one.append(` ${'W'.repeat(150)}`);
+    return document.documentElement.scrollWidth - innerWidth;
+  });
+  demand(out <= 0, `${out} pixels of the mail are out of sight`);
+}
+
 /** A machine that looks for viruses: it opens links, runs scripts, fills fields in and presses buttons. */
 async function scan({ name, letter, wrong }) {
   const window = await open(letter, WIDE);
@@ -231,16 +240,19 @@ async function approve({ name, letter }) {
   await tabTo(page, 'code');
   await page.keyboard.type(code(window.shown));
   await tabTo(page, 'reason');
-  await page.keyboard.type('It is needed.');
+  await page.keyboard.type('It is needed.\nSoon.');
   await tabTo(page, 'Approve');
   await picture(page, `${name}-focus`);
   await enter(page);
   demand((await state(page)) === 'DECIDED', await page.content());
+  const reason = await page.locator('.decisions q').first().innerText();
+  demand(reason.includes('It is needed.\nSoon.'), `the lines of a reason run together: ${reason}`);
   await sound(page, window.faults);
   await picture(page, `${name}-decided`);
   // Read again, the mail leads to what has become of it.
   const again = await follow(window, 'Decide');
   demand((await state(again)) === 'DECIDED_BY_YOU' && (await again.locator('form').count()) === 0, await again.content());
+  await fits(window);
   await window.close();
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::on_both_databases;
 use crate::support::approvals::{self, Asked, delegated, managers_and_owners, professional};
 use crate::support::caps::member;
-use crate::support::{Backend, World};
+use crate::support::{Backend, Client, World};
 
 on_both_databases!(what_changes_meanwhile);
 
@@ -16,8 +16,9 @@ async fn what_changes_meanwhile(backend: Backend) {
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
     let mut places = vec![member(&owner, "member@demo.test").await];
+    let operator = world.client("operator@bursar.test").await;
     for email in ["third@demo.test", "fourth@demo.test"] {
-        places.push(approvals::add(&owner, &demo.organization, email, "MEMBER").await);
+        places.push(approvals::add(&operator, &demo.organization, email, "MEMBER").await);
     }
     let rule = || professional(managers_and_owners(&demo.sales, 1));
     approvals::save(&owner, &demo.organization, rule(), json!({})).await;
@@ -49,6 +50,7 @@ async fn what_changes_meanwhile(backend: Backend) {
     // stands in for nobody any more.
     approvals::save(&owner, &demo.organization, rule(), json!({})).await;
     let Asked { request: cut, .. } = ask("cut").await;
+    replaced(&world, &admin, (&fourth, &manager), ask("edited").await).await;
     let input = json!({ "memberId": places[1] });
     owner.mutate("removeMember", "RemoveMemberInput", input, "removedMemberId").await;
     let revoked = "SELECT count(*) AS n FROM approval_delegation WHERE revoked_at IS NOT NULL";
@@ -59,7 +61,6 @@ async fn what_changes_meanwhile(backend: Backend) {
     // Whoever has decided is forgotten: the decision stands, and says that they are gone.
     let query = "query M($id: ID!) { node(id: $id) { ... on Member { user { id } } } }";
     let person = owner.query(query, json!({ "id": places[0] })).await["node"]["user"]["id"].clone();
-    let operator = world.client("operator@bursar.test").await;
     let input = json!({ "userId": person });
     operator.mutate("erasePerson", "ErasePersonInput", input, "user { id }").await;
     let query = "query A($id: ID!) { node(id: $id) { ... on ApprovalRequest { state
@@ -69,4 +70,20 @@ async fn what_changes_meanwhile(backend: Backend) {
         "stillEligible": false });
     assert_eq!((&left["state"], &left["decisions"]), (&json!("PENDING"), &json!([expected])));
     assert_eq!(approvals::approve(&owner, &cut, 1).await, "APPROVED");
+}
+
+/// A round is replaced while the owner is asked: who has asked and the owner are told, whom nobody asks at first; those who
+/// are asked anew have that mail.
+async fn replaced(world: &World, admin: &Client, (decides, asked): (&Client, &Client), edited: Asked) {
+    let told = "SELECT count(*) AS n FROM delivery WHERE facts LIKE '%\"became\":\"NEW_ROUND\"%'";
+    assert_eq!(approvals::approve(decides, &edited.request, 1).await, "PENDING");
+    assert_eq!(world.number(told).await, 0);
+    let input = json!({ "purchaseId": edited.purchase, "round": 1, "note": "Other houses" });
+    admin.mutate("updatePurchase", "UpdatePurchaseInput", input, "purchase { state }").await;
+    assert_eq!(world.number(told).await, 2);
+    for client in [decides, asked] {
+        let rehearsed =
+            approvals::decide(client, &edited.request, 2, "APPROVE", json!({ "dryRun": true })).await;
+        assert_eq!(rehearsed["userErrors"], json!([]), "{rehearsed}");
+    }
 }

@@ -75,7 +75,7 @@ async fn what_was_said_goes_with_the_person(backend: Backend) {
     let (owner, admin) = (world.client("owner@demo.test").await, world.client("admin@demo.test").await);
     let operator = world.client("operator@bursar.test").await;
     let demo = owner.demo().await;
-    approvals::add(&owner, &demo.organization, EMAIL, "ADMIN").await;
+    approvals::add(&operator, &demo.organization, EMAIL, "ADMIN").await;
     let wanda = world.client(EMAIL).await;
     let person = wanda.query("{ viewer { user { id } } }", json!({})).await["viewer"]["user"]["id"].clone();
     let stages = json!([{ "name": "Any", "approvers": [{ "role": "ADMIN" }, { "role": "OWNER" }] }]);

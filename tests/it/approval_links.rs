@@ -1,10 +1,11 @@
 //! Links of approvals against machines and against haste: whatever opens them, however often and by whichever method, decides
 //! nothing and pays nothing; of those who press the button at once with the same link, one decides. What proves a link is sent to nobody and
-//! kept nowhere.
+//! kept nowhere. A link to pay by leads to one checkout, and whoever pays gets another one when it is over.
 
 use std::collections::BTreeMap;
 
 use bursar::clock::Clock;
+use bursar::schedule;
 use bursar_domain::approval::LinkKind;
 use bursar_entity::delivery;
 use futures_util::future::join_all;
@@ -16,7 +17,12 @@ use crate::support::approvals::{self, Asked, Browser, Letter, managers_and_owner
 use crate::support::caps::member;
 use crate::support::{Backend, World, dump};
 
-on_both_databases!(machines_decide_nothing, machines_pay_nothing, one_of_fifty_decides);
+on_both_databases!(
+    machines_decide_nothing,
+    machines_pay_nothing,
+    one_of_fifty_decides,
+    another_link_comes_when_one_is_over,
+);
 
 const MARCH: &str = "2026-03-10T12:00:00Z";
 const MANAGER: &str = "manager@demo.test";
@@ -138,27 +144,23 @@ async fn machines_pay_nothing(backend: Backend) {
     }
     takes("ADMIN").await;
     assert_eq!((row().await.used_at, payments().await), (None, begun));
-    // However often it is pressed at once, it leads to the checkout that is open; and to no other one when that is closed.
+    // However often it is pressed at once, it leads to the checkout that is open.
     let led = join_all((0..5).map(|_| browser.send(&pay.url, &good))).await;
     let checkout = led[0].location.clone().unwrap_or_else(|| panic!("{}", led[0].body));
     for page in &led {
         assert_eq!((page.status, page.location.as_ref()), (303, Some(&checkout)), "{}", page.body);
     }
     assert!(row().await.used_at.is_some() && payments().await == begun);
-    assert_eq!(owner.submit(&format!("{}{checkout}/cancel", world.base)).await.0, 200);
-    assert_eq!(browser.pay(&pay).await.state(), (409, "USED"));
-    assert_eq!(payments().await, begun, "a link that was used begins nothing");
     // Wrong digits end it, also when it was used.
-    let wrong = if pay.code == "0000" { "1111" } else { "0000" };
-    let mut said = Vec::new();
-    for _ in 0..5 {
-        said.push(browser.fill(&pay.url, &[("code", wrong)]).await.status);
-    }
-    assert_eq!(said, [400, 400, 400, 400, 410]);
+    assert_eq!(guessed(&browser, &pay).await, [400, 400, 400, 400, 410]);
     let ended = "SELECT count(*) AS n FROM audit_event WHERE action = 'endApprovalLink'";
     assert_eq!(world.number(ended).await, 1, "its end is on record");
     let [opened, sent] = browser.both(&pay).await;
     assert_eq!((opened, sent), ((410, "TRIED_TOO_OFTEN".to_owned()), (410, "TRIED_TOO_OFTEN".to_owned())));
+    // It leads to no other checkout when that is closed, and does not say that it would.
+    assert_eq!(owner.submit(&format!("{}{checkout}/cancel", world.base)).await.0, 200);
+    assert_eq!(browser.both(&pay).await, used());
+    assert_eq!(payments().await, begun, "a link that was used begins nothing");
     // Whoever may buy can still pay without it.
     let input = json!({ "purchaseId": asked.purchase, "idempotencyKey": "without the link" });
     let begun = admin.mutate("startCheckout", "StartCheckoutInput", input, "checkoutUrl").await;
@@ -171,6 +173,128 @@ async fn machines_pay_nothing(backend: Backend) {
     assert_eq!(browser.open(&pay.url).await.state(), (200, "PAY"));
     world.clock.turn(at("2026-03-13T12:00:00Z"));
     assert_eq!(browser.pay(&pay).await.state(), (410, "EXPIRED"));
+}
+
+/// Enters wrong digits five times; answers the statuses.
+async fn guessed(browser: &Browser, letter: &Letter) -> Vec<u16> {
+    let wrong = if letter.code == "0000" { "1111" } else { "0000" };
+    let mut said = Vec::new();
+    for _ in 0..5 {
+        said.push(browser.fill(&letter.url, &[("code", wrong)]).await.status);
+    }
+    said
+}
+
+/// The pages of a link that was used, and whose checkout is closed: opened and sent.
+fn used() -> [(u16, String); 2] {
+    [(200, "USED".to_owned()), (409, "USED".to_owned())]
+}
+
+/// How many links to pay by somebody was sent.
+async fn sent_to_pay(world: &World, email: &str) -> usize {
+    approvals::links(world, email).await.iter().filter(|row| row.kind == LinkKind::Pay).count()
+}
+
+/// Does what is due so many hours from now.
+async fn later(world: &World, hours: i64) {
+    world.clock.turn(world.clock.now().plus_seconds(hours * 3_600));
+    schedule::run_once(&world.services().selling).await.unwrap();
+}
+
+/// Gives up the checkout that a link leads to; whether it has led to one.
+async fn given_up(world: &World, browser: &Browser, letter: &Letter) -> bool {
+    let Some(checkout) = browser.pay(letter).await.location else { return false };
+    let owner = world.client("owner@demo.test").await;
+    assert_eq!(owner.submit(&format!("{}{checkout}/cancel", world.base)).await.0, 200);
+    assert_eq!(browser.both(letter).await, used());
+    later(world, 0).await;
+    true
+}
+
+async fn another_link_comes_when_one_is_over(backend: Backend) {
+    let world = World::start_untimed(backend, Clock::set(at(MARCH))).await;
+    let owner = world.client("owner@demo.test").await;
+    let demo = owner.demo().await;
+    // Whoever agrees pays: a member, who may begin no checkout otherwise.
+    let managers = json!([{ "name": "Department", "approvers": [{ "departmentManagersOf": demo.sales }] }]);
+    let more = json!({ "payer": "APPROVER" });
+    approvals::save(&owner, &demo.organization, professional(managers), more).await;
+    let (admin, browser) = (world.client(ADMIN).await, Browser::nobody());
+    let agreed = async |key: &str| {
+        let asked = approvals::requested(&admin, &demo.pool, "PROFESSIONAL", key).await;
+        let letter = newest(&world, MANAGER, LinkKind::Decide).await;
+        assert_eq!(browser.approve(&letter).await.state(), (200, "DECIDED"));
+        later(&world, 0).await;
+        asked
+    };
+    let to_pay = async |email: &str| newest(&world, email, LinkKind::Pay).await;
+    // However often somebody begins to pay and gives it up, their mails have an end.
+    agreed("given up").await;
+    let mut times = 0;
+    while given_up(&world, &browser, &to_pay(MANAGER).await).await {
+        times += 1;
+        assert!(times < 20, "it has no end");
+    }
+    assert_eq!((times, sent_to_pay(&world, MANAGER).await), (11, 11));
+    // One that has led to a checkout is replaced when that is closed, and leads to that of the next one neither.
+    let asked = agreed("paid in the end").await;
+    let (first, before) = (to_pay(MANAGER).await, sent_to_pay(&world, MANAGER).await);
+    assert_eq!(before, 12, "one link, however often it is looked");
+    assert!(given_up(&world, &browser, &first).await);
+    let second = to_pay(MANAGER).await;
+    assert_eq!(sent_to_pay(&world, MANAGER).await, before + 1);
+    let again = "SELECT count(*) AS n FROM delivery WHERE facts LIKE '%\"why\":\"AGAIN\"%'";
+    assert_eq!(world.number(again).await, 11);
+    assert_eq!(browser.open(&second.url).await.state(), (200, "PAY"));
+    let checkout = browser.pay(&second).await.location.unwrap();
+    assert_eq!(browser.open(&first.url).await.state(), (410, "WITHDRAWN"));
+    assert_eq!(owner.submit(&format!("{}{checkout}/cancel", world.base)).await.0, 200);
+    later(&world, 0).await;
+    // One that wrong digits have ended is replaced after a day, and one that is over at once.
+    let third = to_pay(MANAGER).await;
+    assert_eq!(guessed(&browser, &third).await, [400, 400, 400, 400, 410]);
+    later(&world, 23).await;
+    assert_eq!(sent_to_pay(&world, MANAGER).await, before + 2);
+    later(&world, 1).await;
+    let fourth = to_pay(MANAGER).await;
+    assert_eq!(sent_to_pay(&world, MANAGER).await, before + 3);
+    world.clock.turn(fourth.row.expires_at);
+    assert_eq!(browser.pay(&fourth).await.state(), (410, "EXPIRED"));
+    later(&world, 0).await;
+    let fifth = to_pay(MANAGER).await;
+    assert_eq!(
+        (fifth.row.expires_at, browser.open(&fifth.url).await.state()),
+        (at("2026-03-17T12:00:00Z"), (200, "PAY"))
+    );
+    // Who has left pays no more: whoever has asked does, and when that is nobody who may buy, the owners.
+    let owner = world.client("owner@demo.test").await;
+    let input = json!({ "memberId": member(&owner, MANAGER).await });
+    owner.mutate("removeMember", "RemoveMemberInput", input, "removedMemberId").await;
+    assert_eq!(browser.pay(&fifth).await.state(), (403, "NO_LONGER_ELIGIBLE"));
+    later(&world, 24).await;
+    let asker = to_pay(ADMIN).await;
+    assert_eq!(browser.open(&asker.url).await.state(), (200, "PAY"));
+    let owner = world.client("owner@demo.test").await;
+    let input = json!({ "memberId": member(&owner, ADMIN).await, "role": "MEMBER" });
+    owner.mutate("updateMemberRole", "UpdateMemberRoleInput", input, "member { role }").await;
+    later(&world, 24).await;
+    let last = to_pay("owner@demo.test").await;
+    let checkout = browser.pay(&last).await.location.unwrap();
+    let owner = world.client("owner@demo.test").await;
+    assert_eq!(owner.submit(&format!("{}{checkout}/pay", world.base)).await.0, 200);
+    assert_eq!(approvals::shown(&owner, &asked.purchase).await["state"], "COMPLETED");
+    let renewed = "SELECT count(*) AS n FROM audit_event WHERE action = 'renewApprovalLinks'";
+    assert_eq!(world.number(renewed).await, 16);
+    later(&world, 24).await;
+    assert_eq!(world.number(renewed).await, 16, "it is paid");
+    // Whoever has left learns nothing more of it than that.
+    for (letter, shows) in [(&last, true), (&asker, true), (&first, false), (&fifth, false)] {
+        let page = browser.open(&letter.url).await;
+        assert_eq!(page.state(), (200, "PAID"));
+        for text in ["USD 899.00", "A house at the lake", "Main"] {
+            assert_eq!(page.body.contains(text), shows, "{text}: {}", page.body);
+        }
+    }
 }
 
 async fn one_of_fifty_decides(backend: Backend) {

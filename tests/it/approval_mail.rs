@@ -9,6 +9,7 @@ use bursar_domain::approval::{Choice, DecisionWay, EscalationReason, Language, L
 use bursar_domain::delivery::{DeliveryState, MailTemplate};
 use bursar_domain::id::{ApprovalId, DecisionId, DelegationId, Id};
 use bursar_domain::ledger::{Key, RequestHash};
+use bursar_domain::{Currency, Money};
 use bursar_entity::{
     approval_decision, approval_delegation, approval_reason, approval_request, delivery, pool_head,
 };
@@ -56,6 +57,7 @@ async fn mails_reach_whom_they_are_for(backend: Backend) {
     told(&case, &request).await;
     changed(&case).await;
     forgotten(&case).await;
+    owed(&case, &request).await;
     used(&case).await;
 }
 
@@ -111,7 +113,7 @@ async fn reminded(case: &Case, request: &approval_request::Model, first: &str) {
     let letters = case.sent(2).await;
     let letter = to(&letters, "admin@demo.test");
     assert!(letter.header("Subject").unwrap().starts_with("Reminder: "), "{:?}", letter.header("Subject"));
-    assert!(plain(letter).contains("This is reminder 2."), "{}", plain(letter));
+    assert!(plain(letter).contains("You have not decided yet."), "{}", plain(letter));
     let second = address(letter);
     assert_ne!(second, first);
     let keys = &case.world.services().keys;
@@ -292,6 +294,18 @@ async fn forgotten(case: &Case) {
     assert!(rows.iter().all(|row| !row.facts.contains("Ada Admin")));
     // Of others nothing is lost.
     assert!(decided.clone().any(|row| row.state == DeliveryState::Delivered && row.facts != "{}"));
+}
+
+/// What was bought on invoice is due by the day that the invoice names.
+async fn owed(case: &Case, request: &approval_request::Model) {
+    let total = Money { minor: 91_200, currency: Currency::USD };
+    // The demonstration's clocks go by New York.
+    let due_at = at("2026-04-12T03:59:59Z");
+    case.tell(request, Told::Invoiced { total, due_at }).await;
+    let text = plain(&case.sent(12).await[0]);
+    for said in ["Total: USD 912.00", "To be paid by: 11 April 2026\r\n"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
 }
 
 /// What charges have used counts for 90 days, to the instant.

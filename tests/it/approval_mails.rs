@@ -69,8 +69,9 @@ impl Office {
             World::start_as(backend, |config| smtp.takes_mail_of(config, Duration::from_secs(10))).await;
         let owner = world.client("owner@demo.test").await;
         let demo = owner.demo().await;
+        let operator = world.client("operator@bursar.test").await;
         for email in &OWNERS[1..] {
-            approvals::add(&owner, &demo.organization, email, "OWNER").await;
+            approvals::add(&operator, &demo.organization, email, "OWNER").await;
         }
         let input = json!({ "organizationId": demo.organization, "logo": PIXEL });
         let fields = "organization { logo }";

@@ -2,8 +2,11 @@
 //! link that is tampered with, over, of a round that is past, of somebody else, of whoever has asked, and of whoever can no
 //! longer decide.
 
+mod strangers;
+
 use bursar::clock::Clock;
 use bursar::schedule;
+use bursar_domain::Timestamp;
 use bursar_domain::approval::LinkKind;
 use bursar_domain::delivery::MailTemplate;
 use bursar_domain::id::Id;
@@ -14,9 +17,9 @@ use uuid::Uuid;
 use crate::on_both_databases;
 use crate::support::acts::at;
 use crate::support::approvals::{self, Asked, Browser, Letter, managers_and_owners, newest, professional};
-use crate::support::caps::member;
 use crate::support::client::Demo;
 use crate::support::{Backend, Client, World};
+use strangers::who_may_not_decide_is_told_why;
 
 on_both_databases!(
     each_state_has_its_page,
@@ -46,8 +49,9 @@ impl Office {
         let world = World::start_untimed(backend, clock.clone()).await;
         let owner = world.client("owner@demo.test").await;
         let demo = owner.demo().await;
+        let operator = world.client("operator@bursar.test").await;
         for email in ["second@demo.test", "third@demo.test"] {
-            approvals::add(&owner, &demo.organization, email, "OWNER").await;
+            approvals::add(&operator, &demo.organization, email, "OWNER").await;
         }
         let rule = professional(managers_and_owners(&demo.sales, 2));
         approvals::save(&owner, &demo.organization, rule, json!({})).await;
@@ -132,6 +136,26 @@ async fn each_state_has_its_page(backend: Backend) {
         let page = nobody.send(&letter.url, &form).await;
         assert_eq!(page.state(), (status, "OPEN"), "{form:?}");
         assert!(page.body.contains("role=\"alert\""), "{form:?}: {}", page.body);
+    }
+    // A notice belongs to the one field that it is about; a form that is too large has too long a reason.
+    let long = "a".repeat(2 * 1024 * 1024);
+    for (form, status, field) in [
+        (vec![("nonce", nonce), ("code", "12"), ("choice", "APPROVE")], 400, "code"),
+        (vec![("nonce", nonce), ("code", code), ("choice", "REJECT")], 400, "reason"),
+        (
+            vec![("nonce", nonce), ("code", code), ("choice", "REJECT"), ("reason", long.as_str())],
+            413,
+            "reason",
+        ),
+    ] {
+        let page = nobody.send(&letter.url, &form).await;
+        assert_eq!(page.state(), (status, "OPEN"), "{field}");
+        let wrong = format!("aria-describedby=\"{field}-hint notice\" aria-invalid=\"true\"");
+        assert!(
+            page.body.contains(&wrong) && page.body.matches("aria-invalid").count() == 1,
+            "{}",
+            page.body
+        );
     }
     assert_eq!(office.letter(MANAGER).await.row.wrong_codes, 2, "what is no code is no try");
     assert_eq!(approvals::decisions(world).await, 0);
@@ -223,6 +247,11 @@ async fn each_state_has_its_page(backend: Backend) {
     let told = mails.iter().filter(|row| row.facts.contains("\"WITHDRAWN\""));
     assert_eq!(told.count(), 2, "whoever has asked, and whoever had a mail to decide by");
     assert_eq!(office.both(&letter).await, pages((410, "WITHDRAWN"), (409, "WITHDRAWN")));
+    let page = nobody.open(&letter.url).await.body;
+    assert!(
+        page.contains("USD 899.00") && !page.contains("A house at the lake"),
+        "what it was about: {page}"
+    );
     // Changed.
     let (asked, letter) = office.ask("changed").await;
     office.update(&office.admin, &asked, "Another house").await;
@@ -238,6 +267,9 @@ async fn each_state_has_its_page(backend: Backend) {
     }
     assert_eq!(said, [400, 400, 400, 400, 410]);
     assert_eq!(office.both(&letter).await, pages((410, "TRIED_TOO_OFTEN"), (410, "TRIED_TOO_OFTEN")));
+    let page = nobody.open(&letter.url).await.body;
+    assert!(page.contains("USD 899.00"), "what it is about: {page}");
+    assert!(page.contains("if the time to decide is not over by then"), "no mail is promised: {page}");
     // What a round was opened by is said to whoever is asked again, not to whoever has decided or pays.
     let (asked, _) = office.ask("asked again").await;
     office.update(&office.admin, &asked, "A third house").await;
@@ -274,56 +306,6 @@ async fn each_state_has_its_page(backend: Backend) {
     );
 }
 
-async fn who_may_not_decide_is_told_why(backend: Backend) {
-    let office = Office::open(backend).await;
-    let Office { world, owner, demo, .. } = &office;
-    let refused = |word: &str| pages((403, word), (403, word));
-    // Whoever has asked, whoever is not asked, and whoever is asked later.
-    for (email, word) in [
-        ("admin@demo.test", "REQUESTER"),
-        ("member@demo.test", "NOT_ASKED"),
-        ("second@demo.test", "OTHER_STAGE"),
-    ] {
-        let (_, letter) = office.ask(email).await;
-        let given = office.give(&letter, email).await;
-        assert_eq!(office.both(&given).await, refused(word), "{email}");
-    }
-    // Whoever stands in for whoever has asked, also when that has ended since.
-    let (_, letter) = office.ask("stands in").await;
-    let place = member(owner, "member@demo.test").await;
-    let (from, until) = (MARCH, "2026-03-20T12:00:00Z");
-    let delegation = approvals::stands_in(&office.admin, &demo.organization, &place, (from, until)).await;
-    let given = office.give(&letter, "member@demo.test").await;
-    assert_eq!(office.both(&given).await, refused("STANDS_IN_FOR_REQUESTER"));
-    let revoke = async |client: &Client, delegation: &str| {
-        let input = json!({ "delegationId": delegation });
-        let fields = "delegation { id }";
-        client.mutate("revokeDelegation", "RevokeDelegationInput", input, fields).await;
-    };
-    office.clock.turn(at("2026-03-10T12:01:00Z"));
-    // Whoever stood in is kept out of this round all the same.
-    revoke(&office.admin, &delegation).await;
-    assert_eq!(office.both(&given).await, refused("STANDS_IN_FOR_REQUESTER"));
-    // Whoever stands in for somebody who is asked gets a link of their own, as long as they do.
-    let manager = world.client(MANAGER).await;
-    let from = "2026-03-10T12:01:30Z";
-    office.clock.turn(at(from));
-    let delegation = approvals::stands_in(&manager, &demo.organization, &place, (from, until)).await;
-    let (asked, _) = office.ask("by another").await;
-    let letter = office.letter("member@demo.test").await;
-    assert_eq!(office.nobody.open(&letter.url).await.state(), (200, "OPEN"));
-    office.clock.turn(at("2026-03-10T12:02:00Z"));
-    revoke(&manager, &delegation).await;
-    assert_eq!(office.both(&letter).await, refused("DELEGATION_ENDED"));
-    assert_eq!(approvals::why_not(&office.admin, &asked.request, 1).await, "REQUESTER");
-    // Whoever has left what they were asked as.
-    let letter = office.letter(MANAGER).await;
-    let input = json!({ "departmentId": demo.sales, "memberId": member(owner, MANAGER).await });
-    owner.mutate("removeDepartmentMember", "RemoveDepartmentMemberInput", input, "department { id }").await;
-    assert_eq!(office.both(&letter).await, refused("NO_LONGER_ELIGIBLE"));
-    assert_eq!(approvals::decisions(world).await, 0, "nothing was decided by any of them");
-}
-
 async fn what_was_not_paid_in_time_goes_on(backend: Backend) {
     let office = Office::open(backend).await;
     let Office { world, nobody, clock, .. } = &office;
@@ -336,10 +318,10 @@ async fn what_was_not_paid_in_time_goes_on(backend: Backend) {
     let pay = newest(world, "admin@demo.test", LinkKind::Pay).await;
     assert_eq!(nobody.open(&pay.url).await.state(), (200, "PAY"));
     clock.turn(clock.now().plus_days(11));
-    assert_eq!(nobody.open(&pay.url).await.state(), (200, "LAPSED"), "before that is written");
+    assert_eq!(nobody.open(&pay.url).await.state(), (410, "EXPIRED"), "before that is written");
     schedule::run_once(&world.services().selling).await.unwrap();
     // It is not said that nobody had decided, to whomever; and whoever has asked and is to pay has one mail about it.
-    for letter in [&decided, &third] {
+    for letter in [&decided, &third, &pay] {
         assert_eq!(office.both(letter).await, pages((410, "LAPSED"), (409, "LAPSED")));
         let page = nobody.open(&letter.url).await;
         assert!(page.body.contains("not paid in time") && !page.has_form(), "{}", page.body);
@@ -349,18 +331,32 @@ async fn what_was_not_paid_in_time_goes_on(backend: Backend) {
     assert_eq!((about("\"LAPSED\""), about("\"EXPIRED\"")), (1, 0));
     let owner = world.client("owner@demo.test").await;
     assert_eq!(approvals::shown(&owner, &asked.purchase).await["state"], "EXPIRED");
-    // What was sent to pay by leads on: those who had agreed are asked anew.
-    assert_eq!(nobody.send(&pay.url, &[]).await.state(), (409, "LAPSED"), "without a nonce");
-    assert_eq!(nobody.fill(&pay.url, &[]).await.state(), (400, "LAPSED"), "without the digits");
-    let again = nobody.fill(&pay.url, &[("code", &pay.code)]).await;
-    assert_eq!(again.state(), (409, "PRICE_EXPIRED"));
+    // What was sent to pay by acts no more. That mail has a link of its own, good for 72 hours, by which those who had agreed
+    // are asked anew.
+    let fresh = newest(world, "admin@demo.test", LinkKind::Pay).await;
+    assert!(fresh.row.id != pay.row.id && fresh.row.expires_at == clock.now().plus_days(3), "{fresh:?}");
+    let until = |at: Timestamp, was: Timestamp| {
+        format!("UPDATE approval_link SET expires_at = {} WHERE expires_at = {}", at.micros(), was.micros())
+    };
+    let lasts = fresh.row.expires_at;
+    assert_eq!(world.sql(&until(clock.now(), lasts)).await, 1);
+    assert_eq!(office.both(&fresh).await, pages((410, "LAPSED"), (409, "LAPSED")), "it is over");
+    assert_eq!(world.sql(&until(lasts, clock.now())).await, 1);
+    assert_eq!(nobody.open(&fresh.url).await.state(), (200, "LAPSED"));
+    assert_eq!(nobody.send(&fresh.url, &[]).await.state(), (409, "LAPSED"), "without a nonce");
+    assert_eq!(nobody.fill(&fresh.url, &[]).await.state(), (400, "LAPSED"), "without the digits");
+    let again = nobody.fill(&fresh.url, &[("code", &fresh.code)]).await;
+    assert_eq!(again.state(), (200, "PRICE_EXPIRED"));
+    assert!(again.body.contains("<h1 class=\"good\">"), "it was to do exactly that: {}", again.body);
     let again = approvals::shown(&owner, &asked.purchase).await;
     let request = &again["approvalRequest"];
     assert_eq!(
         (&again["state"], &request["round"], &request["cause"]),
         (&json!("PENDING_APPROVAL"), &json!(2), &json!("PRICE_EXPIRED"))
     );
-    assert_eq!(office.both(&pay).await, pages((410, "STALE_ROUND"), (409, "STALE_ROUND")));
+    for letter in [&pay, &fresh] {
+        assert_eq!(office.both(letter).await, pages((410, "STALE_ROUND"), (409, "STALE_ROUND")));
+    }
     assert_eq!(nobody.open(&office.letter(MANAGER).await.url).await.state(), (200, "OPEN"));
 }
 

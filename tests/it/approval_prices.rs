@@ -159,6 +159,16 @@ async fn prices_fall_rise_and_run_out(backend: Backend) {
     clock.turn(clock.now().plus_days(11));
     // The tokens of the first day have run out with the clock.
     let (admin, manager) = (world.client("admin@demo.test").await, world.client(MANAGER).await);
+    // A dry run says which round would begin, and leaves none.
+    let input = json!({ "purchaseId": late.purchase, "idempotencyKey": "too late", "dryRun": true });
+    let fields = "purchase { state approvalRequest { round state total { amount } } }";
+    let would = admin.try_mutate("startCheckout", "StartCheckoutInput", input, fields).await;
+    assert_eq!(refusal(&would).0, "QUOTE_EXPIRED", "{would}");
+    let said = would["userErrors"][0]["message"].as_str().unwrap();
+    assert!(said.contains("A new round of approval would begin"), "{said}");
+    let request = json!({ "round": 2, "state": "PENDING", "total": { "amount": "849.00" } });
+    assert_eq!(would["purchase"], json!({ "state": "PENDING_APPROVAL", "approvalRequest": request }));
+    assert_eq!(shown(&admin, &late.purchase).await["approvalRequest"]["round"], 1);
     let begun = begin(&admin, &late, "too late").await;
     assert_eq!(begun["userErrors"][0]["code"], "QUOTE_EXPIRED", "{begun}");
     let asked = shown(&admin, &late.purchase).await;
@@ -254,6 +264,9 @@ async fn a_pool_that_buys_by_itself_asks(backend: Backend) {
     assert!(asks.len() == 1 && asks[0].facts.contains("\"byItself\":true"), "{asks:?}");
     let page = Browser::nobody().open(&newest(&world, MANAGER, LinkKind::Decide).await.url).await;
     assert!(page.body.contains("the pool, by itself (set by Owen Owner)"), "{}", page.body);
+    for said in [&asks[0].facts, &page.body] {
+        assert!(!said.contains("Automatic top-up"), "these are nobody's words: {said}");
+    }
     assert_eq!(approvals::approve(&manager, &request, 1).await, "APPROVED");
     // The price that they have agreed to runs out before anything is charged: they are asked again, at that of the day.
     package_costs(&world, ("STARTER", 100), "209.00").await;
@@ -341,7 +354,8 @@ async fn what_stands_in_the_way_is_waited_for(backend: Backend) {
     assert_eq!((sent().await, world.number(told).await), (1, 0));
     for _ in 0..2 {
         later(10 * 86_400 - 1_800 - 60).await;
-        assert_eq!((sent().await, world.number(told).await), (1, 1));
+        // The first one has run out meanwhile: that mail has a link to ask anew by.
+        assert_eq!((sent().await, world.number(told).await), (2, 1));
     }
     balances_are_right(&world).await;
 }

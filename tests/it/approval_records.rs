@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::on_both_databases;
 use crate::support::approvals::{self, Asked, Browser, managers_and_owners, newest, professional};
 use crate::support::caps::member;
-use crate::support::{Backend, Client, DEADLINE, Socket, World};
+use crate::support::{Backend, Client, DEADLINE, Nats, Process, Socket, World, run};
 
 on_both_databases!(everything_is_recorded_and_live);
 
@@ -137,6 +137,12 @@ async fn everything_is_recorded_and_live(backend: Backend) {
     assert_eq!((&complete["subjectId"], &complete["after"]["state"]), (&json!(purchase), &json!("APPROVED")));
     // Whoever agreed last is sent to the checkout, by this policy; and what was agreed to is used by the payment.
     let pay = newest(&world, "owner@demo.test", LinkKind::Pay).await;
+    let log = events(&owner).await;
+    let is_begun =
+        |event: &&Value| event["action"] == "startCheckout" && event["subjectId"] == purchase.as_str();
+    let begun = log.iter().find(is_begun).unwrap();
+    assert_eq!((&begun["actor"]["kind"], &begun["actor"]["user"]), (&json!("SYSTEM"), &Value::Null));
+    assert_eq!(begun["onBehalfOf"]["email"], "owner@demo.test", "who has agreed last: {begun}");
     let led = browser.pay(&pay).await.location.unwrap();
     assert_eq!(owner.submit(&format!("{}{led}/pay", world.base)).await.0, 200);
     let all = events(&owner).await;
@@ -156,4 +162,34 @@ async fn everything_is_recorded_and_live(backend: Backend) {
     for secret in [&letter.url, &pay.url] {
         assert!(!all.contains(secret.rsplit('.').next().unwrap()), "a proof is in the log");
     }
+}
+
+/// Whoever is asked hears of a request, and of its end, on another node than the one where it happens.
+#[test]
+fn are_live_on_another_node() {
+    run(async {
+        let world = World::start(Backend::Postgres).await;
+        let owner = world.client("owner@demo.test").await;
+        let demo = owner.demo().await;
+        let rule = professional(managers_and_owners(&demo.sales, 1));
+        approvals::save(&owner, &demo.organization, rule, json!({})).await;
+        let nats = Nats::start();
+        let url = nats.url();
+        for settings in
+            [vec![("BURSAR_BUS", "postgres")], vec![("BURSAR_BUS", "nats"), ("BURSAR_NATS_URL", &*url)]]
+        {
+            let here = Process::start_with(&world.database, &settings).await;
+            let there = Process::start_with(&world.database, &settings).await;
+            let mut watching = watch(&there.client(&world, MANAGER).await, &demo.organization).await;
+            let (admin, manager) =
+                (here.client(&world, "admin@demo.test").await, here.client(&world, MANAGER).await);
+            let key = settings[0].1;
+            let Asked { request, .. } = approvals::requested(&admin, &demo.pool, "PROFESSIONAL", key).await;
+            assert_eq!(next(&mut watching, &request).await, ("PENDING".to_owned(), true), "{key}");
+            let no = json!({ "reason": "There are enough." });
+            let said = approvals::decide(&manager, &request, 1, "REJECT", no).await;
+            assert_eq!(said["userErrors"], json!([]), "{said}");
+            assert_eq!(next(&mut watching, &request).await, ("REJECTED".to_owned(), false), "{key}");
+        }
+    });
 }

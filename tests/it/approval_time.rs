@@ -7,7 +7,7 @@ use bursar::purchases::Selling;
 use bursar::schedule;
 use bursar_domain::Timestamp;
 use bursar_domain::approval::LinkKind;
-use bursar_entity::approval_link;
+use bursar_entity::{approval_link, delivery};
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
@@ -118,6 +118,11 @@ async fn time_reminds_and_ends(backend: Backend) {
     assert_eq!(sent(&world, "manager@demo.test").await, (4, 1));
     assert_eq!(sent(&world, "owner@demo.test").await, (2, 1));
     assert_eq!(world.number("SELECT reminders AS n FROM approval_request").await, 5);
+    // Reminders go on to say why owners are asked as well.
+    let mails = world.database.rows::<delivery::Entity>().await;
+    let reminders = mails.iter().filter(|row| row.facts.contains("\"REMINDER\""));
+    let why = reminders.clone().filter(|row| row.facts.contains("\"OVERDUE\"")).count();
+    assert_eq!((reminders.count(), why), (4, 3));
     let admin = world.client("admin@demo.test").await;
     assert_eq!(shown(&admin, &asked.purchase).await["state"], "PENDING_APPROVAL", "time agrees to nothing");
     // At the very instant of its end it is over, whether or not anybody has written that yet.
@@ -216,9 +221,10 @@ async fn people_stand_in_for_others(backend: Backend) {
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
     let organization = demo.organization.as_str();
+    let operator = world.client("operator@bursar.test").await;
     let mut places = Vec::new();
     for email in ["ann@demo.test", "bob@demo.test", "cid@demo.test", "dan@demo.test"] {
-        places.push(add(&owner, organization, email, "MEMBER").await);
+        places.push(add(&operator, organization, email, "MEMBER").await);
     }
     let (manager, admin) = (world.client("manager@demo.test").await, world.client("admin@demo.test").await);
     let (ann, bob) = (world.client("ann@demo.test").await, world.client("bob@demo.test").await);
@@ -383,10 +389,14 @@ async fn whoever_may_decide_sees_it(backend: Backend) {
     owner.allocate(&demo.pool, &demo.sales, 10, "sales").await;
     let input =
         json!({ "poolId": demo.pool, "departmentId": demo.sales, "credits": 300, "reason": "Houses" });
-    let place = add(&owner, &demo.organization, "needs@demo.test", "MEMBER").await;
+    let operator = world.client("operator@bursar.test").await;
+    let place = add(&operator, &demo.organization, "needs@demo.test", "MEMBER").await;
     let joins = json!({ "departmentId": demo.sales, "memberId": place });
     owner.mutate("addDepartmentMember", "AddDepartmentMemberInput", joins, "department { id }").await;
     let needs = world.client("needs@demo.test").await;
+    // They see what has become of their wish, and of what is bought for it nothing.
+    let mut wishing = needs.socket().await;
+    wishing.subscribe("1", watch, json!({ "id": demo.organization })).await;
     let wish = needs.mutate("requestCredits", "RequestCreditsInput", input, "creditRequest { id }").await;
     let input = json!({ "requestId": wish["creditRequest"]["id"], "idempotencyKey": "answer",
         "answer": { "purchase": { "package": PACKAGE } } });
@@ -395,6 +405,9 @@ async fn whoever_may_decide_sees_it(backend: Backend) {
     let asked = answered["purchase"]["approvalRequest"]["id"].as_str().unwrap().to_owned();
     until(&mut socket, &asked, "PENDING", true).await;
     approve(&manager, &asked, 1).await;
+    until(&mut asking, &asked, "APPROVED", false).await;
+    let node = "query N($id: ID!) { node(id: $id) { id } }";
+    assert_eq!(needs.query(node, json!({ "id": asked })).await["node"], Value::Null);
     // Who comes later begins with what waits for them, and with nothing else.
     let second = requested(&admin, &demo.pool, PACKAGE, "later").await;
     let mut late = manager.socket().await;
@@ -416,7 +429,9 @@ async fn whoever_may_decide_sees_it(backend: Backend) {
         until(watching, &second.request, "APPROVED", false).await;
     }
     // Who was never asked has heard nothing of all this.
-    silent.send(json!({ "type": "ping" })).await;
-    // Of messages, pings of the server left aside.
-    assert_eq!(silent.message().await.unwrap()["type"], "pong");
+    for watching in [&mut silent, &mut wishing] {
+        watching.send(json!({ "type": "ping" })).await;
+        // Of messages, pings of the server left aside.
+        assert_eq!(watching.message().await.unwrap()["type"], "pong");
+    }
 }

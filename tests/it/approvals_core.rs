@@ -7,6 +7,7 @@ use bursar::clock::Clock;
 use bursar::global_id;
 use bursar::purchases::{self, Outcome};
 use bursar_domain::id::PurchaseId;
+use bursar_domain::purchase::PaymentState;
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
@@ -81,9 +82,9 @@ async fn update(client: &Client, purchase: &str, more: Value) -> Value {
     client.try_mutate("updatePurchase", "UpdatePurchaseInput", input, fields).await
 }
 
-async fn another_owner(owner: &Client, organization: &str, email: &str) {
+async fn another_owner(operator: &Client, organization: &str, email: &str) {
     let input = json!({ "organizationId": organization, "email": email, "role": "OWNER" });
-    owner.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+    operator.mutate("addMember", "AddMemberInput", input, "member { id }").await;
 }
 
 async fn two_stages_end_in_credits(backend: Backend) {
@@ -93,7 +94,7 @@ async fn two_stages_end_in_credits(backend: Backend) {
     let demo = owner.demo().await;
     billed(&operator, &owner, &demo.organization, "10000.00").await;
     for email in ["second@demo.test", "third@demo.test"] {
-        another_owner(&owner, &demo.organization, email).await;
+        another_owner(&operator, &demo.organization, email).await;
     }
     let (admin, manager) = (world.client("admin@demo.test").await, world.client("manager@demo.test").await);
     let (second, third) = (world.client("second@demo.test").await, world.client("third@demo.test").await);
@@ -217,6 +218,14 @@ async fn what_changes_is_asked_anew(backend: Backend) {
     let before = owner.balance(&demo.pool).await.0;
     let managers = json!([{ "name": "Department", "approvers": [{ "departmentManagersOf": demo.sales }] }]);
     policy(&owner, &demo.organization, 0, managers).await;
+    // Whoever has asked, and waits for it to be paid, hears that somebody else has given it up.
+    let (purchase, request) = requested(&admin, &demo.pool, "STARTER", "given up").await;
+    approve(&manager, &request, 1).await;
+    let told = r#"SELECT count(*) AS n FROM delivery WHERE facts LIKE '%"became":"WITHDRAWN"%'"#;
+    assert_eq!(world.number(told).await, 0);
+    let input = json!({ "purchaseId": purchase });
+    owner.mutate("cancelPurchase", "CancelPurchaseInput", input, "purchase { state }").await;
+    assert_eq!(world.number(told).await, 1);
     let (purchase, request) = requested(&admin, &demo.pool, "STARTER", "edited").await;
     approve(&manager, &request, 1).await;
     let approved = shown(&admin, &purchase).await;
@@ -248,6 +257,11 @@ async fn what_changes_is_asked_anew(backend: Backend) {
     let early = admin.try_mutate("startCheckout", "StartCheckoutInput", input, "checkoutUrl").await;
     assert_eq!(refusal(&early).0, "INVALID_STATE", "{early}");
     approve(&manager, &request, 3).await;
+    // On terms that came later it is bought under the number that people have agreed to, or not at all.
+    let operator = world.client("operator@bursar.test").await;
+    billed(&operator, &owner, &demo.organization, "10000.00").await;
+    let other = invoiced(&admin, &purchase, "other").await;
+    assert_eq!(refusal(&other), ("INVALID".to_owned(), "invoice.purchaseOrder".to_owned()), "{other}");
     let input = json!({ "purchaseId": purchase, "idempotencyKey": "now" });
     let started = admin.mutate("startCheckout", "StartCheckoutInput", input, "checkoutUrl").await;
     let url = started["checkoutUrl"].as_str().unwrap().replace("http://bursar.test", &world.base);
@@ -277,7 +291,7 @@ async fn what_changes_is_asked_anew(backend: Backend) {
     let input = json!({ "requestId": wanted["creditRequest"]["id"], "idempotencyKey": "for the manager",
         "answer": { "purchase": { "package": "STARTER" } } });
     let fields =
-        "purchase { state requestedBy { email } approvalRequest { id stages { eligible { email } } } }";
+        "purchase { id state requestedBy { email } approvalRequest { id stages { eligible { email } } } }";
     let answered =
         owner.mutate("resolveCreditRequest", "ResolveCreditRequestInput", input, fields).await["purchase"]
             .clone();
@@ -290,6 +304,11 @@ async fn what_changes_is_asked_anew(backend: Backend) {
         json!([requester]),
         "nobody else is left"
     );
+    // What becomes of it is told to whoever buys, and not to whoever only wanted the credits.
+    let before_that = world.number(told).await;
+    let input = json!({ "purchaseId": answered["id"] });
+    owner.mutate("cancelPurchase", "CancelPurchaseInput", input, "purchase { state }").await;
+    assert_eq!(world.number(told).await, before_that + 1);
     // Where no rule fits, nobody is asked, and the log says so.
     policy_without_rules(&owner, &demo.organization, 1).await;
     let input = json!({ "poolId": demo.pool, "package": "STARTER", "idempotencyKey": "free" });
@@ -337,6 +356,13 @@ async fn what_runs_out_is_asked_anew(backend: Backend) {
     assert!(purchases::expire(selling, organization, id).await.unwrap().is_some());
     clock.turn(clock.now().plus_seconds(1));
     assert_eq!(purchases::expire(selling, organization, id).await.unwrap(), None);
+    // Whoever does the timed work of before is still at it.
+    let name = match backend {
+        Backend::Sqlite => "randomblob(16)",
+        Backend::Postgres => "gen_random_uuid()",
+    };
+    let until = clock.now().plus_days(1).micros();
+    world.sql(&format!("UPDATE timed_task SET lease = {name}, leased_until = {until}")).await;
     let (admin, manager) = (world.client("admin@demo.test").await, world.client("manager@demo.test").await);
     let over = shown(&admin, &purchase).await;
     assert_eq!((&over["state"], &over["approvalRequest"]["state"]), (&json!("EXPIRED"), &json!("EXPIRED")));
@@ -350,6 +376,43 @@ async fn what_runs_out_is_asked_anew(backend: Backend) {
     assert_eq!((&again["payment"], &again["purchase"]), (&Value::Null, &expected));
     approve(&manager, &request, 3).await;
     assert_eq!(shown(&admin, &purchase).await["state"], "AWAITING_PAYMENT");
+    // What they give back does not undo that the purchase runs out once more, and that what was agreed to is gone on with.
+    for (kind, least) in
+        [("PURCHASE_DUE", clock.now().plus_days(9).micros()), ("PURCHASE_APPROVED", clock.now().micros())]
+    {
+        let new = format!(
+            "SELECT count(*) AS n FROM timed_task WHERE kind = '{kind}' AND lease IS NULL AND due_at >= {least}"
+        );
+        assert_eq!(world.number(&new).await, 1, "{kind}");
+    }
+    // Money buys nothing that is not agreed to as it stands, however the books have come to say so: it waits, and the vendor
+    // cannot accept it either.
+    let data = admin.query(query, json!({ "id": purchase })).await;
+    let payments = data["node"]["payments"].as_array().unwrap().clone();
+    let mut open = Vec::new();
+    for one in &payments {
+        open.push(row(&world, one["id"].as_str().unwrap()).await);
+    }
+    let open = open.into_iter().find(|row| row.state == PaymentState::Open).unwrap();
+    let become_of = |from: &str, to: &str| {
+        format!("UPDATE approval_request SET state = '{to}' WHERE state = '{from}' AND round = 3")
+    };
+    let owner = world.client("owner@demo.test").await;
+    let had = owner.balance(&demo.pool).await;
+    assert_eq!(world.sql(&become_of("APPROVED", "EXPIRED")).await, 1);
+    let told = tell(&world, paid(&open, "pi_odd")).await;
+    let Outcome::Parked(parked) = told else { panic!("{told:?}") };
+    let operator = world.client("operator@bursar.test").await;
+    let input = json!({ "parkedPaymentId": global_id::encode(parked), "note": "Accepted",
+        "resolution": { "purchaseId": purchase }, "idempotencyKey": "accepted" });
+    let (name, of) = ("resolveParkedPayment", "ResolveParkedPaymentInput");
+    let refused = operator.try_mutate(name, of, input.clone(), "parkedPayment { state }").await;
+    let expected = ("INVALID_STATE".to_owned(), "resolution.purchaseId".to_owned());
+    assert_eq!(refusal(&refused), expected, "{refused}");
+    assert_eq!(owner.balance(&demo.pool).await, had);
+    assert_eq!(world.sql(&become_of("EXPIRED", "APPROVED")).await, 1);
+    operator.mutate(name, of, input, "parkedPayment { state }").await;
+    assert_eq!(shown(&admin, &purchase).await["state"], "COMPLETED");
     balances_are_right(&world).await;
 }
 

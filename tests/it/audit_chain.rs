@@ -48,11 +48,12 @@ async fn findings(world: &World) -> Vec<Finding> {
 async fn with_log(backend: Backend) -> (World, Tenant) {
     let world = World::start_untimed(backend, Clock::system()).await;
     let owner = world.client("owner@demo.test").await;
+    let operator = world.client("operator@bursar.test").await;
     let demo = owner.demo().await;
     for number in 0..6 {
         let email = format!("person-{number}@chain.test");
         let input = json!({ "organizationId": demo.organization, "email": email, "role": "MEMBER" });
-        let added = owner.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+        let added = operator.mutate("addMember", "AddMemberInput", input, "member { id }").await;
         let input = json!({ "memberId": added["member"]["id"], "role": "AUDITOR" });
         owner.mutate("updateMemberRole", "UpdateMemberRoleInput", input, "member { id }").await;
     }

@@ -50,7 +50,8 @@ impl Scene {
     async fn member(&self, unique: &str) -> Value {
         let email = format!("{unique}@records.test");
         let input = json!({ "organizationId": self.demo.organization, "email": email, "role": "MEMBER" });
-        self.id("addMember", "AddMemberInput", input, "member").await
+        let made = self.operator.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+        made["member"]["id"].clone()
     }
 
     async fn cap(&self, unique: &str) -> Value {

@@ -77,7 +77,8 @@ async fn only_whoever_was_asked_agrees(backend: Backend) {
     assert_ne!(first, second);
     assert_eq!(world.number(told).await, 0);
     let input = json!({ "organizationId": demo.organization, "email": "other@demo.test", "role": "OWNER" });
-    owner.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+    let operator = world.client("operator@bursar.test").await;
+    operator.mutate("addMember", "AddMemberInput", input, "member { id }").await;
     let other = world.client("other@demo.test").await;
     let third = url(&other, &set(&other, &demo.pool).await);
     assert_ne!(second, third);

@@ -35,7 +35,25 @@ async fn every_entity_comes_back(backend: Backend) {
     let database = TestDatabase::migrated(backend).await;
     let db = Database::connect(&database.addresses).await.unwrap();
     let organization_id = OrganizationId::from_u128(1);
-    let scope = Scope::TenantAndEmail(Tenant::vouched(organization_id), "it's@example.test".to_owned());
+    // The vendor alone makes somebody one of its staff.
+    let email = "it's@example.test";
+    let work = db::work(move |txn| {
+        Box::pin(async move {
+            let at = Timestamp::from_micros(1_234_567_890_123_456);
+            let person = user::Model {
+                id: UserId::from_u128(2),
+                email: email.to_owned(),
+                name: "Ä".into(),
+                operator: true,
+                created_at: at,
+                erased_at: Some(at),
+            };
+            round_trip::<user::Entity, _>(txn, person).await;
+            Ok(())
+        })
+    });
+    db.write(Scope::TenantAndEmail(Tenant::vendor(), email.to_owned()), work).await.unwrap();
+    let scope = Scope::TenantAndEmail(Tenant::vouched(organization_id), email.to_owned());
     let work = db::work(move |txn| {
         Box::pin(async move {
             insert_all(txn, organization_id).await;
@@ -77,6 +95,7 @@ async fn every_entity_comes_back(backend: Backend) {
                 expires_at: at,
                 revoked_at: Some(at),
                 organization_id: Some(OrganizationId::from_u128(73)),
+                provider_revision: Some(74),
             };
             round_trip::<session::Entity, _>(txn, row).await;
             Ok(())
@@ -91,19 +110,6 @@ async fn insert_all(txn: &Txn, organization_id: OrganizationId) {
     let (user_id, pool_id, department_id) =
         (UserId::from_u128(2), PoolId::from_u128(3), DepartmentId::from_u128(4));
     let (key, hash) = (Key([8; 16]), RequestHash([9; 16]));
-    let email = "it's@example.test".to_owned();
-    round_trip::<user::Entity, _>(
-        txn,
-        user::Model {
-            id: user_id,
-            email,
-            name: "Ä".into(),
-            operator: true,
-            created_at: at,
-            erased_at: Some(at),
-        },
-    )
-    .await;
     round_trip::<organization::Entity, _>(
         txn,
         organization::Model {

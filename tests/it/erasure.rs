@@ -35,10 +35,10 @@ on_both_databases!(
 const EMAIL: &str = "wanda.weg@forgotten.test";
 const NAME: &str = "Wanda Weg";
 
-/// Adds the person, and answers the id of the membership and of the person.
-async fn added(owner: &Client, organization: &str, role: &str) -> (String, String) {
+/// Has the vendor add the person, and answers the id of the membership and of the person.
+async fn added(operator: &Client, organization: &str, role: &str) -> (String, String) {
     let input = json!({ "organizationId": organization, "email": EMAIL, "name": NAME, "role": role });
-    let made = owner.mutate("addMember", "AddMemberInput", input, "member { id user { id } }").await;
+    let made = operator.mutate("addMember", "AddMemberInput", input, "member { id user { id } }").await;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     (text(&made["member"]["id"]), text(&made["member"]["user"]["id"]))
 }
@@ -85,7 +85,7 @@ async fn nothing_names_the_person_any_more(backend: Backend) {
     let (owner, operator) =
         (world.client("owner@demo.test").await, world.client("operator@bursar.test").await);
     let demo = owner.demo().await;
-    let (member, person) = added(&owner, &demo.organization, "ADMIN").await;
+    let (member, person) = added(&operator, &demo.organization, "ADMIN").await;
     let input = json!({ "departmentId": demo.sales, "memberId": member });
     owner.mutate("addDepartmentMember", "AddDepartmentMemberInput", input, "department { id }").await;
     // In two organizations, and asked into a third.
@@ -93,7 +93,7 @@ async fn nothing_names_the_person_any_more(backend: Backend) {
     let of = |slug: &str| format!("{{ organization(by: {{ slug: \"{slug}\" }}) {{ id }} }}");
     let theirs =
         rival.query(&of("rival"), json!({})).await["organization"]["id"].as_str().unwrap().to_owned();
-    added(&rival, &theirs, "MEMBER").await;
+    added(&operator, &theirs, "MEMBER").await;
     let third = world.found("third").await;
     let thirds =
         third.query(&of("third"), json!({})).await["organization"]["id"].as_str().unwrap().to_owned();
@@ -168,7 +168,7 @@ async fn nothing_names_the_person_any_more(backend: Backend) {
     // A second time nothing is done, and the address is somebody else's from now on.
     assert_eq!(erase(&operator, &person).await["user"], expected);
     assert_eq!(world.number(own).await, 4);
-    let (_, somebody_else) = added(&owner, &demo.organization, "MEMBER").await;
+    let (_, somebody_else) = added(&operator, &demo.organization, "MEMBER").await;
     assert_ne!(somebody_else, person);
 }
 
@@ -179,7 +179,7 @@ async fn who_is_forgotten_is_signed_out(backend: Backend) {
     let (owner, operator) =
         (world.client("owner@demo.test").await, world.client("operator@bursar.test").await);
     let demo = owner.demo().await;
-    let (_, person) = added(&owner, &demo.organization, "MEMBER").await;
+    let (_, person) = added(&operator, &demo.organization, "MEMBER").await;
     let opened = sign_in(&world, EMAIL).await;
     let unused = link(&world, EMAIL).await;
     assert_eq!(refusal(&erase(&operator, &person).await).0, "none");
@@ -209,7 +209,7 @@ async fn the_only_owner_stays(backend: Backend) {
     let (owner, operator) =
         (world.client("owner@demo.test").await, world.client("operator@bursar.test").await);
     let demo = owner.demo().await;
-    let (_, person) = added(&owner, &demo.organization, "MEMBER").await;
+    let (_, person) = added(&operator, &demo.organization, "MEMBER").await;
     // The only owner of another organization: nothing is done in the first one either.
     let input = json!({ "slug": "hers", "name": "Hers", "timeZone": "UTC", "ownerEmail": EMAIL });
     operator.mutate("createOrganization", "CreateOrganizationInput", input, "organization { id }").await;
@@ -233,7 +233,7 @@ async fn who_may_have_people_forgotten(backend: Backend) {
     let (owner, operator) =
         (world.client("owner@demo.test").await, world.client("operator@bursar.test").await);
     let demo = owner.demo().await;
-    let (_, person) = added(&owner, &demo.organization, "MEMBER").await;
+    let (_, person) = added(&operator, &demo.organization, "MEMBER").await;
     let at_user = |code: &str| (code.to_owned(), "userId".to_owned());
     for caller in ["owner", "admin", "auditor"] {
         let client = world.client(&format!("{caller}@demo.test")).await;
@@ -274,7 +274,7 @@ async fn what_failed_on_the_way_is_done_later(backend: Backend) {
     let (owner, operator) =
         (world.client("owner@demo.test").await, world.client("operator@bursar.test").await);
     let demo = owner.demo().await;
-    let (_, person) = added(&owner, &demo.organization, "MEMBER").await;
+    let (_, person) = added(&operator, &demo.organization, "MEMBER").await;
     let (make, away) = match backend {
         Backend::Postgres => (
             "CREATE FUNCTION no_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -148,7 +148,8 @@ async fn a_link_is_as_good_as_whoever_asked_for_it(backend: Backend) {
     };
     // Somebody who becomes less, and leaves.
     let add = json!({ "organizationId": organization, "email": "second@demo.test", "role": "OWNER" });
-    let added = owner.mutate("addMember", "AddMemberInput", add, "member { id }").await;
+    let operator = world.client("operator@bursar.test").await;
+    let added = operator.mutate("addMember", "AddMemberInput", add, "member { id }").await;
     let member = &added["member"]["id"];
     let second = link(&world.client("second@demo.test").await, &organization).await;
     assert!(good(&second).await);

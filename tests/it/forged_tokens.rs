@@ -15,6 +15,13 @@ use crate::support::{Backend, Client, World, acts};
 
 on_both_databases!(forged_tokens_are_refused);
 
+/// How soon a token is refused: each, and half of them whatever the build.
+const IN_NO_TIME: Duration = Duration::from_millis(1);
+/// How many times as long the longest of them may take where nothing is optimized: they are read letter by letter.
+const READING: u32 = if cfg!(debug_assertions) { 4 } else { 1 };
+/// How often one is tried until it is.
+const TRIES: usize = 20;
+
 /// A token with an HMAC for its signature.
 fn with_secret(secret: &[u8], header: &Value, claims: &Value) -> String {
     let text = unsigned(header, claims);
@@ -75,7 +82,10 @@ fn table(issuer: &Issuer, world: &World) -> Vec<(String, String)> {
         add(&format!("the key {name:?}"), signed(1, &unsigned(&header("kid", json!(name)), &good)));
     }
     add("key a number", signed(1, &unsigned(&header("kid", json!(1)), &good)));
-    add("no key, of two", signed(1, &unsigned(&json!({ "alg": "RS256", "typ": "at+jwt" }), &good)));
+    add(
+        "another key without a name",
+        signed(3, &unsigned(&json!({ "alg": "RS256", "typ": "at+jwt" }), &good)),
+    );
     add("the key of the other signature", signed(0, &unsigned(&head, &good)));
     // Kinds of tokens.
     for kind in ["logout+jwt", "secevent+jwt", "dpop+jwt", "JWE", "", "application/logout+jwt"] {
@@ -85,7 +95,7 @@ fn table(issuer: &Issuer, world: &World) -> Vec<(String, String)> {
     add("bound to a key", signed(1, &unsigned(&head, &claims("cnf", json!({ "jkt": "x" })))));
     add("of an event", signed(1, &unsigned(&head, &claims("events", json!({})))));
     // Claims that are missing, wrong, or of the wrong shape.
-    for field in ["iss", "aud", "sub", "exp"] {
+    for field in ["iss", "aud", "sub", "exp", "iat"] {
         let mut without = good.clone();
         without.as_object_mut().unwrap().remove(field);
         add(&format!("no {field}"), signed(1, &unsigned(&head, &without)));
@@ -213,20 +223,24 @@ async fn forged_tokens_are_refused(backend: Backend) {
         assert!(answered.is_err(), "{token}");
         began.elapsed()
     };
-    // In no time: what each of the table takes, the least of a few tries. While the clock stands: what is not good yet
-    // would be good later.
+    // In no time, each of the table: the least of a few tries, as the machine has other things to do. While the clock stands:
+    // what is not good yet would be good later.
     let mut times = Vec::new();
-    for (_, token) in &table {
+    for (name, token) in &table {
         let mut least = Duration::MAX;
-        for _ in 0..3 {
+        for _ in 0..TRIES {
             least = least.min(ask(token.clone()).await);
+            if least < IN_NO_TIME {
+                break;
+            }
         }
+        assert!(least < IN_NO_TIME * READING, "{name}: {least:?}");
         times.push(least);
     }
     times.sort();
     let median = times[times.len() / 2];
-    println!("figure: forged token, median: {median:?} (below 1 ms), most {:?}", times[times.len() - 1]);
-    assert!(median < Duration::from_millis(1), "{median:?}");
+    assert!(median < IN_NO_TIME, "{median:?}");
+    println!("figure: forged token, median: {median:?}, most: {:?} (below 1 ms)", times[times.len() - 1]);
     // A thousand keys that there are not, half of them at once: one reading for each half minute. Signing takes longer
     // than asking: a few tokens come again.
     let tokens: Vec<String> = (0..20).map(unknown).collect();

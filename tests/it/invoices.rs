@@ -85,9 +85,11 @@ async fn up_to_the_limit_and_paid_in_parts(backend: Backend) {
     assert_eq!(refusal(&third), at("CREDIT_LIMIT", "invoice"), "{third}");
     assert_eq!(third["userErrors"][0]["mayOwe"]["amount"], "198.99");
     assert_eq!(owner.balance(&demo.pool).await, (300, 3));
-    // What cannot have been paid.
+    // What cannot have been paid. Of money that is not due it is said where it belongs.
+    let more_than_due = "amount: must not be more than is due, USD 0.01: record that; the rest belongs to another \
+        invoice, or goes back to the buyer.";
     for (amount, currency, field, message) in [
-        ("0.02", "USD", "amount.amount", "amount: must not be more than is due, USD 0.01."),
+        ("0.02", "USD", "amount.amount", more_than_due),
         ("0.00", "USD", "amount.amount", "amount: must be above zero."),
         ("0.01", "EUR", "amount.currency", "amount currency: must be USD."),
     ] {
@@ -118,6 +120,8 @@ async fn up_to_the_limit_and_paid_in_parts(backend: Backend) {
     assert_eq!(owed(&owner).await, ("199.00".to_owned(), 2));
     let more = paid(&operator, invoice, "0.01", "USD", "more").await;
     assert_eq!(refusal(&more), at("INVALID", "amount.amount"), "{more}");
+    let message = "amount: must not be recorded: nothing is due any more; it belongs to another invoice, or goes back to the buyer.";
+    assert_eq!(more["userErrors"][0]["message"], message);
     // Whoever repeats what was recorded is told what was told then, whatever has come since.
     let credit =
         json!({ "purchaseId": first["purchase"]["id"], "reason": "Returned", "idempotencyKey": "back" });
@@ -336,8 +340,16 @@ async fn what_is_credited_need_not_be_paid(backend: Backend) {
     };
     let shown = async |invoice: &Value| {
         let query = "query I($id: ID!) { node(id: $id) { ... on Invoice { state credited { amount } outstanding { amount }
-            purchase { state payments { state } } } } }";
-        owner.query(query, json!({ "id": invoice })).await["node"].clone()
+            returned { amount } total { amount } paid { amount } purchase { state payments { state } } } } }";
+        let mut node = owner.query(query, json!({ "id": invoice })).await["node"].clone();
+        // Whatever has happened, it adds up.
+        let cents =
+            |field: &str| node[field]["amount"].as_str().unwrap().replace('.', "").parse::<i64>().unwrap();
+        let kept = cents("paid") - cents("returned");
+        assert_eq!(cents("total"), kept + cents("credited") + cents("outstanding"), "{node}");
+        let fields = node.as_object_mut().unwrap();
+        fields.retain(|field, _| !["total", "paid"].contains(&field.as_str()));
+        node
     };
     // A part is credited, and the rest paid.
     let first = on_invoice(&owner, &demo.pool, "first").await;
@@ -360,7 +372,7 @@ async fn what_is_credited_need_not_be_paid(backend: Backend) {
     assert_eq!(credited["purchase"]["state"], "REFUNDED");
     let invoice = shown(&second["invoice"]["id"]).await;
     let expected = json!({ "state": "CREDITED", "credited": { "amount": "199.00" }, "outstanding": { "amount": "0.00" },
-        "purchase": { "state": "REFUNDED", "payments": [{ "state": "CANCELLED" }] } });
+        "returned": { "amount": "0.00" }, "purchase": { "state": "REFUNDED", "payments": [{ "state": "CANCELLED" }] } });
     assert_eq!(invoice, expected);
     assert_eq!(owed(&owner).await, ("0.00".to_owned(), 2));
     // What was paid before is all that is left to be paid.
@@ -386,19 +398,19 @@ async fn what_is_credited_need_not_be_paid(backend: Backend) {
             credit(&bought["purchase"]["id"], part, &format!("{key} {number}")).await;
         }
         let expected = json!({ "state": "CREDITED", "credited": { "amount": "199.00" }, "outstanding": { "amount": "0.00" },
-            "purchase": { "state": "REFUNDED", "payments": [{ "state": "PAID" }] } });
+            "returned": { "amount": sum }, "purchase": { "state": "REFUNDED", "payments": [{ "state": "PAID" }] } });
         assert_eq!(shown(&bought["invoice"]["id"]).await, expected, "{key}");
         let more = paid(&operator, &bought["invoice"]["id"], "1.00", "USD", &format!("{key}: more")).await;
         assert_eq!(refusal(&more), at("INVALID", "amount.amount"), "{more}");
     }
     // The same amounts come to the same, in whatever order; more than is left of the total was paid.
-    let expected = json!({ "state": "PAID", "credited": { "amount": "130.00" }, "outstanding": { "amount": "0.00" },
-        "purchase": { "state": "COMPLETED", "payments": [{ "state": "PAID" }] } });
-    for (key, before, after) in [
-        ("before and after", Some("30.00"), "100.00"),
-        ("after", None, "130.00"),
-        ("at last", None, "130.00"),
+    for (key, before, after, returned) in [
+        ("before and after", Some("30.00"), "100.00", "21.00"),
+        ("after", None, "130.00", "21.00"),
+        ("at last", None, "130.00", "130.00"),
     ] {
+        let expected = json!({ "state": "PAID", "credited": { "amount": "130.00" }, "outstanding": { "amount": "0.00" },
+            "returned": { "amount": returned }, "purchase": { "state": "COMPLETED", "payments": [{ "state": "PAID" }] } });
         let bought = on_invoice(&owner, &demo.pool, key).await;
         if let Some(amount) = before {
             credit(&bought["purchase"]["id"], dollars(amount), &format!("{key}: before")).await;

@@ -63,7 +63,7 @@ pub async fn rival(world: &World) -> Rival {
     assert_eq!(invoiced["userErrors"], json!([]), "{invoiced}");
     post(world, tenant(&id), invitation("somebody@rival.test", "Rival")).await.unwrap();
     agreed(&operator, &id).await;
-    let delegation = decided(&owner, &id, pool, "second@rival.test").await;
+    let delegation = decided(&operator, &owner, &id, pool, "second@rival.test").await;
     let query = r#"{ organization(by: { slug: "rival" }) { id
         members { nodes { id user { id } } } invitations { nodes { id } } departments { nodes { id } }
         pools { nodes { id lots { nodes { id } } transfers { nodes { id } } allocations { nodes { id } }
@@ -82,9 +82,9 @@ pub async fn rival(world: &World) -> Rival {
 
 /// A purchase that people have to agree to, and somebody who stands in for the owner; answers the delegation. Purchases of
 /// other packages need nobody's consent.
-async fn decided(owner: &Client, organization: &str, pool: &str, email: &str) -> String {
+async fn decided(operator: &Client, owner: &Client, organization: &str, pool: &str, email: &str) -> String {
     let input = json!({ "organizationId": organization, "email": email, "role": "MEMBER" });
-    let added = owner.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+    let added = operator.mutate("addMember", "AddMemberInput", input, "member { id }").await;
     let second = added["member"]["id"].as_str().unwrap();
     let stages = json!([{ "name": "Somebody", "approvers": [{ "memberId": second }] }]);
     approvals::save(owner, organization, approvals::professional(stages), json!({})).await;
@@ -136,8 +136,9 @@ pub async fn furnished(world: &World) -> Client {
     post(world, tenant(&demo.organization), invitation("somebody@demo.test", "Demo")).await.unwrap();
     me.mutate("createApiKey", "CreateApiKeyInput", key_of(&demo.organization), "apiKey { id }").await;
     invited(&me, &demo.organization).await;
-    agreed(&world.client("operator@bursar.test").await, &demo.organization).await;
-    decided(&me, &demo.organization, &demo.pool, "second@demo.test").await;
+    let operator = world.client("operator@bursar.test").await;
+    agreed(&operator, &demo.organization).await;
+    decided(&operator, &me, &demo.organization, &demo.pool, "second@demo.test").await;
     sign_in(world, "owner@demo.test").await;
     me
 }

@@ -4,6 +4,10 @@
 
 mod support;
 
+/// The binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod abuse;
 mod api_keys;
 mod approval_changes;
@@ -74,6 +78,7 @@ mod nodes;
 mod organization_export;
 mod organization_life;
 mod outages;
+mod paid_in_time;
 mod paid_once;
 mod parked;
 mod payment_events;
@@ -87,6 +92,7 @@ mod reconcile;
 mod refills;
 mod refunds;
 mod refusals;
+mod rehearsals;
 mod removals;
 mod reopened_checkouts;
 mod reversals;
@@ -97,6 +103,7 @@ mod rush;
 mod secrets;
 mod selling_entities;
 mod sessions;
+mod shared_issuers;
 mod sign_in;
 mod sign_in_codes;
 mod sign_in_records;

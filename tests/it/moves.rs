@@ -164,7 +164,7 @@ async fn what_stands_in_the_way(backend: Backend) {
     assert_eq!(refusal(&payload), refused("NOT_FOUND", "to.poolId"));
     // Not even somebody who may do so in both.
     let input = json!({ "organizationId": id, "email": "owner@demo.test", "role": "ADMIN" });
-    rival.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+    operator.mutate("addMember", "AddMemberInput", input, "member { id }").await;
     let payload = transfer(&owner, here(), holder(&theirs, None), 1, "no").await;
     assert_eq!(refusal(&payload), refused("NOT_FOUND", "to.poolId"));
     assert_eq!(owner.balance(&demo.pool).await.0, 100);

@@ -41,7 +41,10 @@ const GOES_ON: &[&str] = &[
     "refundPurchase",
     "freezePool",
     "unfreezePool",
+    // Whoever must not come in any more, or must not do as much.
     "removeMember",
+    "removeDepartmentMember",
+    "removePoolAdministrator",
     "revokeApiKey",
     "revokeInvitation",
     // Whoever stood in for somebody no longer does.
@@ -101,6 +104,19 @@ async fn a_suspended_organization_only_reads(backend: Backend) {
     owner.mutate("captureHold", "CaptureHoldInput", input, "charge { id }").await;
     let input = json!({ "keyId": ids.of("revokeApiKey", "keyId") });
     owner.mutate("revokeApiKey", "RevokeApiKeyInput", input, "apiKey { id }").await;
+    let member = ids.of("removeDepartmentMember", "memberId");
+    let input = json!({ "departmentId": demo.sales, "memberId": member });
+    owner.mutate("removeDepartmentMember", "RemoveDepartmentMemberInput", input, "department { id }").await;
+    let member = ids.of("removePoolAdministrator", "memberId");
+    let input = json!({ "poolId": demo.pool, "memberId": member });
+    owner.mutate("removePoolAdministrator", "RemovePoolAdministratorInput", input, "pool { id }").await;
+    // A role may be lowered, and not raised again.
+    let input = json!({ "memberId": ids.of("updateMemberRole", "adminId"), "role": "MEMBER" });
+    owner.mutate("updateMemberRole", "UpdateMemberRoleInput", input.clone(), "member { role }").await;
+    let mut raised = input;
+    raised["role"] = json!("AUDITOR");
+    let raised = owner.try_mutate("updateMemberRole", "UpdateMemberRoleInput", raised, "").await;
+    assert_eq!(refusal(&raised).0, "ORGANIZATION_SUSPENDED", "{raised}");
     let input = json!({ "memberId": ids.of("removeMember", "memberId") });
     owner.mutate("removeMember", "RemoveMemberInput", input, "removedMemberId").await;
     // Suspending again changes nothing; afterwards everything goes on.
@@ -127,6 +143,7 @@ const ELSEWHERE: &[&str] =
 
 /// Mutations that the vendor's staff alone may carry out.
 const VENDORS: &[&str] = &[
+    "addMember",
     "answerQuote",
     "correctBalance",
     "extendLot",
@@ -218,7 +235,10 @@ async fn things(world: &World, owner: &Client, operator: &Client) -> Things {
     };
     let member = |email: &'static str| {
         let input = json!({ "organizationId": demo.organization, "email": email, "role": "MEMBER" });
-        made("addMember", "AddMemberInput", input, "member")
+        async move {
+            let made = operator.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+            made["member"]["id"].as_str().unwrap().to_owned()
+        }
     };
     let (fresh, manager, administrator) = (
         member("fresh@life.test").await,
@@ -249,6 +269,7 @@ async fn things(world: &World, owner: &Client, operator: &Client) -> Things {
     approvals::save(owner, &demo.organization, rule, json!({})).await;
     let admin = world.client("admin@demo.test").await;
     let approval = approvals::requested(&admin, &demo.pool, "PROFESSIONAL", "to agree to").await.request;
+    let own = admin.query("{ viewer { memberships { id } } }", json!({})).await;
     let ids = BTreeMap::from([
         ("organizationId", demo.organization.clone()),
         ("poolId", demo.pool.clone()),
@@ -259,6 +280,7 @@ async fn things(world: &World, owner: &Client, operator: &Client) -> Things {
         ("managerId", manager),
         ("administratorId", administrator),
         ("ownerId", text(&data["viewer"]["memberships"][0]["id"])),
+        ("adminId", text(&own["viewer"]["memberships"][0]["id"])),
         ("capId", cap),
         ("requestId", asked),
         ("approvalId", approval),

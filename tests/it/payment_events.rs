@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::closed_checkouts::closed_at_last;
 use crate::on_both_databases;
+use crate::paid_in_time::counts_whenever_it_is_told;
 use crate::paid_once::{one_payment_is_one_lot, ways_that_take_days};
 use crate::stripe_checkout::{PRICE, REFUND, Shop, stands, whole};
 use crate::support::laws::books_are_right;
@@ -157,6 +158,7 @@ async fn what_is_wrong_is_not_booked(backend: Backend) {
     in_states_of_tomorrow(&shop).await;
     refunds_are_asked_for_until_they_are_answered(&shop, &clock).await;
     closed_at_last(&shop, &clock).await;
+    counts_whenever_it_is_told(&shop).await;
     books_are_right(&shop.world).await;
 }
 

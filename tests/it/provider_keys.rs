@@ -1,6 +1,6 @@
 //! Keys of providers change without a failed request: when the next one is published before it signs, when it takes the
-//! name of the one before, and when there are no names at all; and nobody makes Bursar ask for them more often than every
-//! half minute.
+//! name of the one before, and when there are no names at all, also while both are published; and nobody makes Bursar ask
+//! for them more often than every half minute.
 
 use bursar::auth::issuers;
 use bursar::clock::Clock;
@@ -89,12 +89,15 @@ fn once(issuer: &Issuer, key: usize, name: Option<&str>) -> String {
     signed(key, &unsigned(&header, &claims))
 }
 
-/// Publishes one key and no other, under a name or none.
-fn publish(issuer: &Issuer, key: usize, name: Option<&str>) {
-    let mut one = published(key);
-    one["kid"] = name.map_or(Value::Null, |name| json!(name));
+/// Publishes some keys and no others, all under a name or none.
+fn publish(issuer: &Issuer, keys: &[usize], name: Option<&str>) {
+    let named = |key: &usize| {
+        let mut one = published(*key);
+        one["kid"] = name.map_or(Value::Null, |name| json!(name));
+        one
+    };
     issuer.publish(&[]);
-    issuer.publish_more(vec![one]);
+    issuer.publish_more(keys.iter().map(named).collect());
 }
 
 async fn keys_change_without_a_new_name(backend: Backend) {
@@ -104,14 +107,14 @@ async fn keys_change_without_a_new_name(backend: Backend) {
     issuer.trusted_by(&owner, &demo.organization, json!({ "joinsJustInTime": true })).await;
     let later = |seconds| clock.turn(clock.now().plus_seconds(seconds));
     let comes = async |token: String| status(&Client::new(&world.base, Some(token))).await;
-    publish(&issuer, 0, None);
+    publish(&issuer, &[0], None);
     assert_eq!(comes(once(&issuer, 0, None)).await, 200);
     let mut read = 1;
     let same = Some("always the same");
     for (key, name) in [(1, None), (2, None), (0, same), (1, same), (2, same)] {
         // From one request to the next another key signs: several who come at once wait for one reading.
         later(issuers::APART_SECONDS);
-        publish(&issuer, key, name);
+        publish(&issuer, &[key], name);
         let at_once = (0..4).map(|_| comes(once(&issuer, key, name)));
         assert_eq!(futures_util::future::join_all(at_once).await, [200; 4], "{key} {name:?}");
         read += 1;
@@ -130,4 +133,15 @@ async fn keys_change_without_a_new_name(backend: Backend) {
         assert_eq!(issuer.keys_read(), read);
     }
     assert_eq!(comes(once(&issuer, 2, same)).await, 200);
+    // Two that cannot be told apart by their names: the tokens of both are good.
+    for name in [None, same] {
+        later(issuers::APART_SECONDS);
+        publish(&issuer, &[0, 1], name);
+        for key in [1, 0] {
+            assert_eq!(comes(once(&issuer, key, name)).await, 200, "{key} {name:?}");
+        }
+        assert_eq!(comes(once(&issuer, 3, name)).await, 401, "{name:?}");
+        read += 1;
+        assert_eq!(issuer.keys_read(), read, "{name:?}");
+    }
 }

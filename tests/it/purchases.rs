@@ -324,4 +324,19 @@ async fn prices_run_out_and_fall(backend: Backend) {
     assert_eq!(look(&owner, &waiting).await["state"], "COMPLETED");
     assert_eq!(expire(&waiting).await, None);
     assert_eq!(owner.balance(&demo.pool).await.0, 300);
+    // A package that has other credits by now is something else: who changes the note buys as many as before.
+    let input = json!({ "poolId": demo.pool, "package": "STARTER", "idempotencyKey": "noted" });
+    let noted = requested(&owner, input).await["purchase"]["id"].as_str().unwrap().to_owned();
+    clock.turn(clock.now().plus_seconds(60));
+    let operator = world.client("operator@bursar.test").await;
+    let prices = json!([{ "amount": "298.50", "currency": "USD" }]);
+    let input = json!({ "code": "STARTER", "credits": 150, "prices": prices });
+    operator.mutate("savePackage", "SavePackageInput", input, "package { id }").await;
+    clock.turn(clock.now().plus_seconds(60));
+    let input = json!({ "purchaseId": noted, "note": "For the fair" });
+    let fields = "purchase { state credits note total { amount } }";
+    let changed = owner.mutate("updatePurchase", "UpdatePurchaseInput", input, fields).await;
+    let expected = json!({ "state": "APPROVED", "credits": 100, "note": "For the fair",
+        "total": { "amount": "199.00" } });
+    assert_eq!(changed["purchase"], expected);
 }

@@ -282,7 +282,7 @@ async fn until_it_is_bought_it_is_answered_anew(backend: Backend) {
     assert_eq!(world.number("SELECT count(*) AS n FROM quote_answer").await, 3);
     // Who has left is told of nothing, and can be answered all the same.
     let input = json!({ "organizationId": demo.organization, "email": "leaver@demo.test", "role": "ADMIN" });
-    let member = owner.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+    let member = operator.mutate("addMember", "AddMemberInput", input, "member { id }").await;
     let leaver = world.client("leaver@demo.test").await;
     let quote = request(&leaver, &demo.pool, 3_000, "leaver").await;
     let input = json!({ "memberId": member["member"]["id"] });

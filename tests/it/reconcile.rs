@@ -2,7 +2,9 @@
 //! how it is put right.
 
 use bursar::clock::Clock;
+use bursar::payments::PaidState;
 use bursar::purchases::{self, Difference};
+use bursar_domain::purchase::PaymentState;
 use serde_json::json;
 
 use crate::on_both_databases;
@@ -143,8 +145,68 @@ async fn what_differs_is_named(backend: Backend) {
         |one: &Difference| matches!(one, Difference::Parked { reference, .. } if reference == "pi_1Unknown");
     assert_eq!(found.iter().filter(|one| parked(one)).count(), 1, "{found:?}");
     assert!(owner.balance(&demo.pool).await.0 > 100);
+    open_ones_are_compared(&shop).await;
     returns_are_compared(&shop).await;
     lots_are_compared(&shop).await;
+}
+
+/// What is open or under way here has come to its end there, and nobody was told.
+async fn open_ones_are_compared(shop: &Shop) {
+    let Shop { stripe, world, .. } = shop;
+    let (failed, slow) = shop.buy("failed").await;
+    assert_eq!(stripe.send(world, &stripe.pay_later(&slow)).await, 200);
+    let (late, lasting) = shop.buy("under way").await;
+    stripe.pay_later(&lasting);
+    let (_, open) = shop.buy("not paid").await;
+    let about = async |repair: bool| {
+        let found = compare(shop, repair).await.0.into_iter();
+        let open = found.filter_map(|one| match one {
+            Difference::Stands { here, there, .. } => Some((here, there)),
+            _ => None,
+        });
+        open.collect::<Vec<_>>()
+    };
+    // What is on its way there and here is none.
+    assert_eq!(about(false).await, [(PaymentState::Open, PaidState::Pending)]);
+    stripe.fail(&slow);
+    stripe.expire(&open);
+    let expected = [
+        (PaymentState::Pending, PaidState::Failed("async_payment_failed".to_owned())),
+        (PaymentState::Open, PaidState::Pending),
+        (PaymentState::Open, PaidState::Expired),
+    ];
+    assert_eq!(about(false).await, expected);
+    assert_eq!(about(true).await, expected);
+    assert!(about(false).await.is_empty());
+    assert_eq!(shop.state(&failed).await, stands("PAYMENT_FAILED", &["FAILED"]));
+    assert_eq!(shop.state(&late).await, stands("AWAITING_PAYMENT", &["PENDING"]));
+    // A charge without anybody there has no checkout, and is listed.
+    let (charged, session) = shop.buy("charged").await;
+    assert_eq!(stripe.send(world, &stripe.pay_later(&session)).await, 200);
+    let charge = format!("UPDATE payment SET provider_session = NULL WHERE provider_session = '{session}'");
+    assert_eq!(world.sql(&charge).await, 1);
+    stripe.charge_fails(&stripe.intent_of(&session));
+    let declined = [(PaymentState::Pending, PaidState::Failed("card_declined".to_owned()))];
+    assert_eq!(about(true).await, declined);
+    assert!(about(false).await.is_empty());
+    assert_eq!(shop.state(&charged).await, stands("PAYMENT_FAILED", &["FAILED"]));
+    // Paid so long ago that no list has it; and at a checkout that nobody knows there.
+    stripe.arrive(&lasting);
+    stripe.ages("payment_intents", &stripe.intent_of(&lasting));
+    let (_, nowhere) = shop.buy("nowhere").await;
+    let elsewhere =
+        format!("UPDATE payment SET provider_session = 'cs_nowhere' WHERE provider_session = '{nowhere}'");
+    assert_eq!(world.sql(&elsewhere).await, 1);
+    let paid = stripe.intent_of(&lasting);
+    for (repair, named) in [(false, 1), (true, 1), (false, 0)] {
+        let (found, _) = compare(shop, repair).await;
+        let is_it =
+            |one: &&Difference| matches!(one, Difference::PaidThere { reference, .. } if *reference == paid);
+        assert_eq!(found.iter().filter(is_it).count(), named, "{found:?}");
+        let unknown = |one: &&Difference| matches!(one, Difference::OpenHereOnly { .. });
+        assert_eq!(found.iter().filter(unknown).count(), 1, "{found:?}");
+    }
+    assert_eq!(shop.state(&late).await, stands("COMPLETED", &["PAID"]));
 }
 
 /// Refunds and disputes, both ways, however old and however odd they are.

@@ -11,30 +11,14 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
-use crate::support::acts::refusal;
+use crate::support::acts::{recorded, refusal};
 use crate::support::keys::{charge, make, revoke};
 use crate::support::sign_in::{refresh, sign_in, sign_out};
-use crate::support::{Backend, Client, DEADLINE, World};
+use crate::support::{Backend, Client, World};
 
 on_both_databases!(who_was_refused_is_recorded);
 
 const QUERY: &str = "{ organizations { nodes { id } } }";
-
-/// Waits until there are so many records of a kind, which are written after the answer; there are never more.
-async fn recorded(world: &World, action: &str, expected: i64) {
-    let count = format!("SELECT count(*) AS n FROM audit_event WHERE action = '{action}'");
-    let wait = async {
-        loop {
-            let found = world.number(&count).await;
-            assert!(found <= expected, "{found} records of {action}");
-            if found == expected {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("no {action}"));
-}
 
 async fn who_was_refused_is_recorded(backend: Backend) {
     let clock = Clock::set(Clock::system().now());

@@ -155,7 +155,8 @@ async fn grants(setting: &Setting<'_>) {
     }
     // On behalf of somebody who is no longer a member.
     let input = json!({ "organizationId": demo.organization, "email": "temp@demo.test", "name": "Temp", "role": "MEMBER" });
-    let added = here.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+    let operator = setting.world.client("operator@bursar.test").await;
+    let added = operator.mutate("addMember", "AddMemberInput", input, "member { id }").await;
     let temp = added["member"]["id"].as_str().unwrap();
     let on_behalf = |key: &str| json!({ "poolId": demo.pool, "departmentId": demo.sales, "onBehalfOfId": temp, "lines": [{ "service": "FURNITURE_REMOVAL" }], "idempotencyKey": key });
     for key in ["for temp", "for temp again"] {

@@ -5,7 +5,8 @@ use bursar::db::{Database, Scope, Tenant};
 use bursar::global_id;
 use bursar_domain::id::OrganizationId;
 use bursar_migration::privileges;
-use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement, TransactionTrait};
+use uuid::Uuid;
 
 use crate::support::World;
 
@@ -53,22 +54,88 @@ const EMPTY: &[&str] = &[
     "session",
 ];
 
+/// Tables that are everybody's to read.
+const CATALOG: &[&str] = &[
+    "service",
+    "service_version",
+    "package",
+    "package_version",
+    "package_price",
+    "price_list",
+    "price_tier",
+    "shared_revision",
+];
+
+/// The organization of a table's rows, in SQL.
+fn owner(table: &str, mine: Uuid, theirs: Uuid) -> String {
+    match table {
+        "organization" => "id".to_owned(),
+        "user" => format!("CASE WHEN email LIKE '%rival%' THEN '{theirs}'::uuid ELSE '{mine}'::uuid END"),
+        // Of no tenant, and shown to none.
+        "attempt" | "sign_in_link" | "session" => format!("'{theirs}'::uuid"),
+        _ => "organization_id".to_owned(),
+    }
+}
+
+/// A statement that makes a row of an organization's in a table, with something wherever there has to be something.
+async fn insertion(superuser: &DatabaseConnection, table: &str, organization: Uuid) -> String {
+    let owner = if table == "organization" { "id" } else { "organization_id" };
+    let sql = format!(
+        r"SELECT format('INSERT INTO %I (%s) VALUES (%s)', '{table}', string_agg(quote_ident(attname), ', '),
+            string_agg(CASE WHEN attname = '{owner}' THEN quote_literal('{organization}') ELSE
+                CASE atttypid::regtype::text WHEN 'uuid' THEN 'gen_random_uuid()' WHEN 'text' THEN quote_literal('x')
+                WHEN 'boolean' THEN 'false' WHEN 'bytea' THEN quote_literal('x') ELSE '1' END END, ', ')) AS statement
+          FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped
+            AND attnotnull AND NOT atthasdef"
+    );
+    let statement = Statement::from_string(sea_orm::DatabaseBackend::Postgres, sql);
+    superuser.query_one_raw(statement).await.unwrap().unwrap().try_get("", "statement").unwrap()
+}
+
+/// Gives the other tenant a row in each table where it has none: nobody can be shown what is not there. That it is theirs is
+/// all that counts of it, so nothing else of it is checked.
+async fn furnish(world: &World, superuser: &DatabaseConnection, (mine, theirs): (Uuid, Uuid)) {
+    for table in privileges::tables().filter(|table| !CATALOG.contains(table)) {
+        let owner = owner(table, mine, theirs);
+        let count = format!("SELECT count(*) AS n FROM \"{table}\" WHERE {owner} <> '{mine}'");
+        if world.number(&count).await == 0 {
+            let unchecked = format!(
+                "DO $$ DECLARE found record; BEGIN
+                 FOR found IN SELECT conname FROM pg_constraint
+                     WHERE conrelid = '{table}'::regclass AND contype = 'c' LOOP
+                     EXECUTE format('ALTER TABLE %I DROP CONSTRAINT %I', '{table}', found.conname);
+                 END LOOP; END $$"
+            );
+            let insert = insertion(superuser, table, theirs).await;
+            let txn = superuser.begin().await.unwrap();
+            txn.execute_unprepared("SET LOCAL session_replication_role = 'replica'").await.unwrap();
+            txn.execute_unprepared(&unchecked).await.unwrap();
+            txn.execute_unprepared(&insert).await.unwrap();
+            txn.commit().await.unwrap();
+        }
+        assert!(world.number(&count).await > 0, "{table} has no row of the other tenant");
+    }
+}
+
 /// With the application's filter off, PostgreSQL itself shows and takes nothing of another tenant's.
 pub async fn stands_behind(world: &World, db: &Database, theirs: OrganizationId) {
     let me = world.client("owner@demo.test").await.demo().await;
     let organization: OrganizationId = global_id::decode(&me.organization).unwrap();
-    let my_uuid = uuid::Uuid::from_u128(bursar_domain::id::Id::as_u128(organization));
-    let their_uuid = uuid::Uuid::from_u128(bursar_domain::id::Id::as_u128(theirs));
-    let catalog = [
-        "service",
-        "service_version",
-        "package",
-        "package_version",
-        "package_price",
-        "price_list",
-        "price_tier",
-        "shared_revision",
-    ];
+    let my_uuid = Uuid::from_u128(bursar_domain::id::Id::as_u128(organization));
+    let their_uuid = Uuid::from_u128(bursar_domain::id::Id::as_u128(theirs));
+    let superuser = sea_orm::Database::connect(&world.database.superuser).await.unwrap();
+    furnish(world, &superuser, (my_uuid, their_uuid)).await;
+    // It is there for every table, and binds the tables' owner too.
+    let unbound =
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+        AND NOT (relrowsecurity AND relforcerowsecurity)";
+    let unbound = Statement::from_string(sea_orm::DatabaseBackend::Postgres, unbound);
+    let unbound = superuser.query_all_raw(unbound).await.unwrap();
+    for row in unbound {
+        let table = row.try_get::<String>("", "relname").unwrap();
+        let shared = CATALOG.contains(&table.as_str()) || table == "seaql_migrations";
+        assert!(shared, "{table} is not under row-level security");
+    }
     let application = sea_orm::Database::connect(&world.database.addresses.application).await.unwrap();
     let count = |sql: String| {
         let statement = Statement::from_string(sea_orm::DatabaseBackend::Postgres, sql);
@@ -80,21 +147,13 @@ pub async fn stands_behind(world: &World, db: &Database, theirs: OrganizationId)
         }
     };
     let scoped = db.read(Tenant::vouched(organization)).await.unwrap();
-    for table in privileges::tables().filter(|table| !catalog.contains(table)) {
+    for table in privileges::tables().filter(|table| !CATALOG.contains(table)) {
         assert_eq!(
             count(format!("SELECT count(*) AS n FROM \"{table}\"")).await,
             0,
             "{table} without a scope"
         );
-        let owner = match table {
-            "organization" => "id".to_owned(),
-            "user" => {
-                format!("CASE WHEN email LIKE '%rival%' THEN '{their_uuid}'::uuid ELSE '{my_uuid}'::uuid END")
-            }
-            // Of no tenant, and shown to none.
-            "attempt" | "sign_in_link" | "session" => format!("'{their_uuid}'::uuid"),
-            _ => "organization_id".to_owned(),
-        };
+        let owner = owner(table, my_uuid, their_uuid);
         let sql = format!(
             "SELECT count(*) AS n, count(*) FILTER (WHERE {owner} <> '{my_uuid}') AS foreign_rows FROM \"{table}\""
         );
@@ -113,15 +172,31 @@ pub async fn stands_behind(world: &World, db: &Database, theirs: OrganizationId)
         }
     }
     drop(scoped);
+    // Making: no table takes a row of another tenant's.
+    for table in privileges::tables().filter(|table| !CATALOG.contains(table) && *table != "user") {
+        let sql = insertion(&superuser, table, their_uuid).await;
+        let txn = application.begin().await.unwrap();
+        txn.execute_unprepared(&format!("SET LOCAL app.organization_id = '{my_uuid}'")).await.unwrap();
+        let error = txn.execute_unprepared(&sql).await.unwrap_err().to_string();
+        assert!(error.contains("row-level security"), "{sql}: {error}");
+    }
     // Writing: another tenant's rows are neither changed nor made, and what is booked is never changed.
     for (sql, refusal) in [
         (format!("UPDATE pool SET name = 'mine now' WHERE organization_id = '{their_uuid}'"), ""),
         (format!("UPDATE pool SET organization_id = '{their_uuid}'"), "row-level security"),
+        // No tenant makes anybody one of the vendor's staff.
+        (
+            "INSERT INTO \"user\" (id, email, name, operator, created_at)
+                VALUES (gen_random_uuid(), 'staff@demo.test', 'x', true, 0)"
+                .to_owned(),
+            "row-level security",
+        ),
         (
             format!(
-                "INSERT INTO pool_administrator SELECT '{their_uuid}', pool_id, user_id, 0 FROM pool_administrator"
+                "SELECT set_config('app.user_id', user_id::text, true) FROM membership WHERE organization_id = '{my_uuid}';
+                 UPDATE \"user\" SET operator = true"
             ),
-            "",
+            "row-level security",
         ),
         (
             format!(

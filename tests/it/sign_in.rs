@@ -191,6 +191,10 @@ async fn on_the_pages(backend: Backend) {
     assert!(links(&world, "admin@demo.test").await.iter().all(|row| row.wrong_codes == 0));
     let (status, page) = submit(&nobody, &url, &[("nonce", &fresh), ("code", &code)]).await;
     assert!(status == 200 && page.contains("You are signed in."), "{page}");
+    // First what somebody does next who came by a mail about a decision; tokens are for programs.
+    let (said, tokens) = page.split_once("<details>").unwrap();
+    assert!(said.contains("open its link again now") && !said.contains("<textarea"), "{page}");
+    assert!(tokens.contains("<textarea name=\"token\""), "{page}");
     let client = Client::new(&world.base, Some(shown(&page, "token")));
     let viewer = client.query("{ viewer { user { email } } }", json!({})).await;
     assert_eq!(viewer["viewer"]["user"]["email"], "admin@demo.test");

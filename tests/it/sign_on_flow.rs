@@ -1,14 +1,16 @@
 //! Signing in at an organization's provider: there and back with PKCE, in one browser, once; into a session that is
 //! good in that organization only.
 
+mod deciding;
+
 use bursar::clock::Clock;
-use bursar_domain::approval::LinkKind;
 use serde_json::{Value, json};
 
+use self::deciding::deciding_about_much_goes_by_it;
 use crate::on_both_databases;
 use crate::support::issuer::{CLIENT, Issuer, SECRET};
 use crate::support::sign_in::{sign_in, sign_out};
-use crate::support::{Backend, Client, World, acts, approvals, plain_http};
+use crate::support::{Backend, Client, World, acts, plain_http};
 
 on_both_databases!(
     there_and_back,
@@ -330,7 +332,8 @@ async fn into_one_organization(backend: Backend) {
     let rival = world.found("rival").await;
     let theirs = rival.query(r#"{ organization(by: { slug: "rival" }) { id } }"#, json!({})).await;
     let add = json!({ "organizationId": theirs["organization"]["id"], "email": "member@demo.test", "role": "OWNER" });
-    rival.mutate("addMember", "AddMemberInput", add, "member { id }").await;
+    let operator = world.client("operator@bursar.test").await;
+    operator.mutate("addMember", "AddMemberInput", add, "member { id }").await;
     setting.issuer.signs_in(person("s1", "member@demo.test"));
     let page = setting.round().await;
     let client = Client::new(&world.base, Some(shown(&page, "token")));
@@ -372,44 +375,36 @@ async fn into_one_organization(backend: Backend) {
     assert_eq!(next.send(query, json!({})).await.0, 401);
     assert_eq!(listed(&by_mail.client).await, std::slice::from_ref(&by_mail.id));
     // It is ended by taking the provider's word back.
-    let last = Client::new(&world.base, Some(shown(&setting.round().await, "token")));
-    assert_eq!(last.query(query, json!({})).await, expected);
-    setting.issuer.trusted_by(&setting.owner, &setting.organization, json!({ "enabled": false })).await;
-    assert_eq!(last.send(query, json!({})).await.0, 401);
+    // For good: that it is given again opens no session again, nor does it go on with one. Nor when another provider is set
+    // meanwhile.
+    let other = Issuer::start(&setting.clock).await;
+    for more in [json!({ "enabled": false }), json!({ "issuer": other.url })] {
+        let page = setting.round().await;
+        let last = Client::new(&world.base, Some(shown(&page, "token")));
+        assert_eq!(last.query(query, json!({})).await, expected);
+        let (owner, organization) = (&setting.owner, &setting.organization);
+        setting.issuer.trusted_by(owner, organization, more.clone()).await;
+        assert_eq!(last.send(query, json!({})).await.0, 401, "{more}");
+        setting.issuer.trusted_by(owner, organization, json!({})).await;
+        // The person's next session does not bring it back either.
+        let next = Client::new(&world.base, Some(shown(&setting.round().await, "token")));
+        assert_eq!(next.query(query, json!({})).await, expected);
+        for _ in 0..2 {
+            assert_eq!(last.send(query, json!({})).await.0, 401, "{more}");
+        }
+        let refresh = json!({ "refreshToken": shown(&page, "refresh") });
+        let refused = anonymous.try_mutate("refreshSession", "RefreshSessionInput", refresh, fields).await;
+        assert_eq!(
+            acts::refusal(&refused),
+            ("INVALID_STATE".to_owned(), "refreshToken".to_owned()),
+            "{more}"
+        );
+        assert_eq!(next.query(query, json!({})).await, expected);
+    }
     // Nothing of it is in the other organization's log.
     let log = r#"{ organization(by: { slug: "rival" }) { auditEvents(first: 50, filter: { source: EVENT }) { nodes { action } } } }"#;
     let events = rival.query(log, json!({})).await.to_string();
     for action in ["signInByProvider", "refreshSession", "revokeSession", "signOut"] {
         assert!(!events.contains(action), "{action}: {events}");
     }
-}
-
-async fn deciding_about_much_goes_by_it(backend: Backend) {
-    let setting = start(backend, json!({ "joinsJustInTime": true })).await;
-    let Setting { world, issuer, owner, organization, .. } = &setting;
-    let manager = "manager@demo.test";
-    let demo = owner.demo().await;
-    let managers = json!([{ "name": "Department", "approvers": [{ "departmentManagersOf": demo.sales }] }]);
-    let limit = json!({ "signInAbove": { "amount": "1.00", "currency": "USD" } });
-    approvals::save(owner, organization, approvals::professional(managers), limit).await;
-    approvals::requested(owner, &demo.pool, "PROFESSIONAL", "much").await;
-    let letter = approvals::newest(world, manager, LinkKind::Decide).await;
-    // A session by mail is not enough where the provider is believed about the address, and the page leads to that.
-    let by_mail = approvals::Browser::of(world, manager).await;
-    let page = by_mail.open(&letter.url).await;
-    assert_eq!(page.state(), (200, "SIGN_IN"));
-    assert!(page.body.contains("href=\"/sso/demo\"") && !page.has_form(), "{}", page.body);
-    assert_eq!(by_mail.approve(&letter).await.state(), (403, "SIGN_IN"));
-    assert_eq!(approvals::decisions(world).await, 0);
-    // Signed in there, one decides.
-    issuer.signs_in(person("s9", manager));
-    let (back, cookie) = setting.there().await;
-    let http = plain_http().build().unwrap();
-    let response = http.get(&back).header("cookie", cookie).send().await.unwrap();
-    assert_eq!(response.status().as_u16(), 200);
-    let mut kept = response.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
-    let kept = kept.find(|value| value.starts_with("bursar-person=")).unwrap().split(';').next().unwrap();
-    let signed_in = approvals::Browser::with(kept);
-    assert_eq!(signed_in.open(&letter.url).await.state(), (200, "OPEN"));
-    assert_eq!(signed_in.approve(&letter).await.state(), (200, "DECIDED"));
 }

@@ -336,13 +336,19 @@ fn a_provider_does_what_it_is_asked_once() {
             (PaidState::Paid, PRICE, Some(bought.payment.clone()))
         );
         assert_eq!(provider.find_payment("pi_none").await, Err(ProviderError::NotFound));
+        let told = provider.find_checkout(&session).await.unwrap();
+        assert_eq!(
+            (told.state, told.payment, told.ours),
+            (PaidState::Paid, Some(payment.clone()), Some(bought.payment))
+        );
+        assert_eq!(provider.find_checkout("cs_none").await, Err(ProviderError::NotFound));
         // What is paid stays so; what is open is closed, once or twice.
         assert_eq!(provider.close_checkout(&session).await, Ok(()));
         let other = provider.open_checkout(&order(5)).await.unwrap().session.unwrap();
         for _ in 0..2 {
             assert_eq!(provider.close_checkout(&other).await, Ok(()));
         }
-        assert_eq!(stripe.object("sessions", &other)["status"], "expired");
+        assert_eq!(provider.find_checkout(&other).await.unwrap().state, PaidState::Expired);
         // A refund is made once, and no more goes back than has come.
         let refund = |amount: i64| RefundOrder {
             reversal: global_id::encode(clock.new_id::<ReversalId>()),

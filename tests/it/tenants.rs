@@ -8,6 +8,7 @@ use bursar::app::App;
 use bursar::clock::Clock;
 use bursar::seed::Seeded;
 
+use crate::support::acts::refusal;
 use crate::support::world::config;
 use crate::support::{Backend, Client, TestDatabase, World};
 
@@ -68,7 +69,7 @@ async fn a_tenant_is_set_up(backend: Backend) {
 
     let input =
         json!({ "organizationId": id, "email": "worker@acme.test", "name": "Worker", "role": "MEMBER" });
-    let worker = boss
+    let worker = operator
         .mutate("addMember", "AddMemberInput", input, "member { id role user { email name } }")
         .await["member"]
         .clone();
@@ -202,6 +203,20 @@ async fn roles_are_guarded(backend: Backend) {
         admin.try_mutate("addMember", "AddMemberInput", input, "").await["userErrors"][0]["code"],
         "FORBIDDEN"
     );
+    // Nobody of the organization takes somebody in who has not agreed to it, nor learns so whom Bursar knows.
+    let rival = world.found("rival").await;
+    for email in ["owner@rival.test", "member@demo.test", "nobody@knows.test", "no address"] {
+        let input = json!({ "organizationId": demo.organization, "email": email, "role": "MEMBER" });
+        let fields = "member { user { id name } }";
+        let refused = owner.try_mutate("addMember", "AddMemberInput", input, fields).await;
+        assert_eq!(
+            (&refused["member"], refusal(&refused).0.as_str()),
+            (&Value::Null, "FORBIDDEN"),
+            "{email}"
+        );
+    }
+    let places = rival.query("{ viewer { memberships { role } } }", json!({})).await;
+    assert_eq!(places["viewer"]["memberships"], json!([{ "role": "OWNER" }]));
     // The last owner stays.
     assert_eq!(role(&owner, "owner@demo.test", "ADMIN").await["userErrors"][0]["code"], "LAST_OWNER");
     let removed = owner
@@ -227,12 +242,13 @@ async fn roles_are_guarded(backend: Backend) {
 /// Removing a member beside giving that member grants: one comes first, and nobody gets a fault of ours.
 async fn grants_and_removals_race(backend: Backend) {
     let world = World::start(backend).await;
-    let owner = world.client("owner@demo.test").await;
+    let (owner, operator) =
+        (world.client("owner@demo.test").await, world.client("operator@bursar.test").await);
     let demo = owner.demo().await;
     for round in 0..8 {
         let input = json!({ "organizationId": demo.organization, "email": format!("r{round}@demo.test"), "role": "MEMBER" });
-        let id =
-            owner.mutate("addMember", "AddMemberInput", input, "member { id }").await["member"]["id"].clone();
+        let id = operator.mutate("addMember", "AddMemberInput", input, "member { id }").await["member"]["id"]
+            .clone();
         let place = json!({ "departmentId": demo.sales, "memberId": id });
         let grant = json!({ "poolId": demo.pool, "memberId": id });
         let (placed, named, again, removed) = tokio::join!(
@@ -250,7 +266,6 @@ async fn grants_and_removals_race(backend: Backend) {
     let query = format!("{{ pool(id: \"{}\") {{ administrators {{ totalCount }} }} }}", demo.pool);
     assert_eq!(owner.query(&query, json!({})).await["pool"]["administrators"]["totalCount"], 0);
     // Nobody makes themselves anything, the vendor's staff least of all.
-    let operator = world.client("operator@bursar.test").await;
     for role in ["OWNER", "MEMBER"] {
         let input =
             json!({ "organizationId": demo.organization, "email": "operator@bursar.test", "role": role });

@@ -1,9 +1,10 @@
 //! Pools that buy by themselves: only once somebody has agreed, at the threshold, one purchase at a time whatever nodes do,
-//! never more in a month than was set; what is declined waits, what a bank asks about is paid by hand, and what was cut
-//! off goes on where it was.
+//! never more in a month than was set; declines wait, what a bank asks about is paid by hand, what was cut off goes on.
 
+mod agreed_to;
 mod at_once;
 mod at_stripe;
+mod halted;
 
 use bursar::clock::Clock;
 use bursar::db::Tenant;
@@ -19,8 +20,7 @@ use serde_json::{Value, json};
 use crate::on_both_databases;
 use crate::support::acts::{at, balances_are_right, node, refusal};
 use crate::support::client::Demo;
-use crate::support::consent;
-use crate::support::{Backend, Client, World};
+use crate::support::{Backend, Client, World, consent};
 
 on_both_databases!(
     a_pool_buys_by_itself,

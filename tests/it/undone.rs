@@ -2,7 +2,7 @@
 //! can be given back again.
 
 use bursar::payments::{ProviderEvent, ProviderRefund};
-use bursar::purchases::Outcome;
+use bursar::purchases::{self, Difference, Outcome};
 use bursar_domain::reversal::ReversalState::{self, Failed, Succeeded};
 use serde_json::{Value, json};
 
@@ -79,5 +79,34 @@ pub async fn refunds_that_fail_are_undone(scene: &Scene) {
     assert!(matches!(scene.tell(told("re_l", &payment, Failed)).await, Outcome::Parked(_)));
     assert_eq!(scene.has(&late).await, (100, 0, 0));
     scene.adds_up().await;
+    nothing_comes_into_what_is_archived(scene).await;
     scene.verifies().await;
+}
+
+/// Paid and returned before it could come in, and its pool was archived since: the refund's failure is heard all the same.
+async fn nothing_comes_into_what_is_archived(scene: &Scene) {
+    let gone = scene.pool("Archived").await;
+    scene.freeze(&gone, "freezePool", "FreezePoolInput").await;
+    let (purchase, payment) = scene.bought(&gone, "archived").await;
+    scene.tell(told("re_a", &payment, Succeeded)).await;
+    scene.freeze(&gone, "unfreezePool", "UnfreezePoolInput").await;
+    scene.owner.mutate("archivePool", "ArchivePoolInput", json!({ "poolId": gone }), "pool { id }").await;
+    assert!(matches!(scene.tell(told("re_a", &payment, Failed)).await, Outcome::Parked(_)));
+    assert_eq!(scene.tell(told("re_a", &payment, Failed)).await, Outcome::Already);
+    assert_eq!((scene.state(&purchase).await, scene.has(&gone).await), (json!("COMPLETED"), (0, 0, 0)));
+    scene.adds_up().await;
+    // That nothing came in is named until it is given back again.
+    let selling = &scene.world.services().selling;
+    let since = selling.context().clock.now().plus_days(-1);
+    let lacking = async || {
+        let mut found = 0;
+        let count = |one: &Difference| found += usize::from(matches!(one, Difference::NoLot { .. }));
+        purchases::reconcile(selling, since, false, count).await.unwrap();
+        found
+    };
+    assert_eq!(lacking().await, 1);
+    let again = scene.refund(&purchase, None, "archived again").await;
+    assert_eq!(again["purchase"]["state"], "REFUNDED");
+    assert_eq!(lacking().await, 0);
+    scene.adds_up().await;
 }

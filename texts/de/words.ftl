@@ -1,6 +1,7 @@
 # Was alle Seiten und E-Mails gemeinsam haben.
 
 date = { $day }. { $month } { $year }, { $time } UTC
+day = { $day }. { $month } { $year }
 month-1 = Januar
 month-2 = Februar
 month-3 = März

@@ -1,6 +1,7 @@
 # What all pages and mails have in common.
 
 date = { $day } { $month } { $year }, { $time } UTC
+day = { $day } { $month } { $year }
 month-1 = January
 month-2 = February
 month-3 = March

@@ -11,9 +11,10 @@ impl Round {
     /// What is to be written now since the stage whose turn it is lacks somebody. None: it lacks nobody, or nothing would
     /// be different.
     ///
-    /// So many as have to agree there are no more: an owner decides instead, as long as that is so. They are there, and
-    /// some of them may not decide since they stand in for whoever asks: the owners join the others, and as many have to
-    /// agree as before. Nobody makes that number smaller by a delegation.
+    /// So many as have to agree there are no more: an owner may decide for all, as long as that is so, and those who are
+    /// left may as before. They are there, and some of them may not decide since they stand in for whoever asks, or have
+    /// decided in somebody's name: the owners join the others, and as many have to agree as before. Nobody makes that number
+    /// smaller by a delegation.
     pub fn lacking(&self, situation: &Situation<'_>) -> Option<Escalation> {
         let stage = self.open_stage(situation.now).ok()?;
         let excluded = self.excluded(situation);
@@ -34,10 +35,11 @@ impl Round {
             }
             return because(EscalationReason::Barred, joining, false);
         }
-        let sole_owner = owners.is_empty() && self.asking_owner(situation).is_some();
+        let sole_owner = owners.is_empty() && self.alone(stage, situation).is_some();
         // Handed to owners once, it stays with them as long as one of them can decide.
         let stands = |before: &Escalation| {
-            !free.is_empty() || (before.owners == owners && before.sole_owner == sole_owner)
+            !before.owners.is_disjoint(&owners)
+                || (before.owners == owners && before.sole_owner == sole_owner)
         };
         if self.newest(stage, EscalationReason::Unreachable).is_some_and(stands) {
             return None;
@@ -45,8 +47,8 @@ impl Round {
         because(EscalationReason::Unreachable, owners, sole_owner)
     }
 
-    /// To whom a stage is handed whose people could not give what it needs: one of them decides for all. It was decided so,
-    /// or could not be decided otherwise as things stand now: when people are there again, it is theirs again.
+    /// To whom a stage is handed whose people could not give what it needs: one of them may decide for all. It was decided
+    /// so, or could not be decided otherwise as things stand now: when people are there again, it is theirs alone again.
     pub fn handed(&self, stage: usize, situation: &Situation<'_>) -> Option<&Escalation> {
         let newest = self.newest(stage, EscalationReason::Unreachable)?;
         let is_decided_so = self.approvals(stage).any(|decision| decision.exception.is_some());
@@ -60,9 +62,9 @@ impl Round {
     }
 
     /// Whether there are as many as have to agree in a stage, and have not. Only the people that there are count for it, and
-    /// no delegation.
+    /// no delegation: neither one by which somebody is barred nor one by which somebody has decided.
     fn has_enough(&self, stage: usize, situation: &Situation<'_>) -> bool {
-        (&self.able(stage, situation) - &self.spent()).len() >= self.missing(stage)
+        self.left(stage, situation).len() >= self.missing(stage)
     }
 
     /// What is to be written since the stage whose turn it is takes too long: the owners join those who may decide there.
@@ -89,7 +91,12 @@ impl Round {
     /// The only owner, where they may decide about what they have asked for themselves.
     pub(super) fn sole_owner(&self, stage: usize, situation: &Situation<'_>) -> Option<UserId> {
         let handed = self.handed(stage, situation)?;
-        self.asking_owner(situation).filter(|_| handed.sole_owner)
+        self.alone(stage, situation).filter(|_| handed.sole_owner)
+    }
+
+    /// The only owner, if it is them who ask, and nobody else is left in a stage. Whoever is barred is there.
+    fn alone(&self, stage: usize, situation: &Situation<'_>) -> Option<UserId> {
+        self.asking_owner(situation).filter(|_| self.left(stage, situation).is_empty())
     }
 
     /// What was written of a stage.

@@ -94,15 +94,15 @@ impl Round {
             return Err(NotApprovable::SeatUsed);
         }
         let free = self.free(stage, situation, &excluded);
-        let exception = self.handed(stage, situation).map(|_| DecisionException::OwnerAlone);
+        let by_seat = |seat: UserId| Seat { stage, seat, exception: self.exception(stage, seat, situation) };
         if free.contains(&person) {
-            return Ok(Seat { stage, seat: person, exception });
+            return Ok(by_seat(person));
         }
         let alone = BTreeSet::from([person]);
         let mut names = reached(&alone, situation.delegations, Way::Behind, |one| stands_in(one, situation));
         names.remove(&person);
         match free.intersection(&names).next() {
-            Some(seat) => Ok(Seat { stage, seat: *seat, exception }),
+            Some(seat) => Ok(by_seat(*seat)),
             None => Err(self.why_not(person, &names, stage, situation)),
         }
     }
@@ -157,7 +157,16 @@ impl Round {
         people
     }
 
-    /// Whoever is asked in a stage as things stand, whether or not they have decided.
+    /// By which exception a seat counts: that of an owner to whom the stage is handed, for the whole stage. The others who
+    /// are left in it are asked like before, and one of many.
+    fn exception(&self, stage: usize, seat: UserId, situation: &Situation<'_>) -> Option<DecisionException> {
+        let handed = self.handed(stage, situation)?;
+        let is_owners = handed.owners.contains(&seat) && situation.people.is_owner(seat);
+        is_owners.then_some(DecisionException::OwnerAlone)
+    }
+
+    /// Whoever is asked in a stage as things stand, whether or not they have decided: but for the only owner, where they may
+    /// decide about what they have asked for themselves.
     pub fn asked_in(&self, stage: usize, situation: &Situation<'_>) -> BTreeSet<UserId> {
         self.holders(stage, situation, &self.excluded(situation))
     }
@@ -197,18 +206,18 @@ impl Round {
         self.decisions.iter().flat_map(|decision| [decision.by, decision.seat]).collect()
     }
 
-    /// Whoever may decide in a stage by a seat of their own as of now, used or not: where it is handed to owners, they
-    /// alone; else those who were named and still are, and the owners who have joined them.
+    /// Whoever may decide in a stage by a seat of their own as of now, used or not: those who were named and still are, the
+    /// owners who have joined them, and those to whom it is handed. That takes nobody's seat: who can say no goes on to.
     pub(super) fn holders(
         &self,
         stage: usize,
         situation: &Situation<'_>,
         excluded: &BTreeSet<UserId>,
     ) -> BTreeSet<UserId> {
-        let mut holders: BTreeSet<UserId> = match self.handed(stage, situation) {
-            Some(handed) => handed.owners.intersection(&situation.people.owners()).copied().collect(),
-            None => self.able(stage, situation),
-        };
+        let mut holders = self.able(stage, situation);
+        if let Some(handed) = self.handed(stage, situation) {
+            holders.extend(handed.owners.intersection(&situation.people.owners()).copied());
+        }
         holders.retain(|holder| !excluded.contains(holder));
         holders
     }
@@ -223,6 +232,13 @@ impl Round {
             able.extend(seats.eligible.iter().filter(still).copied());
         }
         &able - &self.askers
+    }
+
+    /// Those on whom a stage counts whose own seat nobody has decided by. Whoever has decided in somebody's name is among
+    /// them: that they may not decide again says nothing of how many have to.
+    pub(super) fn left(&self, stage: usize, situation: &Situation<'_>) -> BTreeSet<UserId> {
+        let used: BTreeSet<UserId> = self.decisions.iter().map(|decision| decision.seat).collect();
+        &self.able(stage, situation) - &used
     }
 
     /// How many have to agree in a stage besides those who have.

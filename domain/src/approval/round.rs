@@ -77,11 +77,11 @@ string_enum! {
     EscalationReason {
         /// It has taken too long. The owners join those who may decide; as many have to agree as before.
         Overdue = "OVERDUE",
-        /// So many of those who may decide as have to agree there are no more. An owner decides, alone, as long as that is
-        /// so.
+        /// So many of those who may decide as have to agree there are no more. An owner may decide, alone, as long as that is
+        /// so. Those who are left may as before, by saying no as well.
         Unreachable = "UNREACHABLE",
-        /// They are there, and too many of them stand in for whoever asks, or have since. The owners join those who may
-        /// decide; as many have to agree as before.
+        /// They are there, and too many of them stand in for whoever asks, or have since, or have decided in the name of
+        /// somebody else. The owners join those who may decide; as many have to agree as before.
         Barred = "BARRED",
     }
 }
@@ -210,6 +210,13 @@ pub struct Escalation {
     pub sole_owner: bool,
     /// When.
     pub at: Timestamp,
+}
+
+impl Escalation {
+    /// Whether it lets anybody decide.
+    pub fn is_to_somebody(&self) -> bool {
+        self.sole_owner || !self.owners.is_empty()
+    }
 }
 
 /// A round, with all that has happened in it.

@@ -36,9 +36,9 @@ fn only_who_is_asked_decides_and_only_owners_say_who_is() {
 }
 
 #[test]
-fn only_the_vendor_suspends_and_has_people_forgotten() {
+fn only_the_vendor_suspends_has_people_forgotten_and_adds_them_unasked() {
     for grant in Grant::ALL {
-        for action in [Action::SuspendOrganization, Action::ErasePeople] {
+        for action in [Action::SuspendOrganization, Action::ErasePeople, Action::AddMembers] {
             assert_eq!(permits(*grant, action), *grant == Grant::Operator, "{grant:?} {action:?}");
         }
         let takes_out = matches!(grant, Grant::Owner | Grant::Operator);
@@ -88,6 +88,7 @@ fn whoever_changes_also_sees() {
     for grant in Grant::ALL {
         for (change, see) in [
             (Action::ManageMembers, Action::ReadMembers),
+            (Action::AddMembers, Action::ManageMembers),
             (Action::SuspendOrganization, Action::ReadOrganization),
             (Action::ErasePeople, Action::ReadMembers),
             (Action::ExportOrganization, Action::ReadAudit),

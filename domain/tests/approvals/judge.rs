@@ -187,10 +187,17 @@ impl Sheet {
         self.stages[stage].1.saturating_sub(self.approvals(stage))
     }
 
+    /// Those of a stage who are there and have not been decided for by anybody, whatever delegations say.
+    fn left(&self, facts: &Facts, stage: usize) -> BTreeSet<usize> {
+        let there = |who: &usize| {
+            self.is_counted_on(facts, stage, *who) && !self.votes.iter().any(|vote| vote.seat == *who)
+        };
+        (0..PEOPLE).filter(there).collect()
+    }
+
     /// Whether so many are there, whatever delegations say.
     fn has_enough(&self, facts: &Facts, stage: usize) -> bool {
-        let there = |who: &usize| self.is_counted_on(facts, stage, *who) && !self.is_spent(*who);
-        (0..PEOPLE).filter(there).count() >= self.missing(stage)
+        self.left(facts, stage).len() >= self.missing(stage)
     }
 
     /// To which owners a stage is given as things stand.
@@ -199,12 +206,15 @@ impl Sheet {
         (self.is_decided_by_owner(stage) || !self.has_enough(facts, stage)).then_some(row)
     }
 
+    /// Whether somebody is an owner to whom a stage is given.
+    fn is_given(&self, facts: &Facts, stage: usize, who: usize) -> bool {
+        let given = self.given_to(facts, stage).is_some_and(|row| row.owners.contains(&who));
+        given && facts.owners().contains(&who)
+    }
+
     /// Whether somebody has a seat, free or not.
     fn holds(&self, facts: &Facts, stage: usize, who: usize) -> bool {
-        let holds = match self.given_to(facts, stage) {
-            Some(row) => row.owners.contains(&who) && facts.owners().contains(&who),
-            None => self.is_counted_on(facts, stage, who),
-        };
+        let holds = self.is_counted_on(facts, stage, who) || self.is_given(facts, stage, who);
         holds && !self.is_barred(facts, who)
     }
 
@@ -218,6 +228,17 @@ impl Sheet {
         owner.filter(|owner| self.only == Some(*owner))
     }
 
+    /// The only owner who asks, where nobody else is left in a stage.
+    fn alone(&self, facts: &Facts, stage: usize) -> Option<usize> {
+        self.asking_owner(facts).filter(|_| self.left(facts, stage).is_empty())
+    }
+
+    /// The owners who could decide, if they had a seat.
+    fn able_owners(&self, facts: &Facts) -> BTreeSet<usize> {
+        let can = |who: &usize| !self.is_barred(facts, *who) && !self.is_spent(*who);
+        facts.owners().into_iter().filter(can).collect()
+    }
+
     /// In whose name somebody could decide now, and by which exception.
     pub fn could(&self, facts: &Facts, who: usize) -> Option<(usize, Option<DecisionException>)> {
         let stage = self.turn().filter(|_| facts.now < self.over && !self.is_rejected())?;
@@ -225,7 +246,7 @@ impl Sheet {
             return None;
         }
         let given = self.given_to(facts, stage);
-        if given.is_some_and(|row| row.sole) && self.asking_owner(facts) == Some(who) {
+        if given.is_some_and(|row| row.sole) && self.alone(facts, stage) == Some(who) {
             return Some((who, Some(DecisionException::SoleOwner)));
         }
         if self.is_barred(facts, who) || self.is_spent(who) {
@@ -235,7 +256,8 @@ impl Sheet {
         let free = self.free(facts, stage);
         let own = free.contains(&who).then_some(who);
         let other = || free.into_iter().find(|seat| leads(facts, *seat, who, LINKS, &now));
-        own.or_else(other).map(|seat| (seat, given.map(|_| DecisionException::OwnerAlone)))
+        let exception = |seat| self.is_given(facts, stage, seat).then_some(DecisionException::OwnerAlone);
+        own.or_else(other).map(|seat| (seat, exception(seat)))
     }
 
     /// Somebody has decided, and the machine has taken it.
@@ -245,7 +267,7 @@ impl Sheet {
         assert_eq!(self.could(facts, by), Some((seat, exception)), "{by} for {seat}: {self:#?} {facts:?}");
         assert_eq!(self.turn(), Some(decision.stage));
         if exception.is_some() {
-            assert!(!self.has_enough(facts, decision.stage), "one for all, and nobody is missing: {self:#?}");
+            self.nobody_is_passed_over(facts, decision.stage, exception);
         }
         let approve = decision.choice == Choice::Approve;
         self.votes.push(Vote { stage: decision.stage, by, seat, approve, exception });
@@ -255,16 +277,15 @@ impl Sheet {
     pub fn hand(&mut self, facts: &Facts, escalation: &Escalation) {
         let (stage, reason) = (escalation.stage, escalation.reason);
         assert_eq!(self.turn(), Some(stage), "only the stage whose turn it is");
-        let can = |who: &usize| !self.is_barred(facts, *who) && !self.is_spent(*who);
-        let mut owners: BTreeSet<usize> = facts.owners().into_iter().filter(can).collect();
+        let mut owners = self.able_owners(facts);
         let (free, before) = (self.free(facts, stage), self.row(stage, reason));
         let mut sole = false;
         match reason {
             EscalationReason::Unreachable => {
-                sole = owners.is_empty() && self.asking_owner(facts).is_some();
+                sole = owners.is_empty() && self.alone(facts, stage).is_some();
                 assert!(!self.has_enough(facts, stage), "{stage} is in reach: {self:#?}");
                 if let Some(before) = before {
-                    assert!(free.is_empty(), "an owner is left: {self:#?}");
+                    assert!(before.owners.is_disjoint(&owners), "an owner is left: {self:#?}");
                     let same = before.owners == owners && before.sole == sole;
                     assert!(!same, "nothing is different: {self:#?}");
                 }
@@ -289,10 +310,40 @@ impl Sheet {
         let Some(turn) = self.turn() else { return };
         let free = self.free(facts, turn).len();
         let is_said = match self.given_to(facts, turn) {
-            Some(row) => free > 0 || row.owners.is_empty(),
+            Some(row) => {
+                let owners = self.able_owners(facts);
+                let sole = owners.is_empty() && self.alone(facts, turn).is_some();
+                !row.owners.is_disjoint(&owners) || owners.is_empty() && row.sole == sole
+            }
             None => free >= self.missing(turn) || self.row(turn, EscalationReason::Barred).is_some(),
         };
         assert!(is_said, "{self:#?} {facts:?}");
+    }
+
+    /// One decides for a whole stage only where those who are missing have gone, and not since somebody has been asked to
+    /// stand in: so many would be missing as well if everybody had decided in person, and nobody stood in for anybody. And
+    /// the only owner who asks passes over nobody who could say no.
+    fn nobody_is_passed_over(&self, facts: &Facts, stage: usize, exception: Option<DecisionException>) {
+        let mut in_person = self.clone();
+        for vote in &mut in_person.votes {
+            vote.by = vote.seat;
+        }
+        let there = |who: &usize| in_person.is_counted_on(facts, stage, *who) && !in_person.is_spent(*who);
+        let there: Vec<usize> = (0..PEOPLE).filter(there).collect();
+        assert!(there.len() < self.missing(stage), "one for all, and nobody is missing: {self:#?}");
+        let alone = exception != Some(DecisionException::SoleOwner) || there.is_empty();
+        assert!(alone, "{there:?} could still say no: {self:#?}");
+    }
+
+    /// Whoever was named when it was opened, and still is, decides in person when it is their stage's turn: whatever else
+    /// has become of it, if they had no hand in it, and nobody has decided by them or for them.
+    pub fn nobody_is_shut_out(&self, facts: &Facts, may: &BTreeSet<usize>) {
+        let Some(turn) = self.turn().filter(|_| facts.now < self.over && !self.is_rejected()) else { return };
+        let (approvers, _, seated) = &self.stages[turn];
+        for who in seated {
+            let counts = is_named(facts, *who, approvers) && !self.is_barred(facts, *who);
+            assert!(!counts || self.is_spent(*who) || may.contains(who), "{who} is shut out: {self:#?}");
+        }
     }
 
     /// What is approved was agreed to in every stage, by as many different people in as many different names as had to,

@@ -380,6 +380,7 @@ impl Office {
             may.extend(seat.map(|_| user(who)));
         }
         assert_eq!(round.may_decide_now(&situation), may);
+        sheet.nobody_is_shut_out(facts, &persons(&may));
         assert!(round.seated(&situation).is_subset(&may), "{round:#?}");
     }
 }

@@ -1,9 +1,10 @@
 //! What a token of a provider's has to be: signed as the provider signs, by it, for us, now, and of the right kind.
 //!
 //! The algorithm is the one that is set for the provider, never the one that the token asks for; keys come from the
-//! provider's own set, whatever the token brings along. `iss`, `aud`, `sub` and `exp` must be there, `nbf` and `iat`
-//! hold when they are. What is made for other ends (logout tokens, say, or tokens that are bound to a key that the
-//! bearer would have to prove) is not taken for a proof of who somebody is.
+//! provider's own set, whatever the token brings along. `iss`, `aud`, `sub`, `exp` and `iat` must be there (the last one
+//! says which of two tokens is newer, and so which groups count); `nbf` holds when it is. What is made for other ends
+//! (logout tokens, say, or tokens that are bound to a key that the bearer would have to prove) is not taken for a proof of
+//! who somebody is.
 
 use bursar_domain::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
@@ -152,6 +153,8 @@ pub(super) struct Unchecked {
     pub(super) header: Header,
     pub(super) issuer: String,
     audience: Audience,
+    /// What it calls the person, when that could be a subject.
+    pub(super) subject: Option<String>,
     pub(super) email: Option<String>,
 }
 
@@ -159,6 +162,8 @@ pub(super) struct Unchecked {
 struct Peek {
     iss: String,
     aud: Audience,
+    #[serde(default, deserialize_with = "only_text")]
+    sub: Option<String>,
     #[serde(default, deserialize_with = "only_text")]
     email: Option<String>,
 }
@@ -172,10 +177,11 @@ impl Unchecked {
         let header = jsonwebtoken::decode_header(token).ok()?;
         let body = token.split('.').nth(1)?;
         let body = data_encoding::BASE64URL_NOPAD.decode(body.as_bytes()).ok()?;
-        let Peek { iss: issuer, aud: audience, email } = serde_json::from_slice(&body).ok()?;
+        let Peek { iss: issuer, aud: audience, sub, email } = serde_json::from_slice(&body).ok()?;
         let named = issuer.starts_with("https://") || issuer.starts_with("http://");
         let plain = issuer.len() <= super::reach::ADDRESS_BYTES && !issuer.chars().any(char::is_control);
-        (named && plain).then_some(Unchecked { header, issuer, audience, email })
+        let subject = sub.filter(|subject| is_subject(subject));
+        (named && plain).then_some(Unchecked { header, issuer, audience, subject, email })
     }
 
     /// Whether it says that it is for somebody.
@@ -214,6 +220,11 @@ impl Flaw {
     }
 }
 
+/// Whether a text can be what a provider calls a person.
+fn is_subject(text: &str) -> bool {
+    (1..=SUBJECT_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
 /// Checks a token whose header has been found usable.
 pub(super) fn check(
     token: &str,
@@ -240,11 +251,9 @@ pub(super) fn check(
         _ => Flaw::Other(invalid()),
     })?;
     let (claims, now) = (decoded.claims, now.micros().div_euclid(1_000_000));
-    let subject = &claims.person.sub;
     let whole = claims.iss == issuer
         && claims.aud.has(audience)
-        && (1..=SUBJECT_BYTES).contains(&subject.len())
-        && !subject.chars().any(char::is_control)
+        && is_subject(&claims.person.sub)
         && claims.cnf.is_none()
         && claims.events.is_none();
     let of_the_kind = match purpose {
@@ -260,10 +269,11 @@ pub(super) fn check(
     if !whole || !of_the_kind || ahead(claims.nbf) || ahead(claims.iat) {
         return Err(Flaw::Other(invalid()));
     }
+    let issued_at = claims.iat.ok_or_else(|| Flaw::Other(invalid()))?;
     if claims.exp.saturating_add(LEEWAY) <= now {
         return Err(Flaw::Other(Error::Unauthenticated("The token has expired.")));
     }
-    let issued_at = Timestamp::EPOCH.plus_seconds(claims.iat.unwrap_or_default());
+    let issued_at = Timestamp::EPOCH.plus_seconds(issued_at);
     // What ends later than time itself ends with it.
     let expires_at = Timestamp::EPOCH.plus_seconds(claims.exp.min(i64::MAX / 1_000_000));
     Ok(Checked { person: claims.person, issued_at, expires_at })

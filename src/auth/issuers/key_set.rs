@@ -11,6 +11,8 @@ use serde_json::Value;
 
 /// The most keys of a set that are looked at.
 const KEYS: usize = 100;
+/// The most keys that are tried for one token.
+const TRIED: usize = 4;
 
 /// A set of keys as it is published.
 #[derive(Deserialize)]
@@ -46,20 +48,20 @@ impl KeySet {
         KeySet(published.keys.into_iter().take(KEYS).filter_map(usable).collect())
     }
 
-    /// The key that a token names, if it can have signed with an algorithm. A token that names none means the only
-    /// one there is.
-    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<&DecodingKey> {
+    /// The keys that can have signed a token with an algorithm: those of the name that it gives, or of any name when it
+    /// gives none. There are several while a provider changes its key that names none, or all of them alike.
+    pub(super) fn fitting(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &DecodingKey> {
         let name = format!("{algorithm:?}");
-        let fits = |key: &&Key| {
+        let fits = move |key: &&Key| {
             let named = id.is_none_or(|id| key.id.as_deref() == Some(id));
             let only = key.only.as_ref().is_none_or(|only| *only == name);
             named && only && key.decoding.family() == algorithm.family()
         };
-        let mut fitting = self.0.iter().filter(fits);
-        match (fitting.next(), fitting.next()) {
-            (Some(key), None) => Some(&key.decoding),
-            _ => None,
-        }
+        self.0.iter().filter(fits).take(TRIED).map(|key| &key.decoding)
     }
 }
 
@@ -93,13 +95,16 @@ mod tests {
 
     #[test]
     fn keys_are_found_by_name_and_algorithm() {
-        let keys = set(json!([rsa("a"), rsa("b")]));
-        assert!(keys.find(Some("a"), Algorithm::RS256).is_some());
-        assert!(keys.find(Some("c"), Algorithm::RS256).is_none());
-        assert!(keys.find(Some("a"), Algorithm::RS384).is_none());
-        assert!(keys.find(Some("a"), Algorithm::ES256).is_none());
-        assert!(keys.find(None, Algorithm::RS256).is_none(), "which one?");
-        assert!(set(json!([rsa("a")])).find(None, Algorithm::RS256).is_some());
+        let keys = set(json!([rsa("a"), rsa("b"), rsa("b")]));
+        let fitting = |id, algorithm| keys.fitting(id, algorithm).count();
+        assert_eq!(fitting(Some("a"), Algorithm::RS256), 1);
+        assert_eq!(fitting(Some("b"), Algorithm::RS256), 2);
+        assert_eq!(fitting(Some("c"), Algorithm::RS256), 0);
+        assert_eq!(fitting(Some("a"), Algorithm::RS384), 0);
+        assert_eq!(fitting(Some("a"), Algorithm::ES256), 0);
+        assert_eq!(fitting(None, Algorithm::RS256), 3);
+        let many = set(json!(["a"; 9].map(rsa)));
+        assert_eq!(many.fitting(None, Algorithm::RS256).count(), TRIED);
     }
 
     #[test]
@@ -110,6 +115,6 @@ mod tests {
         let strange = json!({ "kty": "XYZ", "kid": "x" });
         let keys = set(json!([secret, encrypts, strange, 7, rsa("a")]));
         assert_eq!(keys.0.len(), 1);
-        assert!(keys.find(Some("s"), Algorithm::HS256).is_none());
+        assert_eq!(keys.fitting(Some("s"), Algorithm::HS256).count(), 0);
     }
 }

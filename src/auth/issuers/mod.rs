@@ -27,14 +27,14 @@ use std::sync::Arc;
 use bursar_domain::Timestamp;
 use bursar_domain::id::OrganizationId;
 use bursar_domain::sign_on;
-use bursar_entity::identity_provider;
+use bursar_entity::{identity_provider, user_identity};
 use quick_cache::sync::Cache;
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 
 use crate::config::Environment;
 use crate::context::Context;
 use crate::db::scope::{find_across, find_domain};
-use crate::db::{Scope, Tenant};
+use crate::db::{Scope, Tenant, padded};
 use crate::error::Result;
 use crate::text;
 use claims::{Checked, Flaw, Person, Purpose, Unchecked, invalid};
@@ -146,6 +146,11 @@ impl Issuers {
         self.0.named.remove(issuer);
     }
 
+    /// Whether a token is longer than any that is looked at.
+    pub fn is_too_long(token: &str) -> bool {
+        token.len() > claims::TOKEN_BYTES
+    }
+
     /// Whether a text is a token that names an issuer by an address. Nothing of it is checked.
     pub fn is_foreign(token: &str) -> bool {
         Unchecked::read(token).is_some()
@@ -168,14 +173,20 @@ impl Issuers {
         let provider = match candidates.as_slice() {
             [] => return Err(invalid()),
             [provider] => *provider,
-            // Organizations that share an issuer and an audience are told apart by the domains of addresses.
+            // Organizations that share an issuer and an audience are told apart by the domains of addresses, and where those
+            // say nothing by who has come before. Anybody can name another's issuer and audience: they are public.
             several => {
-                let email = unchecked.email.as_deref().and_then(text::address).ok_or_else(invalid)?;
-                let domain = sign_on::domain_of(&email).ok_or_else(invalid)?;
-                let organization = organization_of_domain(context, domain).await?;
-                let of =
-                    |provider: &&&identity_provider::Model| Some(provider.organization_id) == organization;
-                *several.iter().find(of).ok_or_else(invalid)?
+                let named = organization_named(context, &unchecked).await?;
+                let among = |organization: OrganizationId| {
+                    several.iter().copied().find(|provider| provider.organization_id == organization)
+                };
+                match named.and_then(among) {
+                    Some(provider) => provider,
+                    None => {
+                        let known = Box::pin(organization_that_knows(context, several, &unchecked)).await?;
+                        known.and_then(among).ok_or_else(invalid)?
+                    }
+                }
             }
         };
         let purpose = Purpose::Api { audience: &provider.audience };
@@ -197,9 +208,15 @@ impl Issuers {
         let (source, clock) = (self.source(&provider.issuer), &context.clock);
         let algorithm = key_set::algorithm(provider.algorithm);
         let name = unchecked.header.kid.as_deref();
-        let check = |known: &Known| match known.keys.find(name, algorithm) {
-            Some(key) => claims::check(token, key, algorithm, &provider.issuer, purpose, clock.now()),
-            None => Err(Flaw::Signature),
+        let check = |known: &Known| {
+            let mut outcome = Err(Flaw::Signature);
+            for key in known.keys.fitting(name, algorithm) {
+                outcome = claims::check(token, key, algorithm, &provider.issuer, purpose, clock.now());
+                if !matches!(outcome, Err(Flaw::Signature)) {
+                    break;
+                }
+            }
+            outcome
         };
         let known = source.known(clock).await?;
         let mut outcome = check(&known);
@@ -239,6 +256,38 @@ impl Issuers {
         self.0.named.insert(issuer.to_owned(), (now, Arc::clone(&rows)));
         Ok(rows)
     }
+}
+
+/// The organization whose domain the address in a token has. Nothing of the token is believed yet.
+async fn organization_named(context: &Context, unchecked: &Unchecked) -> Result<Option<OrganizationId>> {
+    let Some(email) = unchecked.email.as_deref().and_then(text::address) else { return Ok(None) };
+    match sign_on::domain_of(&email) {
+        Some(domain) => organization_of_domain(context, domain).await,
+        None => Ok(None),
+    }
+}
+
+/// The one organization of some where whom a token calls by its subject has come before; none: there is no such one, or
+/// there are several. Nothing of the token is believed yet.
+async fn organization_that_knows(
+    context: &Context,
+    among: &[&identity_provider::Model],
+    unchecked: &Unchecked,
+) -> Result<Option<OrganizationId>> {
+    let Some(subject) = unchecked.subject.as_deref() else { return Ok(None) };
+    let among = padded(among.iter().map(|provider| provider.organization_id).collect());
+    // Of several organizations at once, and nobody is shown anything of them.
+    let snapshot = context.db.read(Scope::Operator).await?;
+    let known = find_across::<user_identity::Entity>()
+        .filter(user_identity::Column::OrganizationId.is_in(among))
+        .filter(user_identity::Column::Issuer.eq(unchecked.issuer.as_str()))
+        .filter(user_identity::Column::Subject.eq(subject))
+        .limit(2);
+    let known = known.all(&snapshot).await?;
+    Ok(match known.as_slice() {
+        [one] => Some(one.organization_id),
+        _ => None,
+    })
 }
 
 /// The organization that a domain is mapped to.

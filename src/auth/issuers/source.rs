@@ -5,7 +5,7 @@
 //! it at the same time wait for one and the same reading, which is a task of its own: that one of them goes away
 //! does not cut it off. So a provider that publishes a key 30 seconds before it signs with it is understood at
 //! once, also when it gives its keys no names or all of them the same one; and a flood of tokens with made-up keys
-//! costs the provider nothing.
+//! costs the provider nothing. Of keys that cannot be told apart by their names a few are tried (see `key_set`).
 
 use std::sync::{Arc, PoisonError, RwLock};
 

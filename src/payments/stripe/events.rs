@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::client::word;
-use super::objects::{Charge, Dispute, Event, Intent, Named, Refund, Session};
+use super::objects::{Charge, Dispute, Event, Intent, NOT_ARRIVED, Named, Refund, Session};
 use super::odd::{LACKS, not_understood};
 use crate::payments::{EventError, PaidState, ProviderEvent, ProviderPayment};
 
@@ -31,7 +31,7 @@ fn tell(kind: &str, object: Value) -> Result<ProviderEvent, &'static str> {
         "checkout.session.completed" => completed(parse(object)?),
         "checkout.session.async_payment_succeeded" => Ok(checkout(parse(object)?, PaidState::Paid)),
         "checkout.session.async_payment_failed" => {
-            Ok(checkout(parse(object)?, PaidState::Failed("async_payment_failed".to_owned())))
+            Ok(checkout(parse(object)?, PaidState::Failed(NOT_ARRIVED.to_owned())))
         }
         "checkout.session.expired" => Ok(checkout(parse(object)?, PaidState::Expired)),
         "payment_intent.succeeded" | "payment_intent.payment_failed" => Ok(intent(parse(object)?)),

@@ -61,6 +61,10 @@ impl Provider for Stripe {
         Box::pin(session::close(&self.client, session))
     }
 
+    fn find_checkout<'a>(&'a self, session: &'a str) -> Answer<'a, ProviderPayment> {
+        Box::pin(session::find(&self.client, session))
+    }
+
     fn open_setup<'a>(&'a self, order: &'a SetupOrder) -> Answer<'a, OpenedCheckout> {
         Box::pin(session::open_setup(&self.client, order))
     }

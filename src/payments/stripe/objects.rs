@@ -8,6 +8,9 @@ use super::amount::from_stripe;
 use super::client::word;
 use crate::payments::{PaidState, ProviderDispute, ProviderPayment, ProviderRefund};
 
+/// Our word for a payment that was under way for some days and has come to nothing.
+pub(super) const NOT_ARRIVED: &str = "async_payment_failed";
+
 /// What is named by another object: its id, or all of it when that was asked for.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
@@ -18,6 +21,8 @@ pub(super) enum Named {
     Whole {
         /// Its id.
         id: String,
+        /// Where it stands, when it says that.
+        status: Option<String>,
     },
 }
 
@@ -25,7 +30,15 @@ impl Named {
     /// The id.
     pub(super) fn id(&self) -> &str {
         match self {
-            Named::Id(id) | Named::Whole { id } => id,
+            Named::Id(id) | Named::Whole { id, .. } => id,
+        }
+    }
+
+    /// Where it stands, when that was asked for.
+    pub(super) fn status(&self) -> Option<&str> {
+        match self {
+            Named::Id(_) => None,
+            Named::Whole { status, .. } => status.as_deref(),
         }
     }
 }
@@ -120,6 +133,21 @@ impl Session {
     /// Whether money has come at it. A trial, or a price of nothing, asks for none.
     pub(super) fn is_paid(&self) -> bool {
         self.payment_status.as_deref() == Some("paid") && self.amount_total.is_some_and(|amount| amount > 0)
+    }
+
+    /// Where its payment stands, whatever was told of that. The payment itself has been asked for with it.
+    pub(super) fn state(&self) -> PaidState {
+        let intent = self.payment_intent.as_ref().and_then(Named::status);
+        match (self.status.as_deref(), self.payment_status.as_deref(), intent) {
+            (_, Some("paid"), _) | (Some("complete"), Some("no_payment_required"), _) => PaidState::Paid,
+            (Some("expired"), _, _) => PaidState::Expired,
+            // It was under way for some days, and has come to nothing: the buyer cannot try again there.
+            (Some("complete"), _, Some("requires_payment_method" | "canceled")) => {
+                PaidState::Failed(NOT_ARRIVED.to_owned())
+            }
+            (Some("complete"), _, _) => PaidState::Pending,
+            _ => PaidState::Unpaid,
+        }
     }
 
     /// As a payment that stands so.

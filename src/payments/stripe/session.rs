@@ -162,6 +162,14 @@ pub(super) async fn close(client: &Client, session: &str) -> Result<(), Provider
     }
 }
 
+/// A checkout as it stands now, with its payment.
+pub(super) async fn find(client: &Client, session: &str) -> Result<ProviderPayment, ProviderError> {
+    let query = [("expand[]", "payment_intent")];
+    let found: Session = client.get(&["checkout", "sessions", session], &query).await?;
+    let state = found.state();
+    Ok(found.payment(state))
+}
+
 /// A payment as its checkout tells of it; none: it was made at no checkout.
 pub(super) async fn of_payment(
     client: &Client,
@@ -264,6 +272,29 @@ mod tests {
         assert_eq!(value("line_items[0][price_data][currency]"), Some("usd"));
         assert_eq!(value("payment_intent_data[metadata][bursar_payment]"), Some(first.payment.as_str()));
         assert_eq!(value("success_url"), Some("http://bursar.test/checkout/a/b/c/done"));
+    }
+
+    #[test]
+    fn a_checkout_says_where_its_payment_stands() {
+        let failed = PaidState::Failed("async_payment_failed".to_owned());
+        for (status, paid, intent, expected) in [
+            ("open", "unpaid", None, PaidState::Unpaid),
+            ("open", "unpaid", Some("requires_payment_method"), PaidState::Unpaid),
+            ("expired", "unpaid", Some("canceled"), PaidState::Expired),
+            ("complete", "paid", Some("succeeded"), PaidState::Paid),
+            ("complete", "no_payment_required", None, PaidState::Paid),
+            ("complete", "unpaid", Some("processing"), PaidState::Pending),
+            // A slip that the buyer has not paid yet.
+            ("complete", "unpaid", Some("requires_action"), PaidState::Pending),
+            ("complete", "unpaid", Some("requires_payment_method"), failed.clone()),
+            ("complete", "unpaid", Some("canceled"), failed),
+        ] {
+            let intent = intent.map(|status| serde_json::json!({ "id": "pi_1", "status": status }));
+            let session = serde_json::json!({ "id": "cs_1", "status": status, "payment_status": paid,
+                "payment_intent": intent });
+            let session: Session = serde_json::from_value(session).unwrap();
+            assert_eq!(session.state(), expected, "{status} {paid}");
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use bursar_domain::id::{OrganizationId, PaymentId, PurchaseId, ReversalId};
-use bursar_domain::purchase::ParkedReason;
+use bursar_domain::purchase::{ParkedReason, PaymentState};
 
 use crate::global_id;
+use crate::payments::PaidState;
 
 /// Something that the books and the provider say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,24 @@ pub enum Difference {
     },
     /// It was paid here, and the provider knows nothing of it.
     PaidHereOnly {
+        /// Whose it is.
+        organization: OrganizationId,
+        /// The payment.
+        payment: PaymentId,
+    },
+    /// It is open or under way here, and stands otherwise there.
+    Stands {
+        /// Whose it is.
+        organization: OrganizationId,
+        /// The payment.
+        payment: PaymentId,
+        /// How it stands in the books.
+        here: PaymentState,
+        /// How it stands at the provider.
+        there: PaidState,
+    },
+    /// It is open or under way here, and the provider knows nothing of its checkout.
+    OpenHereOnly {
         /// Whose it is.
         organization: OrganizationId,
         /// The payment.
@@ -131,6 +150,24 @@ impl fmt::Display for Difference {
             Difference::PaidHereOnly { organization, payment } => {
                 let (organization, payment) = (global_id::encode(*organization), global_id::encode(*payment));
                 write!(f, "{payment} of {organization}: is paid here, and the provider does not say so")
+            }
+            Difference::Stands { organization, payment, here, there } => {
+                let (organization, payment) = (global_id::encode(*organization), global_id::encode(*payment));
+                let there = match there {
+                    PaidState::Paid => "paid",
+                    PaidState::Pending => "under way",
+                    PaidState::Failed(_) => "failed",
+                    PaidState::Expired => "run out",
+                    PaidState::Unpaid => "not paid",
+                };
+                write!(f, "{payment} of {organization}: {here} in the books, {there} at the provider")
+            }
+            Difference::OpenHereOnly { organization, payment } => {
+                let (organization, payment) = (global_id::encode(*organization), global_id::encode(*payment));
+                write!(
+                    f,
+                    "{payment} of {organization}: is not at its end here, and the provider knows no such checkout"
+                )
             }
             Difference::RefundThere { reference, payment, amount, currency } => {
                 write!(f, "{reference}: a refund of {amount} {currency} of {payment} is not in the books")

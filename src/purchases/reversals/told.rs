@@ -5,9 +5,10 @@ use bursar_domain::Credits;
 use bursar_domain::id::{PaymentId, ReversalId};
 use bursar_domain::purchase::{ParkedReason, PaymentProvider, PaymentState};
 use bursar_domain::reversal::{ReversalKind, ReversalState, advance};
-use bursar_entity::{payment, reversal};
+use bursar_entity::{payment, purchase, reversal};
 
 use super::{Desk, carry_on, is_returned, lock_payment, lock_places, of_purchase, share_of, write_reversal};
+use crate::audit;
 use crate::auth::Actor;
 use crate::changes::Change;
 use crate::db::{self, Tenant};
@@ -18,6 +19,7 @@ use crate::purchases::parked::{Parking, park};
 use crate::purchases::refund_order::is_to_be_asked;
 use crate::purchases::settle::Outcome;
 use crate::purchases::timed::{REFUND_DUE, is_done};
+use crate::purchases::top_up::halt_in;
 
 /// What a provider tells of a refund or a dispute.
 #[derive(Clone, Debug)]
@@ -117,6 +119,30 @@ async fn hear_in(
     all_the_same: bool,
 ) -> Result<(Heard, PaymentProvider, Vec<Change>)> {
     let (purchase, payment) = lock_payment(desk.txn, desk.tenant, id).await?;
+    // What is new is known before the heads are locked: only with the purchase locked does another one come.
+    let rows = of_purchase(desk.txn, desk.tenant, purchase.id).await?;
+    let is_new = known(&rows, id, told).is_none() && odd(&payment, None, told).is_none();
+    let clock = &desk.ledger.context().clock;
+    let halted = match is_new && !is_nothing(told.state) {
+        true => halt_in(desk.txn, desk.tenant, clock, &purchase).await?,
+        false => None,
+    };
+    let heard = hear_locked(desk, selling, (purchase, payment), told, all_the_same).await?;
+    if let Some(halted) = halted {
+        audit::record(desk.txn, desk.tenant, clock, desk.actor, halted).await?;
+    }
+    Ok(heard)
+}
+
+/// The same with purchase and payment as they are locked.
+async fn hear_locked(
+    desk: Desk<'_>,
+    selling: &Selling,
+    (purchase, payment): (purchase::Model, payment::Model),
+    told: &Told,
+    all_the_same: bool,
+) -> Result<(Heard, PaymentProvider, Vec<Change>)> {
+    let id = payment.id;
     lock_places(desk, &purchase).await?;
     let rows = of_purchase(desk.txn, desk.tenant, purchase.id).await?;
     let provider = payment.provider;
@@ -204,6 +230,11 @@ fn known<'r>(rows: &'r [reversal::Model], payment: PaymentId, told: &Told) -> Op
     let by_reference =
         of_payment().find(|row| row.provider_reference.as_deref() == Some(told.reference.as_str()));
     by_reference.or_else(|| of_payment().find(|row| row.provider_reference.is_none() && Some(row.id) == ours))
+}
+
+/// Whether news of a reversal takes nothing back: it had failed, or was won, before anything was told of it.
+const fn is_nothing(state: ReversalState) -> bool {
+    matches!(state, ReversalState::Failed | ReversalState::Won)
 }
 
 /// What about it cannot be.

@@ -177,6 +177,11 @@ async fn open_in(txn: &Txn, selling: &Selling, tenant: Tenant, pool: PoolId) -> 
     if purchase.state != PurchaseState::Approved || known.iter().any(|payment| !is_superseded(payment)) {
         return Ok(None);
     }
+    if !row.enabled {
+        // Switched off meanwhile: whoever wants it all the same pays it by hand.
+        ended_in(txn, tenant, clock, id, Ended::Closed).await?;
+        return Ok(None);
+    }
     let now = clock.now();
     if purchase.valid_until <= now {
         let actor = Actor::system(None);
@@ -318,6 +323,8 @@ async fn decline(selling: &Selling, tenant: Tenant, id: PaymentId, declined: Dec
     let work = db::work(move |txn| {
         let (clock, declined) = (clock.clone(), declined.clone());
         Box::pin(async move {
+            // Whoever writes to people about a request has it locked.
+            lock_organization(txn, tenant).await?;
             let (purchase, payment) = lock_checkout(txn, tenant, id).await?;
             let purchase_id = purchase.id;
             match payment.state {
@@ -355,7 +362,11 @@ async fn decline(selling: &Selling, tenant: Tenant, id: PaymentId, declined: Dec
                 json!({ "state": purchase.state.as_str() }),
                 json!({ "state": state.as_str(), "failedPayment": global_id::encode(id), "reason": code }),
             );
+            let is_over = state == PurchaseState::Cancelled && purchase.state != state;
             write_purchase(txn, &purchase::Model { state, ..purchase }).await?;
+            if is_over {
+                approvals::tell_declined(txn, tenant, &clock, purchase_id).await?;
+            }
             ended_in(txn, tenant, &clock, purchase_id, Ended::Declined { code, authentication }).await?;
             let change = Change::updated("failPayment", purchase_id, was, is);
             audit::record(txn, tenant, &clock, &Actor::system(None), change).await?;
@@ -365,6 +376,7 @@ async fn decline(selling: &Selling, tenant: Tenant, id: PaymentId, declined: Dec
     let context = selling.context();
     let purchase = context.db.write(tenant, work).await?;
     context.changes.announce_purchase(tenant.id(), purchase);
+    context.changes.announce_mail();
     Ok(())
 }
 

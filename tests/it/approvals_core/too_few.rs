@@ -2,6 +2,7 @@
 //! what they have asked for themselves.
 
 use bursar::clock::Clock;
+use bursar::{global_id, schedule};
 use bursar_domain::approval::LinkKind;
 use serde_json::json;
 
@@ -18,7 +19,8 @@ async fn too_few_are_left(backend: Backend) {
     let world = World::start_untimed(backend, Clock::system()).await;
     let owner = world.client("owner@demo.test").await;
     let demo = owner.demo().await;
-    another_owner(&owner, &demo.organization, "second@demo.test").await;
+    let operator = world.client("operator@bursar.test").await;
+    another_owner(&operator, &demo.organization, "second@demo.test").await;
     let (admin, manager) = (world.client("admin@demo.test").await, world.client("manager@demo.test").await);
     let second = world.client("second@demo.test").await;
     // Somebody who has agreed is demoted before the next stage: what they said stands, and says so.
@@ -100,6 +102,47 @@ async fn too_few_are_left(backend: Backend) {
     assert_eq!(why_not(&owner, &request, 1).await, "REQUESTER");
     assert_eq!(approve(&second, &request, 1).await["state"], "APPROVED");
     assert_eq!(shown(&owner, &purchase).await["approvalBasis"], "PEOPLE");
+    // As long as the organization is suspended a change of people asks nobody. Once it may act again they are asked at once.
+    let place = member(&owner, "manager@demo.test").await;
+    let two =
+        json!([{ "name": "Two", "quorum": 2, "approvers": [{ "role": "OWNER" }, { "memberId": place }] }]);
+    policy(&owner, &demo.organization, 4, two).await;
+    let (_, request) = requested(&owner, &demo.pool, "STARTER", "suspended").await;
+    let operator = world.client("operator@bursar.test").await;
+    let input = json!({ "organizationId": demo.organization, "reason": "For a test" });
+    let state = "organization { state }";
+    operator.mutate("suspendOrganization", "SuspendOrganizationInput", input.clone(), state).await;
+    let handed = r#"SELECT count(*) AS n FROM delivery WHERE facts LIKE '%"because":"UNREACHABLE"%'"#;
+    let before = world.number(handed).await;
+    let leaves = json!({ "memberId": place });
+    owner.mutate("removeMember", "RemoveMemberInput", leaves, "removedMemberId").await;
+    let selling = &world.services().selling;
+    schedule::run_once(selling).await.unwrap();
+    assert_eq!(world.number(handed).await, before, "nobody can decide");
+    operator.mutate("resumeOrganization", "ResumeOrganizationInput", input, state).await;
+    schedule::run_once(selling).await.unwrap();
+    assert_eq!(world.number(handed).await, before + 1);
+    assert_eq!(approve(&second, &request, 1).await["state"], "APPROVED");
+    // The only owner who asks passes over nobody who can still say no, though they are too few.
+    owner.mutate("updateMemberRole", "UpdateMemberRoleInput", as_role("MEMBER"), fields).await;
+    let input = json!({ "memberId": member(&owner, "admin@demo.test").await, "role": "ADMIN" });
+    owner.mutate("updateMemberRole", "UpdateMemberRoleInput", input, fields).await;
+    let both =
+        json!([{ "name": "Both", "quorum": 2, "approvers": [{ "role": "OWNER" }, { "role": "ADMIN" }] }]);
+    policy(&owner, &demo.organization, 5, both).await;
+    let (purchase, request) = requested(&owner, &demo.pool, "STARTER", "passed over").await;
+    let stage = &shown(&owner, &purchase).await["approvalRequest"]["stages"][0];
+    assert_eq!(stage, &json!({ "satisfied": false, "escalation": "UNREACHABLE", "soleOwner": false }));
+    let alone = decide(&owner, &request, 1, "APPROVE", json!({ "soleOwner": true })).await;
+    assert_eq!(alone["userErrors"][0]["reason"], "REQUESTER", "{alone}");
+    let letter = newest(&world, "admin@demo.test", LinkKind::Decide).await;
+    assert_eq!(global_id::encode(letter.row.request_id), request, "they are asked");
+    assert_eq!(approve(&admin, &request, 1).await["state"], "PENDING");
+    let stage = &shown(&owner, &purchase).await["approvalRequest"]["stages"][0];
+    assert_eq!(stage, &json!({ "satisfied": false, "escalation": "UNREACHABLE", "soleOwner": true }));
+    let decided = decide(&owner, &request, 1, "APPROVE", json!({ "soleOwner": true })).await;
+    assert_eq!(decided["request"]["state"], "APPROVED", "{decided}");
+    assert_eq!(shown(&owner, &purchase).await["approvalBasis"], "SOLE_OWNER");
     // The only owner of an organization has nobody else to ask, and has to say that they know.
     let solo = world.found("solo").await;
     let query = r#"{ organization(by: { slug: "solo" }) { id } }"#;

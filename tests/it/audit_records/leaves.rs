@@ -96,7 +96,8 @@ pub fn leaves(mutation: &str) -> Leaves {
 }
 
 /// Mutations that the vendor's staff alone may carry out, or may do so without more ado.
-pub const VENDORS: [&str; 17] = [
+pub const VENDORS: [&str; 18] = [
+    "addMember",
     "answerQuote",
     "setContractPrice",
     "setOrganizationPrice",

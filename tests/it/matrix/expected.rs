@@ -207,6 +207,7 @@ pub const FIELDS: &[(&str, &str, Take)] = &[
     ("Invoice", "paid", Free),
     ("Invoice", "payments", Free),
     ("Invoice", "purchase", Leads),
+    ("Invoice", "returned", Free),
     ("Invoice", "total", Free),
     ("InvoicePayment", "amount", Free),
     ("Lot", "cost", Free),

@@ -71,7 +71,7 @@ pub const MUTATIONS: &[(&str, &[Step])] = &[
     // Without what a mail proves, nobody may: see `invitations`.
     ("acceptInvitation", ANY_PERSON),
     ("addDepartmentMember", PLACE),
-    ("addMember", NEW_MEMBER),
+    ("addMember", &[("organizationId", &[May(AddMembers, Whole)])]),
     ("addPoolAdministrator", ADMINISTRATOR),
     ("allocateCredits", ALLOCATE),
     ("answerQuote", &[("quoteId", &[May(SetPrices, PoolAlone)])]),
@@ -184,7 +184,12 @@ const NEW_OWNER: &[Step] =
 /// What takes something else when a field of the input is left out, or says something else: the field of the root, the
 /// field of the input, and what that says.
 pub const OTHERWISE: &[(&str, &str, Option<&str>, &[Step])] = &[
-    ("addMember", "role", Some("OWNER"), NEW_OWNER),
+    (
+        "addMember",
+        "role",
+        Some("OWNER"),
+        &[("organizationId", &[May(AddMembers, Whole)]), ("organizationId", &[May(ManageOwners, Whole)])],
+    ),
     ("chargeCredits", "departmentId", None, UNALLOCATED),
     ("chargeCreditsBatch", "departmentId", None, UNALLOCATED),
     ("explainCharge", "departmentId", None, UNALLOCATED),

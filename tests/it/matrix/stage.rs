@@ -59,9 +59,9 @@ impl Stage {
         let demo = owner.demo().await;
         let other = acts::pool(&owner, &demo.organization, "Other").await;
         for email in PEOPLE {
-            add(&owner, &demo.organization, email).await;
+            add(&operator, &demo.organization, email).await;
         }
-        let place = add(&owner, &demo.organization, "removed@demo.test").await;
+        let place = add(&operator, &demo.organization, "removed@demo.test").await;
         let removed = world.client("removed@demo.test").await;
         let seen = removed.query("{ viewer { memberships { id } } }", json!({})).await;
         assert_eq!(seen["viewer"]["memberships"][0]["id"], place);
@@ -135,10 +135,10 @@ pub fn pool(id: &str) -> PoolId {
     global_id::decode(id).unwrap()
 }
 
-/// Adds a person as a member, and answers the membership.
-pub async fn add(owner: &Client, organization: &str, email: &str) -> String {
+/// Has the vendor add a person as a member, and answers the membership.
+pub async fn add(operator: &Client, organization: &str, email: &str) -> String {
     let input = json!({ "organizationId": organization, "email": email, "role": "MEMBER" });
-    let added = owner.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+    let added = operator.mutate("addMember", "AddMemberInput", input, "member { id }").await;
     added["member"]["id"].as_str().unwrap().to_owned()
 }
 

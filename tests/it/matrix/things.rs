@@ -159,7 +159,7 @@ async fn papers(stage: &Stage, things: &mut Things) {
     };
     things.aim("invitationId", "Invitation", &invite("invited@demo.test").await, &whole);
     // Somebody whom Bursar knows accepts.
-    let back = stage::add(owner, organization, "back@demo.test").await;
+    let back = stage::add(&stage.operator, organization, "back@demo.test").await;
     stage::remove(owner, &back).await;
     let accepted = invite("back@demo.test").await;
     let rows = world.database.rows::<invitation::Entity>().await;

@@ -1,7 +1,10 @@
 //! What has to do with paying: an agreement, a checkout, the document of it, and what somebody has to agree to first.
 
+use bursar::approvals::ApprovalLink;
 use bursar::auth::Keys;
 use bursar::clock::Clock;
+use bursar_domain::approval::LinkKind;
+use bursar_entity::approval_link;
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -34,9 +37,23 @@ impl Run {
         let (link, code) = (letter.link(approvals::LINK), approvals::code_of(&letter));
         self.keep("a link to decide by", last(&link));
         let url = owner.url(&format!("/approval/{}", last(&link)));
+        self.opened_by_others(&url).await;
         let nonce = self.nonce_of(&url).await;
         let form = [("nonce", nonce.as_str()), ("code", code.as_str()), ("choice", "APPROVE")];
         for (url, expected) in [(format!("{url}x"), 404), (url.clone(), 200), (url, 409)] {
+            assert_eq!(submit(owner, &url, &form).await.0, expected);
+        }
+        // Whoever has asked pays by another link.
+        let rows = self.database.rows::<approval_link::Entity>().await;
+        let row =
+            rows.into_iter().find(|row| row.kind == LinkKind::Pay).expect("nobody was sent a link to pay by");
+        let keys = Keys::derive(&SecretString::from(SIGNING_SECRET));
+        let link = ApprovalLink::new(&keys, &row);
+        self.keep("a link to pay by", last(&link.path()));
+        let url = owner.url(&link.path());
+        let (nonce, code) = (self.nonce_of(&url).await, link.code(&keys));
+        let form = [("nonce", nonce.as_str()), ("code", code.as_str())];
+        for (url, expected) in [(format!("{url}x"), 404), (url, 303)] {
             assert_eq!(submit(owner, &url, &form).await.0, expected);
         }
     }

@@ -6,7 +6,7 @@ use bursar_domain::Timestamp;
 use serde_json::{Value, json};
 
 use super::world::config;
-use super::{Client, World, pdf};
+use super::{Client, DEADLINE, World, pdf};
 
 /// An instant.
 pub fn at(text: &str) -> Timestamp {
@@ -56,6 +56,22 @@ pub fn refusal(payload: &Value) -> (String, String) {
         .as_array()
         .map(|parts| parts.iter().map(|part| part.as_str().unwrap()).collect::<Vec<_>>().join("."));
     (error["code"].as_str().unwrap_or("none").to_owned(), field.unwrap_or_default())
+}
+
+/// Waits until there are so many records of a kind, which are written after the answer; there are never more.
+pub async fn recorded(world: &World, action: &str, expected: i64) {
+    let count = format!("SELECT count(*) AS n FROM audit_event WHERE action = '{action}'");
+    let wait = async {
+        loop {
+            let found = world.number(&count).await;
+            assert!(found <= expected, "{found} records of {action}");
+            if found == expected {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("no {action}"));
 }
 
 /// What is available without a department.

@@ -111,10 +111,10 @@ pub async fn stands_in(
     made["delegation"]["id"].as_str().unwrap().to_owned()
 }
 
-/// Adds somebody with a role, and answers the membership.
-pub async fn add(owner: &Client, organization: &str, email: &str, role: &str) -> String {
+/// Has the vendor add somebody with a role, and answers the membership.
+pub async fn add(operator: &Client, organization: &str, email: &str, role: &str) -> String {
     let input = json!({ "organizationId": organization, "email": email, "role": role });
-    let added = owner.mutate("addMember", "AddMemberInput", input, "member { id }").await;
+    let added = operator.mutate("addMember", "AddMemberInput", input, "member { id }").await;
     added["member"]["id"].as_str().unwrap().to_owned()
 }
 

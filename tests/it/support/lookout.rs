@@ -105,7 +105,15 @@ pub fn secret_in(text: &[u8]) -> Option<String> {
 }
 
 /// How paths begin that end with a proof.
-const PATHS: &[&str] = &["/approval/", "/checkout/", "/consent/", "/document/", "/invitation/", "/sign-in/"];
+const PATHS: &[&str] = &[
+    "/approval/",
+    "/checkout/",
+    "/consent/",
+    "/document/",
+    "/export/organization/",
+    "/invitation/",
+    "/sign-in/",
+];
 
 /// How keys and signing secrets of the payment provider begin.
 const PAYMENTS: &[&str] = &["sk_live_", "sk_test_", "whsec_"];
@@ -154,6 +162,7 @@ fn secrets_are_known_by_their_shape() {
         format!("/invitation/org_1.invitation_1.1.{proof}"),
         format!("/checkout/org_1/payment_1/{proof}/pay"),
         format!("/document/org_1/document_1/{proof}/pdf"),
+        format!("/export/organization/org_1.everywhere.1.{proof}"),
         SECRET_KEY.to_owned(),
         WEBHOOK_SECRET.to_owned(),
     ] {

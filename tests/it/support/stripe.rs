@@ -272,7 +272,16 @@ impl Stripe {
         self.event(if status == "failed" { "refund.failed" } else { "refund.updated" }, refund)
     }
 
-    /// Makes an object (`refunds`, `disputes`) as old as can be: it is in no list any more.
+    /// A payment is a charge without anybody there, and the bank has declined it.
+    pub fn charge_fails(&self, payment: &str) {
+        let mut intent = self.object("payment_intents", payment);
+        intent["metadata"]["bursar_off_session"] = json!("true");
+        intent["status"] = json!("requires_payment_method");
+        intent["last_payment_error"] = json!({ "type": "card_error", "code": "card_declined" });
+        self.with(|shared| shared.objects.change("payment_intents", payment, intent));
+    }
+
+    /// Makes an object (`payment_intents`, `refunds`, `disputes`) as old as can be: it is in no list any more.
     pub fn ages(&self, kind: &str, id: &str) {
         self.with(|shared| shared.objects.change(kind, id, json!({ "created": 1 })));
     }

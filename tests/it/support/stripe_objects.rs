@@ -93,7 +93,15 @@ impl Objects {
         match path {
             ["payment_intents"] | ["refunds"] | ["disputes"] => self.list(path[0], query),
             ["checkout", "sessions"] => self.list("sessions", query),
-            ["checkout", "sessions", id] => self.found("sessions", id),
+            ["checkout", "sessions", id] => {
+                let (status, mut session) = self.found("sessions", id);
+                let expanded = query.get("expand[]").is_some_and(|what| what == "payment_intent");
+                let intent = session["payment_intent"].as_str().filter(|_| expanded);
+                if let Some(intent) = intent.map(|id| self.get("payment_intents", id)) {
+                    session["payment_intent"] = intent;
+                }
+                (status, session)
+            }
             ["invoices", id] => self.found("invoices", id),
             ["refunds", id] => self.found("refunds", id),
             ["disputes", id] => self.found("disputes", id),

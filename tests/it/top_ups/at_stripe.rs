@@ -72,6 +72,7 @@ async fn a_card_kept_at_stripe_is_charged(backend: Backend) {
     assert_eq!(shop.row().await.state, TopUpState::AuthenticationRequired);
     assert_eq!(shop.bought().await.last(), Some(&PurchaseState::PaymentFailed));
     what_was_declined_is_paid_after_all(&shop, &stripe, tried).await;
+    the_first_charge_is_disputed(&shop, &stripe).await;
     balances_are_right(&shop.world).await;
 }
 
@@ -112,6 +113,30 @@ async fn what_was_declined_is_paid_after_all(shop: &Shop, stripe: &Stripe, tried
     let named: Vec<_> = named.iter().map(|row| (global_id::encode(row.purchase_id), row.state)).collect();
     assert_eq!(named, [(purchase.to_owned(), PaymentState::Paid)]);
     assert_eq!(shop.available().await, before + 100);
+}
+
+/// The first charge is disputed while another purchase is under way: that one comes to its end, and nothing is bought after
+/// it.
+async fn the_first_charge_is_disputed(shop: &Shop, stripe: &Stripe) {
+    let first = shop.payments().await.remove(0);
+    let disputed = stripe.dispute(first.provider_payment.as_deref().unwrap(), first.amount);
+    for _ in 0..2 {
+        assert_eq!(stripe.send(&shop.world, &disputed).await, 200);
+    }
+    let row = shop.row().await;
+    assert_eq!((row.enabled, row.state), (false, TopUpState::AuthenticationRequired));
+    let purchase = global_id::encode(row.purchase_id.unwrap());
+    let input = json!({ "purchaseId": purchase, "idempotencyKey": "by hand" });
+    shop.owner.mutate("startCheckout", "StartCheckoutInput", input, "checkoutUrl").await;
+    let paid = stripe.pay(&stripe.session_of(&purchase));
+    assert_eq!(stripe.send(&shop.world, &paid).await, 200);
+    let row = shop.row().await;
+    assert_eq!((row.enabled, row.state, row.purchase_id), (false, TopUpState::Paused, None));
+    assert!(row.last_error.is_some_and(|why| why.contains("is disputed")));
+    let bought = shop.bought().await.len();
+    shop.spend(shop.available().await).await;
+    shop.look().await;
+    assert_eq!((shop.bought().await.len(), shop.available().await), (bought, 0));
 }
 
 /// Somebody agrees, and while the provider is asked for its page the way of paying is not to be used any more: that stays

@@ -20,8 +20,8 @@ fn a_stage_that_is_out_of_reach_goes_to_one_owner() {
     scene.role(4, Role::Member);
     assert_eq!(scene.reconsider(), Some(0));
     assert_eq!(last(&scene), (0, EscalationReason::Unreachable, vec![1, 2], false));
-    assert_eq!(scene.may_decide(), [1, 2], "whoever had a seat has none any more");
-    assert_eq!(scene.seat_of(3), Err(NotApprovable::NoLongerEligible));
+    assert_eq!(scene.may_decide(), [1, 2, 3], "whoever is left keeps the seat");
+    assert_eq!(scene.round.asked_in(0, &scene.situation()), users(&[1, 2, 3]));
     // When people are there again it is theirs again, and no owner decides instead of them.
     scene.role(4, Role::Admin);
     assert!(scene.reconsider().is_none());
@@ -40,6 +40,85 @@ fn a_stage_that_is_out_of_reach_goes_to_one_owner() {
     scene.role(4, Role::Admin);
     assert!(scene.round.is_satisfied(0));
     assert_eq!(scene.round.in_force(0, &scene.situation()), scene.round.escalations.last());
+}
+
+#[test]
+fn whoever_is_left_says_no_or_is_one_of_many() {
+    let mut scene = Scene::asked(6, &[(&[ADMINS], 2)]);
+    scene.role(4, Role::Member);
+    assert_eq!(scene.reconsider(), Some(0));
+    let refused = scene.decide(3, Choice::Reject, false).map(|(_, outcome)| outcome);
+    assert_eq!(refused, Ok(Outcome::Rejected));
+    let mut scene = Scene::asked(6, &[(&[ADMINS], 2)]);
+    scene.role(4, Role::Member);
+    assert_eq!(scene.reconsider(), Some(0));
+    assert_eq!(scene.approve(3), Ok(Outcome::Recorded));
+    assert_eq!(scene.round.decisions[0].exception, None, "no owner's");
+    assert!(scene.reconsider().is_none());
+    // An owner who is one no longer, and named otherwise, is one of many as well.
+    let mut scene = Scene::asked(6, &[(&[OWNERS, ADMINS], 4)]);
+    scene.leave(3);
+    assert_eq!(scene.reconsider(), Some(0));
+    scene.role(2, Role::Admin);
+    assert_eq!(scene.approve(2), Ok(Outcome::Recorded));
+    assert_eq!(scene.approve(1), Ok(Outcome::Approved { sole_owner: false }));
+}
+
+#[test]
+fn the_only_owner_who_asks_passes_over_nobody_who_is_left() {
+    let mut scene = Scene::new();
+    scene.role(2, Role::Member);
+    scene.ask(1, &[(&[ADMINS], 2)]);
+    scene.leave(3);
+    assert_eq!(scene.reconsider(), Some(0));
+    assert_eq!(last(&scene), (0, EscalationReason::Unreachable, vec![], false));
+    assert_eq!(scene.may_decide(), [4]);
+    assert_eq!(scene.decide(1, Choice::Approve, true), Err(NotApprovable::Requester));
+    // Nor over somebody who stands in for them.
+    scene.delegate(1, 4, (OPENED, OPENED + 10));
+    assert!(scene.reconsider().is_none() && scene.may_decide().is_empty());
+    scene.delegations.clear();
+    assert_eq!(scene.approve(4), Ok(Outcome::Recorded));
+    assert_eq!(scene.reconsider(), Some(0));
+    assert_eq!(last(&scene), (0, EscalationReason::Unreachable, vec![], true));
+    let decided = scene.decide(1, Choice::Approve, true).map(|(_, outcome)| outcome);
+    assert_eq!(decided, Ok(Outcome::Approved { sole_owner: true }));
+}
+
+#[test]
+fn whoever_comes_back_is_asked_before_the_only_owner() {
+    let mut scene = Scene::new();
+    scene.role(2, Role::Member);
+    scene.ask(1, &[(&[ADMINS], 2)]);
+    scene.role(3, Role::Member);
+    scene.role(4, Role::Member);
+    assert_eq!(scene.reconsider(), Some(0));
+    assert_eq!((last(&scene).3, scene.may_decide()), (true, vec![1]));
+    scene.role(4, Role::Admin);
+    assert_eq!(scene.may_decide(), [4]);
+    assert_eq!(scene.decide(1, Choice::Approve, true), Err(NotApprovable::Requester));
+    assert_eq!(scene.reconsider(), Some(0));
+    assert!(!last(&scene).3 && scene.reconsider().is_none());
+}
+
+#[test]
+fn standing_in_makes_no_later_stage_smaller() {
+    let mut scene = Scene::asked(6, &[(&[Approvers::Member(user(7))], 1), (&[ADMINS], 2)]);
+    scene.delegate(7, 3, ALWAYS);
+    assert_eq!(scene.approve(3), Ok(Outcome::StageDone { next: 1 }));
+    // 3 is there, and has decided for 7: the owners join, and two have to agree.
+    assert_eq!(scene.reconsider(), Some(1));
+    assert_eq!(last(&scene), (1, EscalationReason::Barred, vec![1, 2], false));
+    assert_eq!(scene.may_decide(), [1, 2, 4]);
+    assert_eq!(scene.approve(1), Ok(Outcome::Recorded));
+    assert_eq!(scene.approve(4), Ok(Outcome::Approved { sole_owner: false }));
+    assert!(scene.round.decisions.iter().all(|decision| decision.exception.is_none()));
+    // Whoever has decided by a seat of their own has no other one to give.
+    let mut scene = Scene::asked(6, &[(&[ADMINS], 1), (&[ADMINS], 2)]);
+    assert_eq!(scene.approve(3), Ok(Outcome::StageDone { next: 1 }));
+    assert_eq!(scene.reconsider(), Some(1));
+    assert_eq!(last(&scene), (1, EscalationReason::Unreachable, vec![1, 2], false));
+    assert_eq!(scene.may_decide(), [1, 2, 4]);
 }
 
 #[test]
