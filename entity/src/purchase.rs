@@ -61,7 +61,7 @@ pub struct Model {
     pub quote_id: Option<QuoteId>,
     /// Whether an invoice for it is out, so that its credits are in before it is paid.
     pub invoiced: bool,
-    /// How much of its payment was returned, in minor units.
+    /// How much of its total was taken back, in minor units: returned of its payment, or credited of its invoice.
     pub returned: i64,
     /// The buyer's own number of the order, for the invoice that goes out when people have agreed; none: none was given.
     pub purchase_order: Option<String>,

@@ -4,6 +4,7 @@
 //! checkout: as long as that is open it may be used again, and afterwards no more.
 
 use bursar_domain::Timestamp;
+use bursar_domain::approval::round::WRONG_CODES;
 use bursar_domain::approval::{Choice, LinkKind, LinkOver, NotApprovable, People, RequestState, Round};
 use bursar_domain::id::{ApprovalLinkId, PoolId, PurchaseId, UserId};
 use bursar_domain::permission::{Action, Grant, permits};
@@ -70,6 +71,10 @@ pub(super) async fn is_checkout_open(txn: &Txn, tenant: Tenant, purchase: &purch
 
 /// Why a link to pay by is no longer good. None: it is. That it was used counts when its checkout is open no more.
 pub(super) fn pay_link_over(link: &approval_link::Model, is_open: bool, now: Timestamp) -> Option<LinkOver> {
+    // For that another one comes a day later, whatever becomes of its checkout.
+    if link.withdrawn_at.is_none() && link.wrong_codes >= WRONG_CODES {
+        return Some(LinkOver::TriedTooOften);
+    }
     let used_at = link.used_at.filter(|_| !is_open);
     state_of(&approval_link::Model { used_at, ..link.clone() }, now)
 }

@@ -298,7 +298,8 @@ impl Purchase {
         Some(list.await)
     }
 
-    /// How much of its payment was returned.
+    /// How much of its total was taken back: what was returned of its payment, or credited of its invoice, whether or not
+    /// that was paid. What the buyer gets back of an invoice is `Invoice.returned`.
     async fn returned(&self) -> MoneyObject {
         self.money(self.0.returned)
     }

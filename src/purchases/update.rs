@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::agreed::SUPERSEDED;
 use super::approval::{begins, open, wanted_for};
 use super::closing::{close_checkouts, close_sessions};
+use super::pay_again::checkout_failed;
 use super::reprice::as_bought;
 use super::request::{named, not_archived};
 use super::timed::{PURCHASE_DUE, be_due, is_done};
@@ -285,6 +286,9 @@ async fn begin_again(
         }
     };
     let closed = close_checkouts(txn, tenant, clock, id, moved.effect).await?;
+    if !closed.is_empty() && after.state == PurchaseState::Approved {
+        checkout_failed(txn, tenant, clock, id).await?;
+    }
     supersede(txn, tenant, id).await?;
     if is_taken_over {
         ended_in(txn, tenant, clock, id, Ended::Closed).await?;
