@@ -14,7 +14,7 @@ use crate::support::uses::{capture, hold, of};
 use crate::support::{Backend, Client, DEADLINE, World, run};
 
 /// How many of each command there are in a turn.
-const COMMANDS: usize = 30;
+const COMMANDS: usize = 60;
 /// How many there are between the two turns.
 const BETWEEN: usize = 60;
 /// The tables that grow with use.
@@ -43,7 +43,7 @@ fn nothing_reads_more_when_there_is_more() {
         let second = read(&world).await;
         for (at, table) in TABLES.iter().enumerate() {
             let (earlier, later) = (first[at] - begun[at], second[at] - between[at]);
-            // A command of the first turn finds COMMANDS/2 rows that were not there before, one of the second seven
+            // A command of the first turn finds COMMANDS/2 rows that were not there before, one of the second five
             // times as many: going through them would make the second turn several times as long.
             // What answers read beside the commands is planned anew on each connection, and may differ by less.
             let (most, each) = (earlier * 5 / 2 + 60, COMMANDS as i64);
